@@ -1,0 +1,54 @@
+/* The operations of the malloc family, inline, so that every exported name is one of them. */
+#ifndef HAK_ALLOC_H
+#define HAK_ALLOC_H
+
+#include "cache.h"
+
+#include <errno.h>
+#include <string.h>
+
+HAK_INLINE void *alloc_zeroed(size_t count, size_t bytes)
+{
+	size_t total;
+	void *p;
+
+	if (unlikely(__builtin_mul_overflow(count, bytes, &total)))
+		return hak_oom(SIZE_MAX, HAK_OOM_TOO_LARGE);
+	p = alloc_fast(total);
+	if (unlikely(!p))
+		return NULL;
+	if (total > HAK_SMALL_MAX && pagemap_page(p)->zero)
+		return p;
+	return memset(p, 0, total);
+}
+
+/* alignment: a power of two */
+HAK_INLINE void *alloc_aligned(size_t alignment, size_t bytes)
+{
+	size_t need;
+	unsigned class;
+
+	if (alignment <= HAK_ALIGN)
+		return alloc_fast(bytes);
+	if (alignment > HAK_SLICE || bytes > HAK_SMALL_MAX)
+		return alloc_large(bytes, alignment);
+	/* blocks lie at multiples of their size from a slice: any multiple of alignment will do */
+	need = align_up(bytes ? bytes : 1, alignment);
+	for (class = class_of(need); class < HAK_CLASSES; class ++)
+		if (hak_class_bytes[class] % alignment == 0)
+			return alloc_class(need, class);
+	return alloc_large(bytes, alignment);
+}
+
+HAK_INLINE void *alloc_aligned_checked(size_t alignment, size_t bytes)
+{
+	if (unlikely(!is_pow2(alignment))) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return alloc_aligned(alignment, bytes);
+}
+
+void *realloc_any(void *p, size_t bytes);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * fork in a program with threads: all locks are held over the fork, so that no structure under
+ * a lock is caught half-changed; the child then takes over what its vanished threads had.
+ */
+#include "internal.h"
+
+#include <pthread.h>
+
+static struct lock *const locks[] = { &heaps_lock, &arena_lock, &large_lock, &meta_lock };
+#define LOCKS (sizeof(locks) / sizeof(locks[0]))
+
+static void before(void)
+{
+	for (unsigned i = 0; i < LOCKS; i++)
+		lock_take(locks[i]);
+	poke(&lock_forking_tid, os_tid());
+}
+
+static void in_parent(void)
+{
+	poke(&lock_forking_tid, 0);
+	for (unsigned i = LOCKS; i-- > 0;)
+		lock_drop(locks[i]);
+}
+
+static void in_child(void)
+{
+	lock_forking_tid = 0;
+	for (unsigned i = 0; i < LOCKS; i++) {
+		locks[i]->xword = 0;
+		locks[i]->nested = 0;
+	}
+	heap_fork_child();
+}
+
+void fork_init(void)
+{
+	static uint32_t done;
+
+	if (!__atomic_exchange_n(&done, 1, __ATOMIC_RELAXED))
+		pthread_atfork(before, in_parent, in_child);
+}

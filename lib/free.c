@@ -1,0 +1,83 @@
+/* What is not a cache hit: the slow halves of malloc and free, and pointers looked up whole. */
+#include "cache.h"
+
+/* The thread's cache of the class is empty, or it has no heap yet. */
+HAK_COLD void *alloc_slow(size_t bytes, unsigned class)
+{
+	struct heap *h = heap_enter();
+	void *p = NULL;
+
+	if (h) {
+		p = cache_pop(h, class);	/* a heap just taken over may have some */
+		if (!p)
+			p = cache_refill_alloc(h, class);
+		heap_leave(h);
+	}
+	return p ? p : hak_oom(bytes, h ? HAK_OOM_NO_MEMORY : HAK_OOM_NO_METADATA);
+}
+
+/* alignment: 0 or a power of two. Also serves small sizes with an alignment above a slice. */
+HAK_NOINLINE void *alloc_large(size_t bytes, size_t alignment)
+{
+	struct page *pg = NULL;
+	struct heap *h;
+	bool hit = false;
+
+	if (unlikely(bytes > PTRDIFF_MAX || alignment > PTRDIFF_MAX))
+		return hak_oom(bytes, HAK_OOM_TOO_LARGE);
+	h = heap_enter();
+	if (h) {
+		pg = large_alloc(bytes, alignment, &hit);
+		if (pg)
+			cache_large_alloc(h, pg->bytes, hit);
+		heap_leave(h);
+	}
+	return pg ? pg->start : hak_oom(bytes, h ? HAK_OOM_NO_MEMORY : HAK_OOM_NO_METADATA);
+}
+
+static void free_large(struct heap *h, void *p)
+{
+	struct page *pg = pagemap_page(p);
+
+	if (!pg) {
+		hak_misuse(p, HAK_MISUSE_FOREIGN, "free");
+		return;
+	}
+	if (pg->start != p) {
+		hak_misuse(p, HAK_MISUSE_MISALIGNED, "free");
+		return;
+	}
+	cache_large_free(h, pg->bytes);
+	large_free(pg);
+}
+
+HAK_COLD void free_slow(void *p)
+{
+	unsigned class = pagemap_class(p);
+	struct heap *h;
+
+	if (!p)
+		return;
+	h = heap_enter();
+	if (!h)
+		return;	/* no memory for a heap: the block is lost, the program goes on */
+	if (class == 0)
+		free_large(h, p);
+	else if (h->view.bin[class].head == p)
+		hak_misuse(p, HAK_MISUSE_DOUBLE_FREE, "free");
+	else if (!cache_push(h, p, class))
+		cache_free_full(h, p, class);
+	heap_leave(h);
+}
+
+/* 0 for NULL and for what is not a block of ours. */
+size_t usable_size(const void *p)
+{
+	const struct page *pg = pagemap_page(p);
+
+	if (!pg)
+		return 0;
+	if (peek(&pg->kind) == PAGE_SMALL)
+		return pg->block_bytes;
+	return pg->start == p ? pg->bytes : 0;
+}

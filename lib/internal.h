@@ -1,0 +1,125 @@
+/*
+ * Every function that crosses a file of lib/, in layer order: a file calls only what is listed
+ * below its own heading (and base, lock, probes, root, die from anywhere).
+ */
+#ifndef HAK_INTERNAL_H
+#define HAK_INTERNAL_H
+
+#include "class.h"
+#include "lock.h"
+#include "probes.h"
+#include "types.h"
+
+/* free.c: pointers that are not a plain hit */
+void *alloc_slow(size_t bytes, unsigned class);
+void *alloc_large(size_t bytes, size_t alignment);
+void free_slow(void *p);
+size_t usable_size(const void *p);
+
+/* heap.c: heaps and the threads that use them */
+extern __thread struct heap *hak_tls __attribute__((tls_model("initial-exec")));
+extern const struct heap hak_no_heap;
+extern struct lock heaps_lock;
+struct heap *heap_enter(void);
+void heap_leave(struct heap *h);
+struct heap *heap_at(uint32_t index);
+bool heap_adopt_any(struct heap *me);
+void heap_rescue(struct heap *me, struct heap *from);
+void heap_fork_child(void);
+bool heap_trim(struct heap *h);
+void heap_tick(struct heap *h);
+unsigned heap_check(void);
+
+/* cache.c: thread caches */
+void *cache_refill_alloc(struct heap *h, unsigned class);
+void cache_free_full(struct heap *h, void *p, unsigned class);
+void cache_init(struct heap *h);
+void cache_flush_all(struct heap *h, enum hak_flush_reason reason);
+void cache_flush_idle(struct heap *h);
+void cache_large_alloc(struct heap *h, size_t bytes, bool hit);
+void cache_large_free(struct heap *h, size_t bytes);
+unsigned cache_check(const struct heap *h);
+
+/* remote.c: blocks on their way home */
+void remote_give_list(struct heap *h, struct block *list, enum hak_flush_reason why);
+unsigned remote_drain(struct heap *h);
+
+/* page.c: pages of a heap */
+bool page_new(struct heap *h, unsigned class, enum hak_source *source);
+unsigned page_take(struct heap *h, unsigned class, unsigned want, struct block **list);
+void page_give(struct heap *h, struct page *pg, struct block *b, enum hak_flush_reason why);
+bool page_has_free(const struct page *pg, const void *p);
+void page_release_empty(struct heap *h, enum hak_flush_reason why);
+void page_move_all(struct heap *to, struct heap *from);
+unsigned page_check(const struct heap *h);
+
+/* large.c: blocks above HAK_SMALL_MAX */
+struct page *large_alloc(size_t bytes, size_t alignment, bool *hit);
+void large_free(struct page *pg);
+bool large_resize(struct page *pg, size_t bytes);
+bool large_purge(uint64_t now_ms, enum hak_os_reason why);
+extern struct lock large_lock;
+
+/* arena.c: segments and runs of slices */
+struct page *arena_alloc(unsigned slices, enum hak_source *source, bool *zero);
+void arena_free(struct page *pg);
+bool arena_purge(uint64_t now_ms, enum hak_os_reason why);
+size_t arena_excess(unsigned parts);
+unsigned arena_check(void);
+extern struct lock arena_lock;
+
+/* segment.c: the two masks of a segment; arena lock held */
+int segment_find(const struct segment *s, unsigned slices);
+unsigned segment_longest(uint64_t mask);
+uint64_t segment_mask(unsigned first, unsigned slices);
+
+/* pagemap.c (and pagemap.h): address -> class, page */
+
+/* meta.c: memory for metadata, never returned */
+void *meta_alloc(size_t bytes);
+struct page *meta_page_new(void);
+void meta_page_free(struct page *pg);
+extern struct lock meta_lock;
+
+/* options.c */
+struct options {
+#define X(name, env, def, min, max, unit, meaning) uint64_t name;
+#include "options.def"
+#undef X
+};
+extern struct options hak_options;
+void options_read(void);
+
+/* os.c: the only file that makes system calls for memory; no policy */
+void *os_map(size_t bytes, enum hak_os_reason why);
+void *os_map_at(void *hint, size_t bytes, enum hak_os_reason why);
+void os_unmap(void *p, size_t bytes, enum hak_os_reason why);
+bool os_purge(void *p, size_t bytes, enum hak_os_reason why);
+bool os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
+uint64_t os_now_ns(void);
+uint64_t os_now_ms(void);
+uint32_t os_tid(void);
+void os_futex(uint32_t *word, int op, uint32_t value);
+
+/* root.c: what outside readers start from */
+extern struct hak_root hakmem_root;
+void root_init(void);
+
+/* fork.c */
+void fork_init(void);
+
+/* die.c: one line on stderr by write(2), then abort */
+void hak_misuse(const void *p, enum hak_misuse kind, const char *who);
+void hak_say(const char *text, uint64_t number, const char *more);
+void *hak_oom(size_t bytes, enum hak_oom_reason why);
+
+HAK_INLINE void cpu_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+#endif

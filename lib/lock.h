@@ -1,0 +1,44 @@
+/*
+ * A futex lock. Uncontended: one compare-exchange, no system call, no probe. Contended: the
+ * probes lock_wait_start and lock_wait_done, and the counts in hak_root.lock[].
+ * Locks are leaves: none is taken while another is held, except by fork (fork.c), which holds
+ * all of them while the handlers of others run; what those allocate may take them again.
+ */
+#ifndef HAK_LOCK_H
+#define HAK_LOCK_H
+
+#include "base.h"
+
+struct lock {
+	uint32_t xword;	/* 0 free, 1 held, 2 held and somebody sleeps */
+	uint32_t id;	/* const: enum hak_lock_id */
+	uint32_t nested;	/* holder only: times the forking thread took it again */
+};
+
+extern uint32_t lock_forking_tid;	/* thread that holds all locks for fork, or 0 */
+
+void lock_wait(struct lock *l);
+void lock_wake(struct lock *l);
+
+HAK_INLINE void lock_take(struct lock *l)
+{
+	uint32_t free = 0;
+
+	/* acquire: what the previous holder wrote is visible */
+	if (unlikely(!__atomic_compare_exchange_n(&l->xword, &free, 1, false, __ATOMIC_ACQUIRE,
+						  __ATOMIC_RELAXED)))
+		lock_wait(l);
+}
+
+HAK_INLINE void lock_drop(struct lock *l)
+{
+	if (unlikely(l->nested)) {
+		l->nested--;
+		return;
+	}
+	/* release: the next holder sees what we wrote */
+	if (unlikely(__atomic_exchange_n(&l->xword, 0, __ATOMIC_RELEASE) == 2))
+		lock_wake(l);
+}
+
+#endif

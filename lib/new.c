@@ -1,0 +1,116 @@
+/*
+ * Every C++ operator new and delete, in C, by their mangled names (size_t is unsigned long on
+ * the machines we build for). libstdc++ is not needed: where the program has it, its new-handler
+ * is called and bad_alloc thrown; where it has not, running out of memory in a throwing new ends
+ * the process with a message.
+ */
+#include "alloc.h"
+
+#include <stdlib.h>
+
+_Static_assert(sizeof(size_t) == sizeof(unsigned long), "mangled names below say m");
+
+typedef void (*new_handler)(void);
+extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
+extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak, noreturn));
+
+/* Calls the new-handler, which may free memory, throw, or end the program. */
+static bool handled(void)
+{
+	new_handler handler = _ZSt15get_new_handlerv ? _ZSt15get_new_handlerv() : NULL;
+
+	if (!handler)
+		return false;
+	handler();
+	return true;
+}
+
+static HAK_COLD void *new_failed(size_t alignment, size_t bytes)
+{
+	void *p = NULL;
+
+	while (!p && handled())
+		p = alloc_aligned(alignment, bytes);
+	if (p)
+		return p;
+	if (_ZSt17__throw_bad_allocv)
+		_ZSt17__throw_bad_allocv();
+	hak_say("out of memory in operator new, bytes: ", bytes, "");
+	abort();
+}
+
+/* noexcept: a handler that throws ends the program, as std::terminate would */
+static HAK_COLD void *new_failed_nothrow(size_t alignment, size_t bytes)
+{
+	void *p = NULL;
+
+	while (!p && handled())
+		p = alloc_aligned(alignment, bytes);
+	return p;
+}
+
+HAK_INLINE void *new_plain(size_t bytes)
+{
+	void *p = alloc_fast(bytes);
+
+	return likely(p != NULL) ? p : new_failed(HAK_ALIGN, bytes);
+}
+
+HAK_INLINE void *new_aligned(size_t bytes, size_t alignment)
+{
+	void *p = alloc_aligned(alignment, bytes);
+
+	return likely(p != NULL) ? p : new_failed(alignment, bytes);
+}
+
+HAK_INLINE void *new_nothrow(size_t bytes)
+{
+	void *p = alloc_fast(bytes);
+
+	return likely(p != NULL) ? p : new_failed_nothrow(HAK_ALIGN, bytes);
+}
+
+HAK_INLINE void *new_aligned_nothrow(size_t bytes, size_t alignment)
+{
+	void *p = alloc_aligned(alignment, bytes);
+
+	return likely(p != NULL) ? p : new_failed_nothrow(alignment, bytes);
+}
+
+#define NEW(name, params, call)              \
+	HAK_EXPORT void *name params;        \
+	HAK_EXPORT void *name params         \
+	{                                    \
+		return call;                 \
+	}
+#define DELETE(name, ...)                            \
+	HAK_EXPORT void name(void *p, ##__VA_ARGS__); \
+	HAK_EXPORT void name(void *p, ##__VA_ARGS__)  \
+	{                                            \
+		free_fast(p);                        \
+	}
+
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
+NEW(_Znwm, (size_t n), new_plain(n))
+NEW(_Znam, (size_t n), new_plain(n))
+NEW(_ZnwmRKSt9nothrow_t, (size_t n, const void *t), new_nothrow(n))
+NEW(_ZnamRKSt9nothrow_t, (size_t n, const void *t), new_nothrow(n))
+NEW(_ZnwmSt11align_val_t, (size_t n, size_t a), new_aligned(n, a))
+NEW(_ZnamSt11align_val_t, (size_t n, size_t a), new_aligned(n, a))
+NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, (size_t n, size_t a, const void *t),
+    new_aligned_nothrow(n, a))
+NEW(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t n, size_t a, const void *t),
+    new_aligned_nothrow(n, a))
+DELETE(_ZdlPv)
+DELETE(_ZdaPv)
+DELETE(_ZdlPvm, size_t n)
+DELETE(_ZdaPvm, size_t n)
+DELETE(_ZdlPvRKSt9nothrow_t, const void *t)
+DELETE(_ZdaPvRKSt9nothrow_t, const void *t)
+DELETE(_ZdlPvSt11align_val_t, size_t a)
+DELETE(_ZdaPvSt11align_val_t, size_t a)
+DELETE(_ZdlPvmSt11align_val_t, size_t n, size_t a)
+DELETE(_ZdaPvmSt11align_val_t, size_t n, size_t a)
+DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t, size_t a, const void *t)
+DELETE(_ZdaPvSt11align_val_tRKSt9nothrow_t, size_t a, const void *t)

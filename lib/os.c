@@ -1,0 +1,125 @@
+/* Every system call the allocator makes. No policy; each call fires its probe and is counted. */
+#include "internal.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+uint64_t os_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+}
+
+uint64_t os_now_ms(void)
+{
+	struct timespec t;
+
+	/* coarse: a few ns, no better than the scheduler's tick, enough for decay */
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (uint64_t)t.tv_sec * 1000U + (uint64_t)t.tv_nsec / 1000000U;
+}
+
+uint32_t os_tid(void)
+{
+	return (uint32_t)syscall(SYS_gettid);
+}
+
+void os_futex(uint32_t *word, int op, uint32_t value)
+{
+	int saved = errno;
+
+	syscall(SYS_futex, word, op, value, NULL, NULL, 0);
+	errno = saved;
+}
+
+static void *map_flags(void *hint, size_t bytes, int flags, enum hak_os_reason why)
+{
+	int saved = errno;
+	uint64_t start = os_now_ns();
+	void *p = mmap(hint, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1,
+		       0);
+	uint64_t ns = os_now_ns() - start;
+
+	if (p == MAP_FAILED)
+		p = NULL;
+	errno = saved;
+	add_relaxed(&hakmem_root.os.maps, 1);
+	if (p)
+		add_relaxed(&hakmem_root.os.map_bytes, bytes);
+	hak_probe_hakmem_os_map((uintptr_t)p, bytes, why, ns);
+	return p;
+}
+
+/* Fresh zeroed memory, or NULL. bytes: a multiple of the OS page. errno is kept. */
+void *os_map(size_t bytes, enum hak_os_reason why)
+{
+	return map_flags(NULL, bytes, 0, why);
+}
+
+/* The same at `hint` exactly, or NULL if that range is taken. */
+void *os_map_at(void *hint, size_t bytes, enum hak_os_reason why)
+{
+	void *p = map_flags(hint, bytes, MAP_FIXED_NOREPLACE, why);
+
+	if (p && p != hint) {	/* kernels before 4.17 take it for a mere hint */
+		os_unmap(p, bytes, why);
+		return NULL;
+	}
+	return p;
+}
+
+void os_unmap(void *p, size_t bytes, enum hak_os_reason why)
+{
+	int saved = errno;
+	uint64_t start = os_now_ns();
+	int failed = munmap(p, bytes);
+	uint64_t ns = os_now_ns() - start;
+
+	errno = saved;
+	add_relaxed(&hakmem_root.os.unmaps, 1);
+	if (!failed)
+		add_relaxed(&hakmem_root.os.unmap_bytes, bytes);
+	hak_probe_hakmem_os_unmap((uintptr_t)p, bytes, why, ns);
+}
+
+/* Gives the memory back, keeps the range, which reads as zero afterwards. False if refused. */
+bool os_purge(void *p, size_t bytes, enum hak_os_reason why)
+{
+	int saved = errno;
+	uint64_t start = os_now_ns();
+	int failed = madvise(p, bytes, MADV_DONTNEED);
+	uint64_t ns = os_now_ns() - start;
+
+	errno = saved;
+	add_relaxed(&hakmem_root.os.purges, 1);
+	if (!failed)
+		add_relaxed(&hakmem_root.os.purge_bytes, bytes);
+	hak_probe_hakmem_os_purge((uintptr_t)p, bytes, why, ns);
+	return !failed;
+}
+
+/*
+ * Moves the contents of one mapping over another, which must be ours and at least as long.
+ * The old range is gone afterwards. Counted as one map (of `to`, grown) by its reason.
+ */
+bool os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
+{
+	int saved = errno;
+	uint64_t start = os_now_ns();
+	void *p = mremap(from, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	uint64_t ns = os_now_ns() - start;
+
+	errno = saved;
+	add_relaxed(&hakmem_root.os.maps, 1);
+	hak_probe_hakmem_os_map(p == MAP_FAILED ? 0 : (uintptr_t)p, new_bytes, HAK_OS_REALLOC, ns);
+	return p != MAP_FAILED;
+}

@@ -1,0 +1,242 @@
+/*
+ * Pages of a heap. Which blocks are free in a page is told by its bit mask, out of band: giving a
+ * block back does not touch it, taking goes by address, and a second free of a block finds its
+ * bit set.
+ */
+#include "internal.h"
+#include "pagemap.h"
+
+static void list_add(struct page **list, struct page *pg)
+{
+	pg->prev = NULL;
+	pg->next = *list;
+	if (pg->next)
+		pg->next->prev = pg;
+	*list = pg;
+}
+
+static void list_remove(struct page **list, struct page *pg)
+{
+	if (pg->prev)
+		pg->prev->next = pg->next;
+	else
+		*list = pg->next;
+	if (pg->next)
+		pg->next->prev = pg->prev;
+}
+
+static void set_all_free(struct page *pg)
+{
+	unsigned n = pg->capacity;
+
+	for (unsigned i = 0; i < HAK_PAGE_WORDS && i * 64 < n; i++)
+		pg->bits[i] = n - i * 64 >= 64 ? ~(uint64_t)0 : segment_mask(0, n - i * 64);
+	pg->nfree = (uint16_t)n;
+	pg->hint = 0;
+}
+
+/* A new page of the class on h's avail list; false when out of memory. */
+bool page_new(struct heap *h, unsigned class, enum hak_source *source)
+{
+	unsigned slices = hakmem_root.page_bytes[class] >> HAK_SLICE_SHIFT;
+	size_t size = hak_class_bytes[class];
+	bool zero;
+	struct page *pg = arena_alloc(slices, source, &zero);
+
+	if (!pg)
+		return false;
+	pg->block_bytes = (uint32_t)size;
+	pg->reciprocal = (uint32_t)((((uint64_t)1 << 32) + size - 1) / size);
+	pg->capacity = (uint16_t)(slices * HAK_SLICE / size);
+	pg->class = (uint8_t)class;
+	pg->bytes = slices * HAK_SLICE;
+	poke(&pg->kind, PAGE_SMALL);
+	poke(&pg->xowner, h);
+	set_all_free(pg);
+	list_add(&h->avail[class], pg);
+	h->npages++;
+	pagemap_set(pg->start, slices, pg, class);
+	add_relaxed(&hakmem_root.class_pages[class], 1);
+	hak_probe_hakmem_page_new(class, (uintptr_t)pg->start, pg->bytes, *source);
+	return true;
+}
+
+/* Links up to `want` free blocks behind *tail, lowest address first; returns how many. */
+static unsigned take_bits(struct page *pg, unsigned want, struct block ***tail)
+{
+	unsigned got = 0;
+
+	for (unsigned i = pg->hint; got < want && i * 64 < pg->capacity; i++) {
+		uint64_t w = pg->bits[i];
+
+		while (w && got < want) {
+			unsigned k = i * 64 + (unsigned)__builtin_ctzll(w);
+			struct block *b = (struct block *)(pg->start + (size_t)k * pg->block_bytes);
+
+			w &= w - 1;
+			**tail = b;
+			*tail = &b->next;
+			got++;
+		}
+		pg->bits[i] = w;
+		pg->hint = (uint16_t)i;
+	}
+	pg->nfree = (uint16_t)(pg->nfree - got);
+	return got;
+}
+
+/* Up to `want` blocks of the class from pages of h, as a list; returns how many. */
+unsigned page_take(struct heap *h, unsigned class, unsigned want, struct block **list)
+{
+	struct block **tail = list;
+	unsigned got = 0;
+
+	while (got < want && h->avail[class]) {
+		struct page *pg = h->avail[class];
+
+		got += take_bits(pg, want - got, &tail);
+		if (pg->nfree)
+			break;
+		list_remove(&h->avail[class], pg);
+		list_add(&h->full[class], pg);
+	}
+	*tail = NULL;
+	h->out += got;
+	return got;
+}
+
+static void release(struct heap *h, struct page *pg, enum hak_flush_reason why)
+{
+	unsigned class = pg->class;
+
+	list_remove(&h->avail[class], pg);
+	h->npages--;
+	sub_relaxed(&hakmem_root.class_pages[class], 1);
+	hak_probe_hakmem_page_free(class, (uintptr_t)pg->start, pg->bytes, why);
+	arena_free(pg);
+}
+
+/* One empty page of one slice is kept per class while it is the class's only one with room. */
+static bool worth_keeping(const struct page *pg)
+{
+	return pg->slices == 1 && !pg->next && !pg->prev;
+}
+
+static size_t index_of(const struct page *pg, const void *p)
+{
+	return (size_t)(((uint64_t)((const char *)p - pg->start) * pg->reciprocal) >> 32);
+}
+
+/* True if p is the start of a block of the page; *k its index. */
+static bool block_index(const struct page *pg, const void *p, size_t *k)
+{
+	*k = index_of(pg, p);
+	return *k < pg->capacity && pg->start + *k * pg->block_bytes == (const char *)p;
+}
+
+/* p: start of a block of a small page of the calling thread's heap */
+bool page_has_free(const struct page *pg, const void *p)
+{
+	size_t k;
+
+	return block_index(pg, p, &k) && (pg->bits[k / 64] >> (k % 64) & 1);
+}
+
+/* A block of a page of h becomes free in it. */
+void page_give(struct heap *h, struct page *pg, struct block *b, enum hak_flush_reason why)
+{
+	size_t k;
+	uint64_t bit;
+
+	if (unlikely(!block_index(pg, b, &k))) {
+		hak_misuse(b, HAK_MISUSE_MISALIGNED, "free");
+		return;
+	}
+	bit = (uint64_t)1 << (k % 64);
+	if (unlikely(pg->bits[k / 64] & bit)) {
+		hak_misuse(b, HAK_MISUSE_DOUBLE_FREE, "free");
+		return;
+	}
+	pg->bits[k / 64] |= bit;
+	if (k / 64 < pg->hint)
+		pg->hint = (uint16_t)(k / 64);
+	h->out--;
+	if (pg->nfree++ == 0) {
+		list_remove(&h->full[pg->class], pg);
+		list_add(&h->avail[pg->class], pg);
+	}
+	if (pg->nfree == pg->capacity && !worth_keeping(pg))
+		release(h, pg, why);
+}
+
+void page_release_empty(struct heap *h, enum hak_flush_reason why)
+{
+	for (unsigned c = 1; c < HAK_CLASSES; c++) {
+		struct page *next;
+
+		for (struct page *pg = h->avail[c]; pg; pg = next) {
+			next = pg->next;
+			if (pg->nfree == pg->capacity)
+				release(h, pg, why);
+		}
+	}
+}
+
+static void move_list(struct heap *to, struct page **from, struct page **into)
+{
+	struct page *pg;
+
+	while ((pg = *from)) {
+		list_remove(from, pg);
+		/* a thread that reads the old owner sends there; its queue is forwarded */
+		poke(&pg->xowner, to);
+		list_add(into, pg);
+	}
+}
+
+/* All pages of `from`, which nobody else uses, become pages of `to`. */
+void page_move_all(struct heap *to, struct heap *from)
+{
+	for (unsigned c = 1; c < HAK_CLASSES; c++) {
+		move_list(to, &from->avail[c], &to->avail[c]);
+		move_list(to, &from->full[c], &to->full[c]);
+	}
+	to->npages += from->npages;
+	to->out += from->out;
+	from->npages = 0;
+	from->out = 0;
+}
+
+static unsigned check_page(const struct page *pg, const struct heap *h, bool full)
+{
+	unsigned bits = 0, bad = 0;
+
+	for (unsigned i = 0; i * 64 < pg->capacity; i++) {
+		bits += (unsigned)__builtin_popcountll(pg->bits[i]);
+		bad += i < pg->hint && pg->bits[i];
+	}
+	bad += bits != pg->nfree;
+	bad += full != (pg->nfree == 0);
+	bad += pg->kind != PAGE_SMALL || peek(&pg->xowner) != h;
+	bad += pagemap_page(pg->start) != pg || pagemap_class(pg->start) != pg->class;
+	return bad;
+}
+
+/* Pages of a heap nobody else is using; returns the number of broken invariants. */
+unsigned page_check(const struct heap *h)
+{
+	uint64_t pages = 0, out = 0;
+	unsigned bad = 0;
+
+	for (unsigned c = 1; c < HAK_CLASSES; c++) {
+		for (int full = 0; full < 2; full++) {
+			for (const struct page *pg = full ? h->full[c] : h->avail[c]; pg;
+			     pg = pg->next) {
+				bad += check_page(pg, h, full) + (pg->class != c);
+				out += pg->capacity - pg->nfree;
+				pages++;
+			}
+		}
+	}
+	return bad + (pages != h->npages) + (out != h->out);
+}

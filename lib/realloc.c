@@ -1,0 +1,70 @@
+/* realloc: in place where the block is big enough and not much too big, else remap or copy. */
+#include "alloc.h"
+
+static bool resize_large(struct page *pg, size_t bytes)
+{
+	struct heap *h = heap_enter();
+	size_t old = pg->bytes;
+	bool done;
+
+	if (!h)
+		return false;
+	done = large_resize(pg, bytes);
+	if (done && pg->bytes > old)
+		count_add(&h->view.large_alloc_bytes, pg->bytes - old);
+	if (done && pg->bytes < old)
+		count_add(&h->view.large_free_bytes, old - pg->bytes);
+	heap_leave(h);
+	return done;
+}
+
+static void *copy(void *p, size_t old, size_t bytes)
+{
+	void *q = alloc_fast(bytes);
+
+	if (!q)
+		return NULL;
+	memcpy(q, p, old < bytes ? old : bytes);
+	free_fast(p);
+	return q;
+}
+
+static void *realloc_block(struct page *pg, void *p, size_t bytes)
+{
+	if (pg->kind == PAGE_SMALL) {
+		size_t old = pg->block_bytes;
+
+		/* up to half may be wasted: shrinking in steps must not copy at each */
+		if (bytes <= old && (bytes >= old / 2 || old <= 2 * HAK_ALIGN))
+			return p;
+		return copy(p, old, bytes);
+	}
+	if (resize_large(pg, bytes))
+		return pg->start;
+	return copy(p, pg->bytes, bytes);
+}
+
+void *realloc_any(void *p, size_t bytes)
+{
+	struct page *pg;
+
+	if (!p)
+		return alloc_fast(bytes);
+	if (bytes == 0) {	/* as glibc: frees, returns NULL */
+		free_fast(p);
+		return NULL;
+	}
+	if (unlikely(bytes > PTRDIFF_MAX))
+		return hak_oom(bytes, HAK_OOM_TOO_LARGE);
+	pg = pagemap_page(p);
+	if (unlikely(!pg)) {
+		hak_misuse(p, HAK_MISUSE_FOREIGN, "realloc");
+		return NULL;
+	}
+	if (unlikely(pg->kind == PAGE_SMALL ? ((size_t)((char *)p - pg->start) % pg->block_bytes) != 0
+					    : p != pg->start)) {
+		hak_misuse(p, HAK_MISUSE_MISALIGNED, "realloc");
+		return NULL;
+	}
+	return realloc_block(pg, p, bytes);
+}

@@ -1,0 +1,47 @@
+/* What readers outside the process start from: the root block and the note that points to it. */
+#include "hakmem.h"
+#include "internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+HAK_EXPORT struct hak_root hakmem_root __attribute__((aligned(HAK_CACHE_LINE)));
+
+/*
+ * An ELF note outside the loaded image, like those of the probes: it survives strip, and its
+ * address is final at link time.
+ */
+__asm__(".pushsection .note.hakmem,\"\",@note\n"
+	".balign 4\n"
+	".4byte 2f-1f, 4f-3f, 1\n"
+	"1:\t.asciz \"" HAK_NOTE_OWNER "\"\n"
+	"2:\t.balign 4\n"
+	"3:\t.8byte hakmem_root\n"
+	"\t.4byte 1, 0\n"
+	"4:\t.balign 4\n"
+	".popsection\n");
+_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == 1, "numbers in the note above");
+
+HAK_EXPORT const char *hak_version(void)
+{
+	return HAKMEM_VERSION;
+}
+
+void root_init(void)
+{
+	struct hak_root *r = &hakmem_root;
+
+	r->abi = HAK_ABI;
+	r->root_bytes = sizeof(*r);
+	r->heap_bytes = sizeof(struct heap);
+	r->classes = HAK_CLASSES;
+	memcpy(r->version, HAKMEM_VERSION, sizeof(HAKMEM_VERSION));
+	r->pid = (uint32_t)getpid();
+	for (unsigned c = 1; c < HAK_CLASSES; c++) {
+		r->class_bytes[c] = hak_class_bytes[c];
+		r->page_bytes[c] = (uint32_t)(class_page_slices(c) * HAK_SLICE);
+	}
+	/* release: a reader that sees the magic sees the rest */
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	memcpy(r->magic, HAK_MAGIC, sizeof(r->magic));
+}

@@ -1,0 +1,45 @@
+/* Arithmetic on the masks of a segment. */
+#include "internal.h"
+
+uint64_t segment_mask(unsigned first, unsigned slices)
+{
+	uint64_t ones = slices == 64 ? ~(uint64_t)0 : ((uint64_t)1 << slices) - 1;
+
+	return ones << first;
+}
+
+/* Bit i of the result is set if bits i .. i + n - 1 of the mask are. */
+static uint64_t starts_of_runs(uint64_t mask, unsigned n)
+{
+	unsigned have = 1;
+
+	while (mask && have < n) {
+		unsigned step = have < n - have ? have : n - have;
+
+		mask &= mask >> step;
+		have += step;
+	}
+	return mask;
+}
+
+unsigned segment_longest(uint64_t mask)
+{
+	unsigned n = 0;
+
+	for (; mask; n++)
+		mask &= mask >> 1;
+	return n;
+}
+
+/*
+ * Index of the first slice of a free run, or -1. Dirty runs first: their memory is there
+ * already, and clean slices stay worth something for calloc.
+ */
+int segment_find(const struct segment *s, unsigned slices)
+{
+	uint64_t at = starts_of_runs(s->dirty, slices);
+
+	if (!at)
+		at = starts_of_runs(s->free, slices);
+	return at ? __builtin_ctzll(at) : -1;
+}

@@ -1,0 +1,139 @@
+/*
+ * The design in one header: words, sizes, structures, who owns what, what always holds.
+ *
+ * Words
+ *   block         what malloc returns. Free blocks hold a link in their first word while they
+ *                 are in a cache or a queue, and nothing while they are free in their page.
+ *   size class    a block size; small requests are rounded up to one (class.h). Class 0 means
+ *                 "no class": blocks above HAK_SMALL_MAX.
+ *   slice         64 KiB of address space, aligned; the grain of everything below.
+ *   page          a run of slices cut into blocks of one class, or holding one large block.
+ *                 (The kernel's pages are called "OS pages" here.)
+ *   segment       64 slices, aligned to their 4 MiB; its state is two 64-bit masks.
+ *   arena         all segments; grows by chunks of 1, 2, 4 ... segments.
+ *   thread cache  per thread and class: a LIFO of free blocks of any page, own or not.
+ *   heap          a thread's caches plus the pages it owns. It outlives its thread: abandoned,
+ *                 it waits for a new thread or is merged into the heap of a living one.
+ *   remote free   a block freed by a thread that does not own its page; it travels in a batch
+ *                 on the owner's queue.
+ *   dirty         unused but still backed by memory; clean slices read as zero.
+ *
+ * Ownership tags on fields
+ *   const:  set before the structure becomes visible, then only read
+ *   own:    the owning heap's thread only
+ *   lock:   under the lock named
+ *   x       (prefix) atomic, any thread
+ *
+ * Metadata is never next to user memory. A pointer is decoded by the pagemap alone.
+ */
+#ifndef HAK_TYPES_H
+#define HAK_TYPES_H
+
+#include "base.h"
+#include "shared.h"
+
+#define HAK_ALIGN 16U				/* alignment of every block */
+#define HAK_SLICE_SHIFT 16U
+#define HAK_SLICE ((size_t)1 << HAK_SLICE_SHIFT)	/* 64 KiB */
+#define HAK_SEGMENT_SLICES 64U
+#define HAK_SEGMENT (HAK_SLICE * HAK_SEGMENT_SLICES)	/* 4 MiB */
+#define HAK_SMALL_MAX ((size_t)65536)		/* 64 KiB: largest class */
+#define HAK_LARGE_MAX (HAK_SEGMENT / 2)		/* 2 MiB: largest run inside a segment */
+#define HAK_OS_PAGE ((size_t)4096)
+#define HAK_PAGE_BLOCKS_MAX 4096U		/* 64 KiB / 16 B */
+#define HAK_PAGE_WORDS (HAK_PAGE_BLOCKS_MAX / 64)	/* 64 */
+#define HAK_GROW_LEVELS 5U			/* chunks of 4, 8, 16, 32, 64 MiB */
+#define HAK_RUN_BINS 7U				/* longest free run 1, 2-3, 4-7 ... 32-63, 64 slices */
+
+_Static_assert(HAK_PAGE_BLOCKS_MAX * HAK_ALIGN == HAK_SLICE, "smallest blocks fill one slice");
+_Static_assert(HAK_SMALL_MAX < HAK_LARGE_MAX, "layers follow each other");
+
+enum page_kind {
+	PAGE_UNUSED,	/* descriptor not in use */
+	PAGE_SMALL,	/* blocks of a class */
+	PAGE_RUN,	/* one large block, slices of a segment */
+	PAGE_MAPPED,	/* one large block, its own mapping */
+};
+
+struct heap;
+struct segment;
+
+/* A free block on its way: in a cache only `next` is used. */
+struct block {
+	struct block *next;
+	uint64_t batch;	/* first block of a batch on a queue: blocks in the batch */
+};
+
+/*
+ * Invariants of a small page
+ *   nfree = number of set bits in bits[0 .. capacity - 1]
+ *   capacity - nfree = blocks live, cached by any thread, or travelling
+ *   on owner's avail list of the class <=> nfree > 0;  otherwise on its full list
+ * `bits` belong to the owner: other threads send blocks back, they never set bits.
+ */
+struct page {
+	char *start;		/* const: first byte */
+	uint32_t block_bytes;	/* const: PAGE_SMALL */
+	uint32_t reciprocal;	/* const: ceil(2^32 / block_bytes) */
+	uint16_t capacity;	/* const: blocks */
+	uint16_t nfree;		/* own: bits set */
+	uint16_t hint;		/* own: no bit is set in words below this one */
+	uint8_t class;		/* const */
+	uint8_t kind;		/* enum page_kind; arena lock to change */
+	uint16_t slices;	/* const: length */
+	uint8_t zero;		/* const: PAGE_RUN and PAGE_MAPPED: memory was clean when handed out */
+	uint8_t slice;		/* const: index of the first slice in its segment */
+	size_t bytes;		/* usable bytes of a large block; heap bytes of a small page */
+	size_t map_bytes;	/* PAGE_MAPPED: length of the mapping */
+	char *map_start;	/* PAGE_MAPPED: its start, at or below `start` */
+	struct heap *xowner;	/* changes only when its heap is adopted */
+	struct page *next;	/* own: list of the class, or of the reuse cache (lock: LARGE) */
+	struct page *prev;
+	struct segment *segment;	/* const: NULL for PAGE_MAPPED */
+	uint64_t freed_ms;	/* lock LARGE: when it entered the reuse cache */
+	uint64_t bits[HAK_PAGE_WORDS];	/* own: 1 = free */
+};
+
+/*
+ * lock: ARENA for every field but the const ones.
+ *   dirty is a subset of free
+ *   listed in run bin b <=> longest run of set bits in `free` is in [2^b, 2^(b+1))
+ *   on the dirty queue <=> dirty != 0
+ */
+struct segment {
+	char *base;		/* const */
+	uint64_t free;		/* slices not in a page */
+	uint64_t dirty;		/* of them, slices that may hold data */
+	uint64_t freed_ms;	/* last time a slice became dirty */
+	struct segment *next, *prev;		/* run bin */
+	struct segment *dirty_next, *dirty_prev;	/* dirty queue, oldest first */
+	struct segment *all_next;	/* const: every segment, for hak_check */
+	int8_t bin;		/* run bin it is in, -1 for none */
+	struct page pages[HAK_SEGMENT_SLICES];	/* descriptor of the page starting at a slice */
+};
+
+/*
+ * `view` comes first: the counters readers outside the process see, and the hot part of the
+ * cache at its beginning. Only `xqueue` is written by other threads while the heap is live.
+ */
+struct heap {
+	struct hak_heap_view view;
+	struct page *avail[HAK_CLASS_MAX];	/* own: pages with free blocks */
+	struct page *full[HAK_CLASS_MAX];	/* own: pages without */
+	uint64_t seen_tick[HAK_CLASS_MAX];	/* own: allocs + frees at the last tick */
+	uint64_t npages;	/* own */
+	uint64_t out;		/* own: sum over pages of capacity - nfree */
+	uint64_t budget_used;	/* own: sum over classes of limit * block bytes */
+	uint64_t next_tick_ms;	/* own */
+	uint32_t slow_ops;	/* own: slow operations since the clock was read */
+	uint32_t xbusy;		/* own: inside a slow operation; a forked child may not adopt it */
+	uint32_t victim;	/* own: class whose limit is cut next */
+	bool draining;		/* own */
+	struct heap *next;	/* lock HEAPS: list of abandoned or idle heaps */
+	struct heap *prev;
+	struct block *xqueue __attribute__((aligned(HAK_CACHE_LINE)));	/* remote frees */
+} __attribute__((aligned(HAK_CACHE_LINE)));
+
+_Static_assert(offsetof(struct heap, view) == 0, "readers and hot paths rely on it");
+
+#endif

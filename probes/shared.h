@@ -1,0 +1,208 @@
+/*
+ * What libhakmem lays open to readers outside the process: names of codes, and the counter
+ * blocks in their binary form. Included by lib/, bpf/ and hakstat/; no libc here.
+ *
+ * A reader finds `struct hak_root` through the ELF note of owner "hakmem", type HAK_NOTE_ROOT
+ * (desc: u64 link-time address of the root, u32 abi, u32 0) or through the symbol hakmem_root.
+ * From there everything is plain memory, to be read with process_vm_readv(2):
+ *
+ *   hak_root.heap_chunk[k] -> HAK_HEAP_FIRST << k heaps of hak_root.heap_bytes bytes each,
+ *   every heap beginning with struct hak_heap_view. hak_root.heaps of them are in use, in order.
+ *
+ * Counters only grow, for the life of the process: a heap outlives its thread, and the next
+ * thread that gets it counts on. So a sum over all heaps is exact at every instant, and the
+ * difference of two sums is what happened in between.
+ */
+#ifndef HAK_SHARED_H
+#define HAK_SHARED_H
+
+#include <linux/types.h>
+
+#define HAK_ABI 1U
+#define HAK_MAGIC "hakmem\n"	/* with its final NUL: 8 bytes */
+#define HAK_NOTE_OWNER "hakmem"
+#define HAK_NOTE_ROOT 1
+
+#define HAK_CLASS_MAX 64	/* length of per-class arrays; hak_root.classes are in use */
+#define HAK_LOCK_MAX 8
+#define HAK_HEAP_FIRST 4U	/* heaps in the first chunk; each next chunk has twice as many */
+#define HAK_HEAP_CHUNKS 20U	/* 4 << 20 heaps in all */
+
+/* Lists of codes: X(IDENTIFIER, "text"), numbered from 0 in this order, append only. */
+
+#define HAK_SOURCES(X)                                                    \
+	X(PAGE, "page")		/* a page this thread already had */      \
+	X(REMOTE, "remote")	/* blocks other threads sent back */      \
+	X(FRESH, "fresh page")	/* a page taken from the arena, reused */ \
+	X(ADOPTED, "adopted")	/* a page of an exited thread */          \
+	X(ARENA, "arena")	/* a page never used before */            \
+	X(OS, "os")		/* the arena had to grow for it */
+
+#define HAK_FLUSH_REASONS(X)                                        \
+	X(OVERFLOW, "overflow")	/* the cache was full */            \
+	X(EXIT, "exit")		/* the thread ended */              \
+	X(TRIM, "trim")		/* idle cache, or malloc_trim(3) */ \
+	X(BUDGET, "budget")	/* another class needed the bytes */ \
+	X(REMOTE_FREE, "remote free") /* blocks came back by queue */
+
+#define HAK_LOCKS(X)                                         \
+	X(ARENA, "arena")	/* segments and their slices */ \
+	X(HEAPS, "heaps")	/* heaps without a thread */    \
+	X(LARGE, "large")	/* reuse cache of mappings */   \
+	X(META, "meta")		/* memory for metadata */
+
+#define HAK_FALLBACK_REASONS(X)                                          \
+	X(TOO_LARGE, "too large")	/* above what a segment can hold */ \
+	X(OVER_ALIGNED, "over-aligned") /* alignment above a slice */       \
+	X(CACHE_MISS, "reuse cache missed") /* mappings kept, none fit */   \
+	X(ARENA_EXHAUSTED, "arena exhausted")
+
+#define HAK_OS_REASONS(X)                                             \
+	X(ARENA, "arena")	/* a chunk of segments */             \
+	X(LARGE, "large")	/* a mapping for one block */         \
+	X(META, "meta")		/* allocator metadata */              \
+	X(DECAY, "decay")	/* unused for the decay time */       \
+	X(LIMIT, "limit")	/* more unused memory than allowed */ \
+	X(TRIM, "trim")		/* malloc_trim(3) */                  \
+	X(REALLOC, "realloc")	/* a mapping grew or shrank */
+
+#define HAK_OOM_REASONS(X)                                        \
+	X(TOO_LARGE, "size above PTRDIFF_MAX")                    \
+	X(NO_MEMORY, "the system gave no memory")                 \
+	X(NO_METADATA, "the system gave no memory for metadata")
+
+#define HAK_MISUSES(X)                                                     \
+	X(DOUBLE_FREE, "double free")                                      \
+	X(FOREIGN, "pointer was not allocated here")                       \
+	X(MISALIGNED, "pointer is not the start of a block")               \
+	X(NOT_LIVE, "block is not allocated")                              \
+	X(CORRUPT, "free list is corrupt: something wrote to a freed block")
+
+#define HAK_CODE_(id, text) id,
+#define HAK_SOURCE_(id, text) HAK_SOURCE_##id,
+#define HAK_FLUSH_(id, text) HAK_FLUSH_##id,
+#define HAK_LOCK_(id, text) HAK_LOCK_##id,
+#define HAK_FALLBACK_(id, text) HAK_FALLBACK_##id,
+#define HAK_OS_(id, text) HAK_OS_##id,
+#define HAK_OOM_(id, text) HAK_OOM_##id,
+#define HAK_MISUSE_(id, text) HAK_MISUSE_##id,
+enum hak_source { HAK_SOURCES(HAK_SOURCE_) HAK_SOURCE_COUNT };
+enum hak_flush_reason { HAK_FLUSH_REASONS(HAK_FLUSH_) HAK_FLUSH_COUNT };
+enum hak_lock_id { HAK_LOCKS(HAK_LOCK_) HAK_LOCK_COUNT };
+enum hak_fallback_reason { HAK_FALLBACK_REASONS(HAK_FALLBACK_) HAK_FALLBACK_COUNT };
+enum hak_os_reason { HAK_OS_REASONS(HAK_OS_) HAK_OS_COUNT };
+enum hak_oom_reason { HAK_OOM_REASONS(HAK_OOM_) HAK_OOM_COUNT };
+enum hak_misuse { HAK_MISUSES(HAK_MISUSE_) HAK_MISUSE_COUNT };
+
+/* Heap states, as seen in hak_heap_view.state. */
+enum hak_heap_state {
+	HAK_HEAP_LIVE,		/* a thread uses it */
+	HAK_HEAP_ABANDONED,	/* its thread ended, its pages wait for an adopter */
+	HAK_HEAP_CLAIMED,	/* somebody is taking it over */
+	HAK_HEAP_IDLE,		/* no thread, no pages */
+};
+
+/*
+ * The thread cache of one class, written by its thread only. Class 0 stands for large blocks
+ * (above the largest class): nothing is cached there, the two counters count all the same.
+ *
+ *   blocks in the list = hak_bin_stat.base + frees - allocs      (classes 1 ..)
+ *   live blocks of a class = sum over all heaps of (allocs - frees)
+ */
+struct hak_bin {
+	void *head;	/* list of free blocks, linked through their first word */
+	__u64 allocs;	/* allocations of this class by this heap's threads, ever */
+	__u64 frees;	/* frees of this class by this heap's threads, ever */
+	__s64 room;	/* a free is a hit while frees - allocs < room */
+};
+
+/* What happened to the cache of one class on its slow path; same writer. */
+struct hak_bin_stat {
+	__u64 seen_allocs;	/* hak_bin.allocs as of the last refill or flush probe */
+	__u64 seen_frees;	/* hak_bin.frees as of then */
+	__u64 refills;		/* times the refill probe fired */
+	__u64 refill_blocks;	/* sum of its `got` */
+	__u64 flushes;		/* times the flush probe fired */
+	__u64 flush_blocks;	/* sum of its `given` */
+	__u64 remote_blocks;	/* blocks of this class sent to other owners */
+	__s64 base;		/* see the equation above */
+	__u32 limit;		/* most blocks the cache may hold now */
+	__u32 batch;		/* blocks the next refill asks for */
+};
+
+/* First part of every heap. */
+struct hak_heap_view {
+	struct hak_bin bin[HAK_CLASS_MAX];
+	struct hak_bin_stat stat[HAK_CLASS_MAX];
+	__u32 tid;		/* thread that uses it, or used it last */
+	__u32 state;		/* enum hak_heap_state */
+	__u32 index;		/* position among all heaps */
+	__u32 starts;		/* threads that have used it so far */
+	__u64 large_alloc_bytes;	/* usable bytes of large blocks allocated, ever */
+	__u64 large_free_bytes;
+	__u64 large_cache_hits;	/* large blocks served without the system */
+	__u64 remote_pushes;	/* times the remote_push probe fired */
+	__u64 remote_blocks;	/* sum of its `blocks` */
+	__u64 remote_bytes;	/* sum of its `bytes` */
+	__u64 drains;		/* times the remote_drain probe fired */
+	__u64 drain_blocks;
+	__u64 drain_bytes;
+};
+
+/* Contention of one lock; written with its lock held. */
+struct hak_lock_view {
+	__u64 waits;	/* times it was found held by another thread */
+	__u64 wait_ns;
+	__u64 max_ns;	/* longest wait, ever */
+	__u64 spins;
+};
+
+/* Counts of what the allocator asked of the system; atomic. */
+struct hak_os_view {
+	__u64 maps, map_bytes;
+	__u64 unmaps, unmap_bytes;
+	__u64 purges, purge_bytes;
+	__u64 fallbacks, fallback_bytes;	/* requests of the mmap_fallback probe */
+	__u64 ooms;
+	__u64 misuses;
+	__u64 adopts, adopted_pages;
+	__u64 grows;
+};
+
+/* Gauges: bytes now; atomic. */
+struct hak_gauges {
+	__u64 arena_bytes;	/* address space held for segments */
+	__u64 used_bytes;	/* of it, in pages of classes and in large blocks */
+	__u64 dirty_bytes;	/* of it, unused but still backed by memory */
+	__u64 large_bytes;	/* mappings handed out for single blocks */
+	__u64 cached_bytes;	/* mappings kept for reuse */
+	__u64 meta_bytes;	/* metadata mapped */
+};
+
+struct hak_root {
+	char magic[8];		/* HAK_MAGIC, written when the rest is valid */
+	__u32 abi;		/* HAK_ABI */
+	__u32 root_bytes;	/* sizeof(struct hak_root) */
+	__u32 heap_bytes;	/* distance from one heap to the next in a chunk */
+	__u32 classes;		/* classes in use, class 0 included */
+	char version[24];	/* library version, NUL-terminated */
+	__u32 pid;		/* process that wrote this (a forked child corrects it) */
+	__u32 heaps;		/* heaps made so far */
+	__u32 class_bytes[HAK_CLASS_MAX];	/* block size; 0 for class 0 */
+	__u32 page_bytes[HAK_CLASS_MAX];	/* size of a page of the class */
+	__u64 heap_chunk[HAK_HEAP_CHUNKS];	/* addresses */
+	__u64 class_pages[HAK_CLASS_MAX];	/* pages each class holds now; atomic */
+	struct hak_lock_view lock[HAK_LOCK_MAX];
+	struct hak_os_view os;
+	struct hak_gauges now;
+};
+
+#define HAK_SHARED_SIZE(type, bytes) \
+	_Static_assert(sizeof(type) == (bytes), "layout of " #type " is the contract")
+HAK_SHARED_SIZE(struct hak_bin, 32);
+HAK_SHARED_SIZE(struct hak_bin_stat, 72);
+HAK_SHARED_SIZE(struct hak_heap_view, 64 * (32 + 72) + 16 + 9 * 8);
+HAK_SHARED_SIZE(struct hak_lock_view, 32);
+HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 48);
+
+#endif
