@@ -7,13 +7,13 @@
 #include "internal.h"
 #include "pagemap.h"
 
-struct lock arena_lock = { .id = HAK_LOCK_ARENA };
+struct lock arena_lock = {.id = HAK_LOCK_ARENA};
 
-static struct segment *bins[HAK_RUN_BINS];	/* lock ARENA: by longest free run */
-static struct segment *dirty_first, *dirty_last;	/* lock ARENA */
-static struct segment *all_segments;		/* lock ARENA */
-static char *last_chunk;	/* lock ARENA: lowest chunk so far, the next goes below it */
-static unsigned level;		/* lock ARENA: growth level of the next chunk */
+static struct segment *bins[HAK_RUN_BINS];	 /* lock ARENA: by longest free run */
+static struct segment *dirty_first, *dirty_last; /* lock ARENA */
+static struct segment *all_segments;		 /* lock ARENA */
+static char *last_chunk; /* lock ARENA: lowest chunk so far, the next goes below it */
+static unsigned level;	 /* lock ARENA: growth level of the next chunk */
 
 static int bin_of(uint64_t free)
 {
@@ -59,7 +59,7 @@ static void dirty_unlink(struct segment *s)
 	else if (dirty_first == s)
 		dirty_first = s->dirty_next;
 	else
-		return;	/* not queued */
+		return; /* not queued */
 	if (s->dirty_next)
 		s->dirty_next->dirty_prev = s->dirty_prev;
 	else
@@ -122,9 +122,9 @@ static void add_chunk(char *chunk, struct segment *meta, size_t n)
 		all_segments = s;
 		bin_update(s);
 	}
-	last_chunk = chunk;
+	poke(&last_chunk, chunk);
 	if ((HAK_SEGMENT << (level + 1)) <= hak_options.grow_max && level + 1 < HAK_GROW_LEVELS)
-		level++;
+		poke(&level, level + 1);
 	lock_drop(&arena_lock);
 	add_relaxed(&hakmem_root.now.arena_bytes, n * HAK_SEGMENT);
 	add_relaxed(&hakmem_root.os.grows, 1);
@@ -208,7 +208,9 @@ struct page *arena_alloc(unsigned slices, enum hak_source *source, bool *zero)
 		}
 		lock_drop(&arena_lock);
 		if (pg) {
-			*source = grown ? HAK_SOURCE_OS : *zero ? HAK_SOURCE_ARENA : HAK_SOURCE_FRESH;
+			*source = grown	  ? HAK_SOURCE_OS
+				  : *zero ? HAK_SOURCE_ARENA
+					  : HAK_SOURCE_FRESH;
 			return pg;
 		}
 		if (!grow())

@@ -54,10 +54,10 @@ HAK_INLINE bool is_pow2(size_t n)
 }
 
 /* Checks that stay in every build: cheap, on slow paths only. */
-#define hak_assert(cond)                                        \
-	do {                                                    \
-		if (unlikely(!(cond)))                          \
-			hak_die_assert(#cond, __func__);        \
+#define hak_assert(cond)                                 \
+	do {                                             \
+		if (unlikely(!(cond)))                   \
+			hak_die_assert(#cond, __func__); \
 	} while (0)
 
 /* The same, in the debug build only. */

@@ -13,9 +13,9 @@
 
 #define BATCH_BYTES ((size_t)16 << 10)	/* 16 KiB: most a refill moves */
 #define BATCH_BLOCKS 64U		/* and most blocks */
-#define LIMIT_BYTES ((size_t)512 << 10)	/* 512 KiB: most one class may hold */
+#define LIMIT_BYTES ((size_t)512 << 10) /* 512 KiB: most one class may hold */
 #define LIMIT_BLOCKS 2048U
-#define START_BYTES ((size_t)2 << 10)	/* 2 KiB: first limit of a class */
+#define START_BYTES ((size_t)2 << 10) /* 2 KiB: first limit of a class */
 
 static uint32_t clamp(size_t v, uint32_t low, uint32_t high)
 {
@@ -69,7 +69,7 @@ static void set_limit(struct heap *h, unsigned class, uint32_t limit)
 
 void cache_init(struct heap *h)
 {
-	h->view.bin[0].room = INT64_MIN;	/* class 0 never hits */
+	h->view.bin[0].room = INT64_MIN; /* class 0 never hits */
 	for (unsigned c = 1; c < HAK_CLASSES; c++) {
 		h->view.stat[c].batch = clamp(256 / hak_class_bytes[c], 1, 16);
 		set_limit(h, c, limit_start(c));
@@ -90,8 +90,7 @@ static void take_deltas(struct heap *h, unsigned class, uint64_t *allocs, uint64
 	count_set(&st->seen_frees, bin->frees);
 }
 
-static void note_flush(struct heap *h, unsigned class, uint32_t given,
-		       enum hak_flush_reason reason)
+static void note_flush(struct heap *h, unsigned class, uint32_t given, enum hak_flush_reason reason)
 {
 	struct hak_bin_stat *st = &h->view.stat[class];
 	uint64_t allocs, frees;
@@ -132,7 +131,7 @@ static struct block *cut_list(struct hak_bin *bin, uint64_t keep, uint64_t lengt
 		rest++;
 	if (unlikely(b != NULL)) {
 		report_cycle(bin->head, length);
-		list = NULL;	/* HAKMEM_ABORT=0: the blocks are lost, not handed out twice */
+		list = NULL; /* HAKMEM_ABORT=0: the blocks are lost, not handed out twice */
 	}
 	*cut = NULL;
 	*n = rest;

@@ -13,24 +13,63 @@
 #include "types.h"
 
 /* X(bytes, arg), ascending; the first is class 1. */
-#define HAK_CLASS_SIZES(X, a)                                                                \
-	X(16, a) X(32, a) X(48, a) X(64, a) X(80, a) X(96, a) X(112, a) X(128, a)            \
-	X(144, a) X(160, a) X(176, a) X(192, a) X(208, a) X(224, a) X(240, a) X(256, a)      \
-	X(320, a) X(384, a) X(448, a) X(512, a) X(640, a) X(768, a) X(896, a) X(1024, a)     \
-	X(1280, a) X(1536, a) X(1792, a) X(2048, a)                                          \
-	X(2560, a) X(3072, a) X(3584, a) X(4096, a)                                          \
-	X(5120, a) X(6144, a) X(7168, a) X(8192, a)                                          \
-	X(10240, a) X(12288, a) X(14336, a) X(16384, a)                                      \
-	X(20480, a) X(24576, a) X(28672, a) X(32768, a)                                      \
-	X(40960, a) X(49152, a) X(57344, a) X(65536, a)
+#define HAK_CLASS_SIZES(X, a) \
+	X(16, a)              \
+	X(32, a)              \
+	X(48, a)              \
+	X(64, a)              \
+	X(80, a)              \
+	X(96, a)              \
+	X(112, a)             \
+	X(128, a)             \
+	X(144, a)             \
+	X(160, a)             \
+	X(176, a)             \
+	X(192, a)             \
+	X(208, a)             \
+	X(224, a)             \
+	X(240, a)             \
+	X(256, a)             \
+	X(320, a)             \
+	X(384, a)             \
+	X(448, a)             \
+	X(512, a)             \
+	X(640, a)             \
+	X(768, a)             \
+	X(896, a)             \
+	X(1024, a)            \
+	X(1280, a)            \
+	X(1536, a)            \
+	X(1792, a)            \
+	X(2048, a)            \
+	X(2560, a)            \
+	X(3072, a)            \
+	X(3584, a)            \
+	X(4096, a)            \
+	X(5120, a)            \
+	X(6144, a)            \
+	X(7168, a)            \
+	X(8192, a)            \
+	X(10240, a)           \
+	X(12288, a)           \
+	X(14336, a)           \
+	X(16384, a)           \
+	X(20480, a)           \
+	X(24576, a)           \
+	X(28672, a)           \
+	X(32768, a)           \
+	X(40960, a)           \
+	X(49152, a)           \
+	X(57344, a)           \
+	X(65536, a)
 
 #define HAK_CLASS_ONE_(n, a) +1
-enum { HAK_CLASSES = 1 HAK_CLASS_SIZES(HAK_CLASS_ONE_, 0) };	/* 49, class 0 included */
+enum { HAK_CLASSES = 1 HAK_CLASS_SIZES(HAK_CLASS_ONE_, 0) }; /* 49, class 0 included */
 _Static_assert(HAK_CLASSES <= HAK_CLASS_MAX, "per-class arrays of the contract");
 
-#define HAK_TINY_MAX ((size_t)1024)	/* looked up in steps of 16 bytes */
+#define HAK_TINY_MAX ((size_t)1024)		/* looked up in steps of 16 bytes */
 #define HAK_TINY_STEPS (HAK_TINY_MAX / 16 + 1)	/* 65 */
-#define HAK_MID_STEPS (HAK_SMALL_MAX / 256 + 1)	/* 257 */
+#define HAK_MID_STEPS (HAK_SMALL_MAX / 256 + 1) /* 257 */
 
 extern const uint32_t hak_class_bytes[HAK_CLASS_MAX];
 extern const uint8_t hak_class_tiny[HAK_TINY_STEPS];

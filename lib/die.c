@@ -44,7 +44,7 @@ static void send(struct line *l)
 /* "hakmem: text[number][more]"; number UINT64_MAX is left out. */
 void hak_say(const char *text, uint64_t number, const char *more)
 {
-	struct line l = { .len = 0 };
+	struct line l = {.len = 0};
 
 	put(&l, "hakmem: ");
 	put(&l, text);
@@ -57,8 +57,8 @@ void hak_say(const char *text, uint64_t number, const char *more)
 HAK_COLD void hak_misuse(const void *p, enum hak_misuse kind, const char *who)
 {
 #define TEXT_(id, text) text,
-	static const char *const texts[] = { HAK_MISUSES(TEXT_) };
-	struct line l = { .len = 0 };
+	static const char *const texts[] = {HAK_MISUSES(TEXT_)};
+	struct line l = {.len = 0};
 
 	put(&l, "hakmem: ");
 	put(&l, who);
@@ -75,7 +75,7 @@ HAK_COLD void hak_misuse(const void *p, enum hak_misuse kind, const char *who)
 
 HAK_COLD _Noreturn void hak_die_assert(const char *cond, const char *where)
 {
-	struct line l = { .len = 0 };
+	struct line l = {.len = 0};
 
 	put(&l, "hakmem: heap is corrupt, found in ");
 	put(&l, where);

@@ -6,7 +6,7 @@
 
 #include <pthread.h>
 
-static struct lock *const locks[] = { &heaps_lock, &arena_lock, &large_lock, &meta_lock };
+static struct lock *const locks[] = {&heaps_lock, &arena_lock, &large_lock, &meta_lock};
 #define LOCKS (sizeof(locks) / sizeof(locks[0]))
 
 static void before(void)

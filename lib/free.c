@@ -8,7 +8,7 @@ HAK_COLD void *alloc_slow(size_t bytes, unsigned class)
 	void *p = NULL;
 
 	if (h) {
-		p = cache_pop(h, class);	/* a heap just taken over may have some */
+		p = cache_pop(h, class); /* a heap just taken over may have some */
 		if (!p)
 			p = cache_refill_alloc(h, class);
 		heap_leave(h);
@@ -60,7 +60,7 @@ HAK_COLD void free_slow(void *p)
 		return;
 	h = heap_enter();
 	if (!h)
-		return;	/* no memory for a heap: the block is lost, the program goes on */
+		return; /* no memory for a heap: the block is lost, the program goes on */
 	if (class == 0)
 		free_large(h, p);
 	else if (h->view.bin[class].head == p)

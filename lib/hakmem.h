@@ -46,30 +46,30 @@ bool hak_trim(void);
 #define HAK_SNAPSHOT_CLASSES 64
 
 struct hak_class_snapshot {
-	size_t block_bytes;	/* 0 for class 0: blocks above the largest class */
-	uint64_t allocs;	/* since the process started */
+	size_t block_bytes; /* 0 for class 0: blocks above the largest class */
+	uint64_t allocs;    /* since the process started */
 	uint64_t frees;
 	uint64_t refills;	/* times a thread cache was empty */
 	uint64_t flushes;	/* times a thread cache gave blocks back */
 	uint64_t live_blocks;	/* allocs - frees */
-	uint64_t cached_blocks;	/* free, in thread caches */
+	uint64_t cached_blocks; /* free, in thread caches */
 	uint64_t held_bytes;	/* in pages of the class */
 };
 
 struct hak_snapshot {
-	uint32_t classes;	/* entries of class[] in use */
-	uint32_t heaps;		/* heaps made, with or without a thread */
+	uint32_t classes; /* entries of class[] in use */
+	uint32_t heaps;	  /* heaps made, with or without a thread */
 	struct hak_class_snapshot class_[HAK_SNAPSHOT_CLASSES];
-	uint64_t live_bytes;	/* usable bytes of all live blocks */
-	uint64_t large_live_bytes;	/* of them, in blocks of class 0 */
-	uint64_t cached_bytes;	/* free blocks in thread caches */
-	uint64_t mapped_bytes;	/* address space obtained from the system and not returned */
-	uint64_t dirty_bytes;	/* unused, still backed by memory */
-	uint64_t meta_bytes;	/* metadata mapped */
-	uint64_t remote_blocks;	/* blocks sent to the heap that owns them */
+	uint64_t live_bytes;	   /* usable bytes of all live blocks */
+	uint64_t large_live_bytes; /* of them, in blocks of class 0 */
+	uint64_t cached_bytes;	   /* free blocks in thread caches */
+	uint64_t mapped_bytes;	   /* address space obtained from the system and not returned */
+	uint64_t dirty_bytes;	   /* unused, still backed by memory */
+	uint64_t meta_bytes;	   /* metadata mapped */
+	uint64_t remote_blocks;	   /* blocks sent to the heap that owns them */
 	uint64_t lock_waits;
 	uint64_t lock_wait_ns;
-	uint64_t os_calls;	/* map, unmap and purge calls */
+	uint64_t os_calls; /* map, unmap and purge calls */
 	uint64_t mmap_fallbacks;
 };
 

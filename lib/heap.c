@@ -19,17 +19,17 @@ static __thread bool thread_ended __attribute__((tls_model("initial-exec")));
 
 /* What threads without a heap point to: no class ever hits, and nothing is written. */
 const struct heap hak_no_heap = {
-	.view.bin = { [0 ... HAK_CLASS_MAX - 1] = { .room = INT64_MIN } },
+	.view.bin = {[0 ... HAK_CLASS_MAX - 1] = {.room = INT64_MIN}},
 };
 
-struct lock heaps_lock = { .id = HAK_LOCK_HEAPS };
+struct lock heaps_lock = {.id = HAK_LOCK_HEAPS};
 
-static struct heap *waiting[2];		/* lock HEAPS: abandoned, idle */
-static uint32_t xabandoned;		/* heaps in waiting[0] */
+static struct heap *waiting[2]; /* lock HEAPS: abandoned, idle */
+static uint32_t xabandoned;	/* heaps in waiting[0] */
 static pthread_key_t exit_key;
-static uint32_t xstarted;		/* 0 not, 1 being, 2 done */
+static uint32_t xstarted; /* 0 not, 1 being, 2 done */
 
-#define TICK_OPS 64U	/* slow operations between looks at the clock */
+#define TICK_OPS 64U /* slow operations between looks at the clock */
 
 struct heap *heap_at(uint32_t index)
 {
@@ -39,7 +39,8 @@ struct heap *heap_at(uint32_t index)
 		uint32_t n = HAK_HEAP_FIRST << k;
 
 		if (index - first < n)
-			return (struct heap *)(uintptr_t)hakmem_root.heap_chunk[k] + (index - first);
+			return (struct heap *)(uintptr_t)hakmem_root.heap_chunk[k] +
+			       (index - first);
 		first += n;
 	}
 	return NULL;
@@ -100,7 +101,7 @@ static bool reserve_chunk(uint32_t index)
 	if (!chunk)
 		return false;
 	lock_take(&heaps_lock);
-	if (!hakmem_root.heap_chunk[k])	/* else another thread was first: ours is lost, once */
+	if (!hakmem_root.heap_chunk[k]) /* else another thread was first: ours is lost, once */
 		hakmem_root.heap_chunk[k] = (uintptr_t)chunk;
 	lock_drop(&heaps_lock);
 	return true;
@@ -169,7 +170,7 @@ static void put_waiting(struct heap *h)
 		lock_take(&heaps_lock);
 		if (h->view.state != HAK_HEAP_ABANDONED && h->view.state != HAK_HEAP_IDLE) {
 			lock_drop(&heaps_lock);
-			return;	/* taken already: its new user drains it */
+			return; /* taken already: its new user drains it */
 		}
 		wait_remove(h, HAK_HEAP_CLAIMED);
 		lock_drop(&heaps_lock);
@@ -181,13 +182,13 @@ static void merge(struct heap *me, struct heap *from)
 {
 	uint64_t pages, live;
 
-	cache_flush_all(from, HAK_FLUSH_EXIT);	/* only after a fork is anything left in it */
+	cache_flush_all(from, HAK_FLUSH_EXIT); /* only after a fork is anything left in it */
 	pages = from->npages;
 	live = from->out;
 	page_move_all(me, from);
 	count_adoption(me, from, pages, live);
 	if (peek(&from->xqueue))
-		remote_drain(from);	/* its blocks are ours now: they come to our queue */
+		remote_drain(from); /* its blocks are ours now: they come to our queue */
 	put_waiting(from);
 }
 
@@ -276,7 +277,7 @@ static struct heap *begin(void)
 	count_add(&h->view.starts, 1);
 	hak_probe_hakmem_thread_start(h->view.tid, (uintptr_t)h);
 	count_adoption(h, h, h->npages, h->out);
-	if (thread_ended)	/* its destructors have run: borrowed for one operation */
+	if (thread_ended) /* its destructors have run: borrowed for one operation */
 		return h;
 	hak_tls = h;
 	/* these may allocate, which works from here on */

@@ -5,9 +5,9 @@
 #include "internal.h"
 #include "pagemap.h"
 
-struct lock large_lock = { .id = HAK_LOCK_LARGE };
+struct lock large_lock = {.id = HAK_LOCK_LARGE};
 
-static struct page *newest, *oldest;	/* lock LARGE: reuse cache */
+static struct page *newest, *oldest; /* lock LARGE: reuse cache */
 
 static char *map_end(const struct page *pg)
 {
@@ -88,7 +88,7 @@ static bool map_aligned(struct page *pg, size_t need, size_t alignment)
 	pg->map_start = p;
 	pg->map_bytes = total;
 	pg->start = start;
-	if (alignment <= HAK_SLICE)	/* at most 15 OS pages of address space */
+	if (alignment <= HAK_SLICE) /* at most 15 OS pages of address space */
 		return true;
 	if (head) {
 		os_unmap(p, head, HAK_OS_LARGE);

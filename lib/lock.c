@@ -4,7 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SPINS 100	/* about a microsecond: longer than any of our critical sections */
+#define SPINS 100 /* about a microsecond: longer than any of our critical sections */
 
 uint32_t lock_forking_tid;
 

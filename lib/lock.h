@@ -10,12 +10,12 @@
 #include "base.h"
 
 struct lock {
-	uint32_t xword;	/* 0 free, 1 held, 2 held and somebody sleeps */
-	uint32_t id;	/* const: enum hak_lock_id */
-	uint32_t nested;	/* holder only: times the forking thread took it again */
+	uint32_t xword;	 /* 0 free, 1 held, 2 held and somebody sleeps */
+	uint32_t id;	 /* const: enum hak_lock_id */
+	uint32_t nested; /* holder only: times the forking thread took it again */
 };
 
-extern uint32_t lock_forking_tid;	/* thread that holds all locks for fork, or 0 */
+extern uint32_t lock_forking_tid; /* thread that holds all locks for fork, or 0 */
 
 void lock_wait(struct lock *l);
 void lock_wake(struct lock *l);

@@ -34,7 +34,7 @@ HAK_EXPORT void free_aligned_sized(void *p, size_t alignment, size_t bytes)
 	free_fast(p);
 }
 
-HAK_EXPORT void cfree(void *p);	/* glibc kept it for programs linked before 2.26 */
+HAK_EXPORT void cfree(void *p); /* glibc kept it for programs linked before 2.26 */
 HAK_EXPORT void cfree(void *p)
 {
 	free_fast(p);

@@ -4,13 +4,13 @@
  */
 #include "internal.h"
 
-#define META_CHUNK ((size_t)1 << 20)	/* 1 MiB; touched as used */
+#define META_CHUNK ((size_t)1 << 20) /* 1 MiB; touched as used */
 
-struct lock meta_lock = { .id = HAK_LOCK_META };
+struct lock meta_lock = {.id = HAK_LOCK_META};
 
-static char *bump;		/* lock META */
-static size_t left;		/* lock META: bytes behind bump */
-static struct page *spare;	/* lock META: unused page descriptors, by next */
+static char *bump;	   /* lock META */
+static size_t left;	   /* lock META: bytes behind bump */
+static struct page *spare; /* lock META: unused page descriptors, by next */
 
 static void *take(size_t bytes)
 {

@@ -77,17 +77,17 @@ HAK_INLINE void *new_aligned_nothrow(size_t bytes, size_t alignment)
 	return likely(p != NULL) ? p : new_failed_nothrow(alignment, bytes);
 }
 
-#define NEW(name, params, call)              \
-	HAK_EXPORT void *name params;        \
-	HAK_EXPORT void *name params         \
-	{                                    \
-		return call;                 \
+#define NEW(name, params, call)       \
+	HAK_EXPORT void *name params; \
+	HAK_EXPORT void *name params  \
+	{                             \
+		return call;          \
 	}
-#define DELETE(name, ...)                            \
+#define DELETE(name, ...)                             \
 	HAK_EXPORT void name(void *p, ##__VA_ARGS__); \
 	HAK_EXPORT void name(void *p, ##__VA_ARGS__)  \
-	{                                            \
-		free_fast(p);                        \
+	{                                             \
+		free_fast(p);                         \
 	}
 
 #pragma GCC diagnostic ignored "-Wunused-parameter"

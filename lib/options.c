@@ -54,7 +54,8 @@ static void read_one(const char *env, uint64_t *option, uint64_t min, uint64_t m
 #define X(name, env, def, min, max, unit, meaning) COUNT_(name)
 _Static_assert((0
 #include "options.def"
-		) <= 12, "at most 12 options");
+		) <= 12,
+	       "at most 12 options");
 #undef X
 
 void options_read(void)

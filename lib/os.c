@@ -70,7 +70,7 @@ void *os_map_at(void *hint, size_t bytes, enum hak_os_reason why)
 {
 	void *p = map_flags(hint, bytes, MAP_FIXED_NOREPLACE, why);
 
-	if (p && p != hint) {	/* kernels before 4.17 take it for a mere hint */
+	if (p && p != hint) { /* kernels before 4.17 take it for a mere hint */
 		os_unmap(p, bytes, why);
 		return NULL;
 	}

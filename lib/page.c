@@ -48,7 +48,7 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 	pg->block_bytes = (uint32_t)size;
 	pg->reciprocal = (uint32_t)((((uint64_t)1 << 32) + size - 1) / size);
 	pg->capacity = (uint16_t)(slices * HAK_SLICE / size);
-	pg->class = (uint8_t)class;
+	pg->class = (uint8_t) class;
 	pg->bytes = slices * HAK_SLICE;
 	poke(&pg->kind, PAGE_SMALL);
 	poke(&pg->xowner, h);

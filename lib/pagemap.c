@@ -21,9 +21,10 @@ static bool reserve_leaf(size_t i)
 	if (!leaf)
 		return false;
 	/* release: a reader that sees the leaf sees its zeroes (fresh from the system) */
-	if (!__atomic_compare_exchange_n(&hak_pagemap.xroot[i], &none,
-					 (intptr_t)((uintptr_t)leaf - (uintptr_t)hak_pagemap.empty_class),
-					 false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+	if (!__atomic_compare_exchange_n(
+		    &hak_pagemap.xroot[i], &none,
+		    (intptr_t)((uintptr_t)leaf - (uintptr_t)hak_pagemap.empty_class), false,
+		    __ATOMIC_RELEASE, __ATOMIC_RELAXED))
 		os_unmap(leaf, sizeof(struct pagemap_leaf), HAK_OS_META);
 	else
 		add_relaxed(&hakmem_root.now.meta_bytes, sizeof(struct pagemap_leaf));
@@ -48,6 +49,6 @@ void pagemap_set(const void *start, size_t slices, struct page *pg, unsigned cla
 		struct pagemap_leaf *leaf = leaf_of(a);
 
 		poke(&leaf->page[(uint16_t)(a >> HAK_SLICE_SHIFT)], pg);
-		poke(&leaf->class[(uint16_t)(a >> HAK_SLICE_SHIFT)], (uint8_t)class);
+		poke(&leaf->class[(uint16_t)(a >> HAK_SLICE_SHIFT)], (uint8_t) class);
 	}
 }

@@ -16,16 +16,16 @@
 
 #include "types.h"
 
-#define PAGEMAP_LEAF_SLICES ((size_t)1 << 16)	/* 4 GiB / 64 KiB */
-#define PAGEMAP_ROOTS ((size_t)1 << 16)		/* 48 bits / 4 GiB */
+#define PAGEMAP_LEAF_SLICES ((size_t)1 << 16) /* 4 GiB / 64 KiB */
+#define PAGEMAP_ROOTS ((size_t)1 << 16)	      /* 48 bits / 4 GiB */
 
 struct pagemap_leaf {
-	uint8_t class[PAGEMAP_LEAF_SLICES];		/* 64 KiB */
-	struct page *page[PAGEMAP_LEAF_SLICES];		/* 512 KiB */
+	uint8_t class[PAGEMAP_LEAF_SLICES];	/* 64 KiB */
+	struct page *page[PAGEMAP_LEAF_SLICES]; /* 512 KiB */
 };
 
 struct pagemap {
-	uint8_t empty_class[PAGEMAP_LEAF_SLICES];	/* all 0: class[] of the empty leaf */
+	uint8_t empty_class[PAGEMAP_LEAF_SLICES]; /* all 0: class[] of the empty leaf */
 	intptr_t xroot[PAGEMAP_ROOTS];
 };
 

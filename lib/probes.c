@@ -31,49 +31,47 @@
 #endif
 #define HAK_PIN(i, arg) register HAK_TYPE_ arg r##i __asm__(HAK_REG##i) = HAK_NAME_ arg;
 
-#define HAK_BODY(p, n) \
-	__attribute__((noinline, cold, used)) void hak_probe_##p##_##n
+#define HAK_BODY(p, n) __attribute__((noinline, cold, used)) void hak_probe_##p##_##n
 
-#define HAK_PROBE1(p, n, when, a)                    \
-	HAK_BODY(p, n)(HAK_PARAM(a))                 \
-	{                                            \
-		HAK_PIN(1, a)                        \
-		STAP_PROBE1(p, n, r1);               \
+#define HAK_PROBE1(p, n, when, a)      \
+	HAK_BODY(p, n)(HAK_PARAM(a))   \
+	{                              \
+		HAK_PIN(1, a)          \
+		STAP_PROBE1(p, n, r1); \
 	}
-#define HAK_PROBE2(p, n, when, a, b)                 \
-	HAK_BODY(p, n)(HAK_PARAM(a), HAK_PARAM(b))   \
-	{                                            \
-		HAK_PIN(1, a) HAK_PIN(2, b)          \
-		STAP_PROBE2(p, n, r1, r2);           \
+#define HAK_PROBE2(p, n, when, a, b)                                   \
+	HAK_BODY(p, n)(HAK_PARAM(a), HAK_PARAM(b))                     \
+	{                                                              \
+		HAK_PIN(1, a) HAK_PIN(2, b) STAP_PROBE2(p, n, r1, r2); \
 	}
-#define HAK_PROBE3(p, n, when, a, b, c)                            \
-	HAK_BODY(p, n)(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c))   \
-	{                                                          \
-		HAK_PIN(1, a) HAK_PIN(2, b) HAK_PIN(3, c)          \
-		STAP_PROBE3(p, n, r1, r2, r3);                     \
+#define HAK_PROBE3(p, n, when, a, b, c)                                                  \
+	HAK_BODY(p, n)(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c))                         \
+	{                                                                                \
+		HAK_PIN(1, a) HAK_PIN(2, b) HAK_PIN(3, c) STAP_PROBE3(p, n, r1, r2, r3); \
 	}
-#define HAK_PROBE4(p, n, when, a, b, c, d)                                          \
-	HAK_BODY(p, n)(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c), HAK_PARAM(d))      \
-	{                                                                           \
-		HAK_PIN(1, a) HAK_PIN(2, b) HAK_PIN(3, c) HAK_PIN(4, d)             \
-		STAP_PROBE4(p, n, r1, r2, r3, r4);                                  \
+#define HAK_PROBE4(p, n, when, a, b, c, d)                                                   \
+	HAK_BODY(p, n)(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c), HAK_PARAM(d))               \
+	{                                                                                    \
+		HAK_PIN(1, a)                                                                \
+		HAK_PIN(2, b) HAK_PIN(3, c) HAK_PIN(4, d) STAP_PROBE4(p, n, r1, r2, r3, r4); \
 	}
-#define HAK_PROBE5(p, n, when, a, b, c, d, e)                                                    \
-	HAK_BODY(p, n)(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c), HAK_PARAM(d), HAK_PARAM(e))     \
-	{                                                                                        \
-		HAK_PIN(1, a) HAK_PIN(2, b) HAK_PIN(3, c) HAK_PIN(4, d) HAK_PIN(5, e)            \
-		STAP_PROBE5(p, n, r1, r2, r3, r4, r5);                                           \
+#define HAK_PROBE5(p, n, when, a, b, c, d, e)                                                \
+	HAK_BODY(p, n)(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c), HAK_PARAM(d), HAK_PARAM(e)) \
+	{                                                                                    \
+		HAK_PIN(1, a)                                                                \
+		HAK_PIN(2, b) HAK_PIN(3, c) HAK_PIN(4, d) HAK_PIN(5, e)                      \
+			STAP_PROBE5(p, n, r1, r2, r3, r4, r5);                               \
 	}
-#define HAK_PROBE6(p, n, when, a, b, c, d, e, f)                                                 \
-	HAK_BODY(p, n)(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c), HAK_PARAM(d), HAK_PARAM(e),     \
-		       HAK_PARAM(f))                                                             \
-	{                                                                                        \
-		HAK_PIN(1, a) HAK_PIN(2, b) HAK_PIN(3, c) HAK_PIN(4, d) HAK_PIN(5, e)            \
-		HAK_PIN(6, f)                                                                    \
-		STAP_PROBE6(p, n, r1, r2, r3, r4, r5, r6);                                       \
+#define HAK_PROBE6(p, n, when, a, b, c, d, e, f)                                             \
+	HAK_BODY(p, n)                                                                       \
+	(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c), HAK_PARAM(d), HAK_PARAM(e), HAK_PARAM(f)) \
+	{                                                                                    \
+		HAK_PIN(1, a)                                                                \
+		HAK_PIN(2, b) HAK_PIN(3, c) HAK_PIN(4, d) HAK_PIN(5, e) HAK_PIN(6, f)        \
+			STAP_PROBE6(p, n, r1, r2, r3, r4, r5, r6);                           \
 	}
 #include "probes.def"
 
 #else
-typedef int hak_no_probes;	/* a translation unit must not be empty */
+typedef int hak_no_probes; /* a translation unit must not be empty */
 #endif

@@ -50,7 +50,7 @@ void *realloc_any(void *p, size_t bytes)
 
 	if (!p)
 		return alloc_fast(bytes);
-	if (bytes == 0) {	/* as glibc: frees, returns NULL */
+	if (bytes == 0) { /* as glibc: frees, returns NULL */
 		free_fast(p);
 		return NULL;
 	}
@@ -61,8 +61,9 @@ void *realloc_any(void *p, size_t bytes)
 		hak_misuse(p, HAK_MISUSE_FOREIGN, "realloc");
 		return NULL;
 	}
-	if (unlikely(pg->kind == PAGE_SMALL ? ((size_t)((char *)p - pg->start) % pg->block_bytes) != 0
-					    : p != pg->start)) {
+	if (unlikely(pg->kind == PAGE_SMALL
+			     ? ((size_t)((char *)p - pg->start) % pg->block_bytes) != 0
+			     : p != pg->start)) {
 		hak_misuse(p, HAK_MISUSE_MISALIGNED, "realloc");
 		return NULL;
 	}

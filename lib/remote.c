@@ -10,14 +10,14 @@
 #include "internal.h"
 #include "pagemap.h"
 
-#define OUTBOX_SLOTS 8U	/* owners gathered at once; a clash sends early */
+#define OUTBOX_SLOTS 8U /* owners gathered at once; a clash sends early */
 
 struct batch {
 	struct heap *owner;
 	struct block *first, *last;
 	uint64_t bytes;
 	uint32_t blocks;
-	uint32_t class;		/* of all blocks, 0 if mixed */
+	uint32_t class; /* of all blocks, 0 if mixed */
 };
 
 struct outbox {
@@ -38,7 +38,8 @@ static void send(struct heap *me, struct batch *b)
 	count_add(&me->view.remote_pushes, 1);
 	count_add(&me->view.remote_blocks, b->blocks);
 	count_add(&me->view.remote_bytes, b->bytes);
-	hak_probe_hakmem_remote_push(peek(&to->view.tid), b->class, b->blocks, b->bytes, head == NULL);
+	hak_probe_hakmem_remote_push(peek(&to->view.tid), b->class, b->blocks, b->bytes,
+				     head == NULL);
 	b->blocks = 0;
 	if (unlikely(__atomic_load_n(&to->view.state, __ATOMIC_SEQ_CST) != HAK_HEAP_LIVE))
 		heap_rescue(me, to);
@@ -59,7 +60,7 @@ static void outbox_add(struct heap *me, struct outbox *box, struct heap *owner, 
 	if (slot->blocks && slot->owner != owner)
 		send(me, slot);
 	if (!slot->blocks) {
-		*slot = (struct batch){ .owner = owner, .last = b, .class = pg->class };
+		*slot = (struct batch){.owner = owner, .last = b, .class = pg->class};
 		b->next = NULL;
 	} else {
 		b->next = slot->first;
@@ -72,8 +73,7 @@ static void outbox_add(struct heap *me, struct outbox *box, struct heap *owner, 
 	count_add(&me->view.stat[pg->class].remote_blocks, 1);
 }
 
-static void give_one(struct heap *h, struct outbox *box, struct block *b,
-		     enum hak_flush_reason why)
+static void give_one(struct heap *h, struct outbox *box, struct block *b, enum hak_flush_reason why)
 {
 	struct page *pg = pagemap_page(b);
 	struct heap *owner;
@@ -92,7 +92,7 @@ static void give_one(struct heap *h, struct outbox *box, struct block *b,
 /* Every block of the list goes home. */
 void remote_give_list(struct heap *h, struct block *list, enum hak_flush_reason why)
 {
-	struct outbox box = { 0 };
+	struct outbox box = {0};
 
 	while (list) {
 		struct block *b = list;
@@ -118,7 +118,7 @@ unsigned remote_drain(struct heap *h)
 {
 	/* acquire: pairs with the release of send() */
 	struct block *b = swap_acq_rel(&h->xqueue, NULL);
-	struct outbox box = { 0 };
+	struct outbox box = {0};
 	uint32_t blocks = 0, batches = 0;
 	uint64_t bytes = 0;
 

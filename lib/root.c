@@ -30,6 +30,7 @@ HAK_EXPORT const char *hak_version(void)
 void root_init(void)
 {
 	struct hak_root *r = &hakmem_root;
+	uint64_t magic;
 
 	r->abi = HAK_ABI;
 	r->root_bytes = sizeof(*r);
@@ -42,6 +43,6 @@ void root_init(void)
 		r->page_bytes[c] = (uint32_t)(class_page_slices(c) * HAK_SLICE);
 	}
 	/* release: a reader that sees the magic sees the rest */
-	__atomic_thread_fence(__ATOMIC_RELEASE);
-	memcpy(r->magic, HAK_MAGIC, sizeof(r->magic));
+	memcpy(&magic, HAK_MAGIC, sizeof(magic));
+	store_release((uint64_t *)(void *)r->magic, magic);
 }

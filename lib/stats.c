@@ -77,7 +77,7 @@ HAK_EXPORT void hak_snapshot(struct hak_snapshot *out)
  */
 HAK_EXPORT struct mallinfo2 mallinfo2(void)
 {
-	struct mallinfo2 m = { 0 };
+	struct mallinfo2 m = {0};
 	struct hak_snapshot s;
 
 	hak_snapshot(&s);

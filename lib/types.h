@@ -32,27 +32,27 @@
 #include "base.h"
 #include "shared.h"
 
-#define HAK_ALIGN 16U				/* alignment of every block */
+#define HAK_ALIGN 16U /* alignment of every block */
 #define HAK_SLICE_SHIFT 16U
-#define HAK_SLICE ((size_t)1 << HAK_SLICE_SHIFT)	/* 64 KiB */
+#define HAK_SLICE ((size_t)1 << HAK_SLICE_SHIFT) /* 64 KiB */
 #define HAK_SEGMENT_SLICES 64U
-#define HAK_SEGMENT (HAK_SLICE * HAK_SEGMENT_SLICES)	/* 4 MiB */
-#define HAK_SMALL_MAX ((size_t)65536)		/* 64 KiB: largest class */
-#define HAK_LARGE_MAX (HAK_SEGMENT / 2)		/* 2 MiB: largest run inside a segment */
+#define HAK_SEGMENT (HAK_SLICE * HAK_SEGMENT_SLICES) /* 4 MiB */
+#define HAK_SMALL_MAX ((size_t)65536)		     /* 64 KiB: largest class */
+#define HAK_LARGE_MAX (HAK_SEGMENT / 2)		     /* 2 MiB: largest run inside a segment */
 #define HAK_OS_PAGE ((size_t)4096)
-#define HAK_PAGE_BLOCKS_MAX 4096U		/* 64 KiB / 16 B */
-#define HAK_PAGE_WORDS (HAK_PAGE_BLOCKS_MAX / 64)	/* 64 */
-#define HAK_GROW_LEVELS 5U			/* chunks of 4, 8, 16, 32, 64 MiB */
-#define HAK_RUN_BINS 7U				/* longest free run 1, 2-3, 4-7 ... 32-63, 64 slices */
+#define HAK_PAGE_BLOCKS_MAX 4096U		  /* 64 KiB / 16 B */
+#define HAK_PAGE_WORDS (HAK_PAGE_BLOCKS_MAX / 64) /* 64 */
+#define HAK_GROW_LEVELS 5U			  /* chunks of 4, 8, 16, 32, 64 MiB */
+#define HAK_RUN_BINS 7U /* longest free run 1, 2-3, 4-7 ... 32-63, 64 slices */
 
-_Static_assert(HAK_PAGE_BLOCKS_MAX * HAK_ALIGN == HAK_SLICE, "smallest blocks fill one slice");
+_Static_assert(HAK_PAGE_BLOCKS_MAX *HAK_ALIGN == HAK_SLICE, "smallest blocks fill one slice");
 _Static_assert(HAK_SMALL_MAX < HAK_LARGE_MAX, "layers follow each other");
 
 enum page_kind {
-	PAGE_UNUSED,	/* descriptor not in use */
-	PAGE_SMALL,	/* blocks of a class */
-	PAGE_RUN,	/* one large block, slices of a segment */
-	PAGE_MAPPED,	/* one large block, its own mapping */
+	PAGE_UNUSED, /* descriptor not in use */
+	PAGE_SMALL,  /* blocks of a class */
+	PAGE_RUN,    /* one large block, slices of a segment */
+	PAGE_MAPPED, /* one large block, its own mapping */
 };
 
 struct heap;
@@ -61,7 +61,7 @@ struct segment;
 /* A free block on its way: in a cache only `next` is used. */
 struct block {
 	struct block *next;
-	uint64_t batch;	/* first block of a batch on a queue: blocks in the batch */
+	uint64_t batch; /* first block of a batch on a queue: blocks in the batch */
 };
 
 /*
@@ -72,26 +72,26 @@ struct block {
  * `bits` belong to the owner: other threads send blocks back, they never set bits.
  */
 struct page {
-	char *start;		/* const: first byte */
-	uint32_t block_bytes;	/* const: PAGE_SMALL */
-	uint32_t reciprocal;	/* const: ceil(2^32 / block_bytes) */
-	uint16_t capacity;	/* const: blocks */
-	uint16_t nfree;		/* own: bits set */
-	uint16_t hint;		/* own: no bit is set in words below this one */
-	uint8_t class;		/* const */
-	uint8_t kind;		/* enum page_kind; arena lock to change */
-	uint16_t slices;	/* const: length */
-	uint8_t zero;		/* const: PAGE_RUN and PAGE_MAPPED: memory was clean when handed out */
-	uint8_t slice;		/* const: index of the first slice in its segment */
-	size_t bytes;		/* usable bytes of a large block; heap bytes of a small page */
-	size_t map_bytes;	/* PAGE_MAPPED: length of the mapping */
-	char *map_start;	/* PAGE_MAPPED: its start, at or below `start` */
-	struct heap *xowner;	/* changes only when its heap is adopted */
-	struct page *next;	/* own: list of the class, or of the reuse cache (lock: LARGE) */
+	char *start;	      /* const: first byte */
+	uint32_t block_bytes; /* const: PAGE_SMALL */
+	uint32_t reciprocal;  /* const: ceil(2^32 / block_bytes) */
+	uint16_t capacity;    /* const: blocks */
+	uint16_t nfree;	      /* own: bits set */
+	uint16_t hint;	      /* own: no bit is set in words below this one */
+	uint8_t class;	      /* const */
+	uint8_t kind;	      /* enum page_kind; arena lock to change */
+	uint16_t slices;      /* const: length */
+	uint8_t zero;	     /* const: PAGE_RUN and PAGE_MAPPED: memory was clean when handed out */
+	uint8_t slice;	     /* const: index of the first slice in its segment */
+	size_t bytes;	     /* usable bytes of a large block; heap bytes of a small page */
+	size_t map_bytes;    /* PAGE_MAPPED: length of the mapping */
+	char *map_start;     /* PAGE_MAPPED: its start, at or below `start` */
+	struct heap *xowner; /* changes only when its heap is adopted */
+	struct page *next;   /* own: list of the class, or of the reuse cache (lock: LARGE) */
 	struct page *prev;
-	struct segment *segment;	/* const: NULL for PAGE_MAPPED */
-	uint64_t freed_ms;	/* lock LARGE: when it entered the reuse cache */
-	uint64_t bits[HAK_PAGE_WORDS];	/* own: 1 = free */
+	struct segment *segment;       /* const: NULL for PAGE_MAPPED */
+	uint64_t freed_ms;	       /* lock LARGE: when it entered the reuse cache */
+	uint64_t bits[HAK_PAGE_WORDS]; /* own: 1 = free */
 };
 
 /*
@@ -101,15 +101,15 @@ struct page {
  *   on the dirty queue <=> dirty != 0
  */
 struct segment {
-	char *base;		/* const */
-	uint64_t free;		/* slices not in a page */
-	uint64_t dirty;		/* of them, slices that may hold data */
-	uint64_t freed_ms;	/* last time a slice became dirty */
-	struct segment *next, *prev;		/* run bin */
-	struct segment *dirty_next, *dirty_prev;	/* dirty queue, oldest first */
-	struct segment *all_next;	/* const: every segment, for hak_check */
-	int8_t bin;		/* run bin it is in, -1 for none */
-	struct page pages[HAK_SEGMENT_SLICES];	/* descriptor of the page starting at a slice */
+	char *base;				 /* const */
+	uint64_t free;				 /* slices not in a page */
+	uint64_t dirty;				 /* of them, slices that may hold data */
+	uint64_t freed_ms;			 /* last time a slice became dirty */
+	struct segment *next, *prev;		 /* run bin */
+	struct segment *dirty_next, *dirty_prev; /* dirty queue, oldest first */
+	struct segment *all_next;		 /* const: every segment, for hak_check */
+	int8_t bin;				 /* run bin it is in, -1 for none */
+	struct page pages[HAK_SEGMENT_SLICES];	 /* descriptor of the page starting at a slice */
 };
 
 /*
@@ -118,20 +118,20 @@ struct segment {
  */
 struct heap {
 	struct hak_heap_view view;
-	struct page *avail[HAK_CLASS_MAX];	/* own: pages with free blocks */
-	struct page *full[HAK_CLASS_MAX];	/* own: pages without */
-	uint64_t seen_tick[HAK_CLASS_MAX];	/* own: allocs + frees at the last tick */
-	uint64_t npages;	/* own */
-	uint64_t out;		/* own: sum over pages of capacity - nfree */
-	uint64_t budget_used;	/* own: sum over classes of limit * block bytes */
-	uint64_t next_tick_ms;	/* own */
-	uint32_t slow_ops;	/* own: slow operations since the clock was read */
-	uint32_t xbusy;		/* own: inside a slow operation; a forked child may not adopt it */
-	uint32_t victim;	/* own: class whose limit is cut next */
-	bool draining;		/* own */
-	struct heap *next;	/* lock HEAPS: list of abandoned or idle heaps */
+	struct page *avail[HAK_CLASS_MAX]; /* own: pages with free blocks */
+	struct page *full[HAK_CLASS_MAX];  /* own: pages without */
+	uint64_t seen_tick[HAK_CLASS_MAX]; /* own: allocs + frees at the last tick */
+	uint64_t npages;		   /* own */
+	uint64_t out;			   /* own: sum over pages of capacity - nfree */
+	uint64_t budget_used;		   /* own: sum over classes of limit * block bytes */
+	uint64_t next_tick_ms;		   /* own */
+	uint32_t slow_ops;		   /* own: slow operations since the clock was read */
+	uint32_t xbusy;	   /* own: inside a slow operation; a forked child may not adopt it */
+	uint32_t victim;   /* own: class whose limit is cut next */
+	bool draining;	   /* own */
+	struct heap *next; /* lock HEAPS: list of abandoned or idle heaps */
 	struct heap *prev;
-	struct block *xqueue __attribute__((aligned(HAK_CACHE_LINE)));	/* remote frees */
+	struct block *xqueue __attribute__((aligned(HAK_CACHE_LINE))); /* remote frees */
 } __attribute__((aligned(HAK_CACHE_LINE)));
 
 _Static_assert(offsetof(struct heap, view) == 0, "readers and hot paths rely on it");

@@ -73,7 +73,7 @@ static inline int test_done(void)
 /* Keeps the compiler from knowing a value, and so from removing or warning about calls. */
 #define HIDE(v)                                       \
 	({                                            \
-		__typeof__(v) hidden_ = (v);          \
+		__typeof__((v) + 0) hidden_ = (v);         \
 		__asm__ volatile("" : "+r"(hidden_)); \
 		hidden_;                              \
 	})

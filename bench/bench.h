@@ -1,0 +1,110 @@
+/*
+ * What the benchmark programs share: the random stream, the clock, and the marks by which each
+ * program proves that the allocator gave it memory of its own.
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Marsaglia's xorshift32 with shifts 13, 17, 5; state must not be 0. */
+static inline uint32_t bench_next(uint32_t *state)
+{
+	uint32_t x = *state;
+
+	x ^= x << 13;
+	x ^= x >> 17;
+	x ^= x << 5;
+	*state = x;
+	return x;
+}
+
+/* A different start for each thread; the multiplier is 2^32 / golden ratio. */
+static inline uint32_t bench_seed(uint32_t seed, unsigned thread)
+{
+	uint32_t s = seed ^ ((thread + 1) * 2654435761u);
+
+	return s ? s : 1;
+}
+
+static inline double bench_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static inline void *bench_need(void *block, size_t bytes)
+{
+	if (!block) {
+		fprintf(stderr, "bench: no memory for %zu bytes\n", bytes);
+		exit(1);
+	}
+	return block;
+}
+
+static inline void bench_broken(const void *block, uint32_t slot)
+{
+	fprintf(stderr, "bench: block %p of slot %u was overwritten\n", block, slot);
+	exit(1);
+}
+
+/* Leads a marked block; the last byte of the block repeats slot ^ bytes. */
+struct bench_mark {
+	uint32_t slot;
+	uint32_t bytes;
+};
+
+/* bytes: at least sizeof(struct bench_mark) */
+static inline void bench_mark(void *block, uint32_t slot, uint32_t bytes)
+{
+	struct bench_mark m = { slot, bytes };
+
+	memcpy(block, &m, sizeof(m));
+	if (bytes > sizeof(m))
+		((unsigned char *)block)[bytes - 1] = (unsigned char)(slot ^ bytes);
+}
+
+static inline uint32_t bench_check(const void *block, uint32_t slot)
+{
+	struct bench_mark m;
+
+	memcpy(&m, block, sizeof(m));
+	if (m.slot != slot ||
+	    (m.bytes > sizeof(m) && ((const unsigned char *)block)[m.bytes - 1] !=
+					    (unsigned char)(slot ^ m.bytes)))
+		bench_broken(block, slot);
+	return m.bytes;
+}
+
+/* Argument i as a number within [min, max], or fallback when it is absent; ends on nonsense. */
+static inline unsigned long bench_arg(int argc, char **argv, int i, unsigned long fallback,
+				      unsigned long min, unsigned long max)
+{
+	unsigned long v;
+	char *end;
+
+	if (i >= argc)
+		return fallback;
+	v = strtoul(argv[i], &end, 10);
+	if (end == argv[i] || *end || argv[i][0] == '-' || v < min || v > max) {
+		fprintf(stderr, "%s: argument %d must be a number from %lu to %lu, not '%s'\n",
+			argv[0], i, min, max, argv[i]);
+		exit(2);
+	}
+	return v;
+}
+
+/* The two numbers bench/run.sh reads. Ends the line. */
+static inline void bench_report(uint64_t ops, double seconds)
+{
+	printf(" ops=%llu seconds=%.6f ops_per_s=%.0f\n", (unsigned long long)ops, seconds,
+	       (double)ops / (seconds > 0 ? seconds : 1e-9));
+}
+
+#endif

@@ -1,0 +1,153 @@
+/* sanitize: yes */
+/* Threads hand blocks to each other: contents stay, the heap stays valid, memory stays bounded. */
+#include "hakmem.h"
+#include "test.h"
+
+#include <pthread.h>
+
+#define THREADS 4
+#define SLOTS 512
+#define ROUNDS 8
+#define OPS (TEST_SANITIZED ? 5000 : 60000)
+#define BLOCKS (TEST_SANITIZED ? 50000 : 1000000)
+#define RING 1024
+
+static pthread_barrier_t gate;
+
+/* What a test block begins with; the rest is filled by `seed`. */
+struct tag {
+	uint32_t seed;
+	uint32_t bytes;
+};
+
+static struct tag *tagged(uint64_t *state)
+{
+	uint32_t r = test_random(state);
+	size_t n = sizeof(struct tag) + (r % 16 ? r % 700 : r % 100000);
+	struct tag *t = r & 1 << 20 ? hak_aligned_alloc(64, n) : hak_malloc(n);
+
+	if (!CHECK(t != NULL))
+		return NULL;
+	t->seed = r;
+	t->bytes = (uint32_t)n;
+	test_fill(t + 1, n - sizeof(*t), r);
+	return t;
+}
+
+static void check_and_free(struct tag *t)
+{
+	if (!t)
+		return;
+	CHECK(test_verify(t + 1, t->bytes - sizeof(*t), t->seed));
+	hak_free(t);
+}
+
+static struct tag *slot[SLOTS];
+
+static void *exchanger(void *arg)
+{
+	uint64_t state = (uintptr_t)arg;
+
+	for (int round = 0; round < ROUNDS; round++) {
+		for (int i = 0; i < OPS; i++) {
+			struct tag **s = &slot[test_random(&state) % SLOTS];
+
+			check_and_free(__atomic_exchange_n(s, tagged(&state), __ATOMIC_ACQ_REL));
+		}
+		CHECK_EQ(hak_check(), 0);	/* while the others go on */
+		pthread_barrier_wait(&gate);
+		CHECK_EQ(hak_check(), 0);	/* and while nobody allocates */
+		pthread_barrier_wait(&gate);
+	}
+	return NULL;
+}
+
+static void blocks_change_hands(void)
+{
+	static struct hak_snapshot a, b;
+	pthread_t t[THREADS];
+
+	hak_snapshot(&a);
+	pthread_barrier_init(&gate, NULL, THREADS);
+	for (uintptr_t i = 0; i < THREADS; i++)
+		pthread_create(&t[i], NULL, exchanger, (void *)(i + 1));
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(t[i], NULL);
+	pthread_barrier_destroy(&gate);
+	for (int i = 0; i < SLOTS; i++)
+		check_and_free(slot[i]);
+	hak_snapshot(&b);
+	CHECK(b.remote_blocks > a.remote_blocks);
+	CHECK_EQ(hak_check(), 0);
+}
+
+/* A bounded ring between one producer and one consumer; the consumer allocates nothing. */
+static struct tag *ring[RING];
+static size_t peak_rss;
+
+static void *consumer(void *arg)
+{
+	(void)arg;
+	hak_free(hak_malloc(1));
+	pthread_barrier_wait(&gate);
+	for (int i = 0; i < BLOCKS; i++) {
+		struct tag *t;
+
+		while (!(t = __atomic_exchange_n(&ring[i % RING], NULL, __ATOMIC_ACQUIRE)))
+			sched_yield();
+		check_and_free(t);
+	}
+	return NULL;
+}
+
+static void *producer(void *arg)
+{
+	uint64_t state = 7;
+
+	(void)arg;
+	hak_free(hak_malloc(1));
+	pthread_barrier_wait(&gate);
+	for (int i = 0; i < BLOCKS; i++) {
+		size_t n = sizeof(struct tag) + test_random(&state) % 1000;
+		struct tag *t = hak_malloc(n);
+
+		t->seed = (uint32_t)i;
+		t->bytes = (uint32_t)n;
+		test_fill(t + 1, n - sizeof(*t), t->seed);
+		while (__atomic_load_n(&ring[i % RING], __ATOMIC_RELAXED))
+			sched_yield();
+		__atomic_store_n(&ring[i % RING], t, __ATOMIC_RELEASE);
+		if (i % 10000 == 0 && test_rss() > peak_rss)
+			peak_rss = test_rss();
+	}
+	return NULL;
+}
+
+static void all_frees_remote(void)
+{
+	static struct hak_snapshot a, b;
+	pthread_t t[2];
+	size_t rss = test_rss();
+
+	hak_snapshot(&a);
+	pthread_barrier_init(&gate, NULL, 2);
+	pthread_create(&t[0], NULL, producer, NULL);
+	pthread_create(&t[1], NULL, consumer, NULL);
+	pthread_join(t[0], NULL);
+	pthread_join(t[1], NULL);
+	pthread_barrier_destroy(&gate);
+	hak_snapshot(&b);
+	CHECK(b.remote_blocks - a.remote_blocks >= (uint64_t)BLOCKS);
+	CHECK_EQ(b.live_bytes > a.live_bytes ? (b.live_bytes - a.live_bytes) >> 16 : 0, 0);
+	/* 1 MB is alive at most; what caches and queues may add is far below this */
+	if (!TEST_SANITIZED)
+		CHECK(peak_rss < rss + (32U << 20));
+	CHECK_EQ(hak_check(), 0);
+}
+
+int main(void)
+{
+	RUN(blocks_change_hands);
+	RUN(all_frees_remote);
+	return test_done();
+}
