@@ -8,7 +8,7 @@
 #define TOTAL ((size_t)500 << 20)
 /* The documented constant: memory that may stay, besides 10 % of what there was. */
 #define SLACK ((size_t)24 << 20)
-#define PATIENCE_S 20	/* decay takes half a second; a process that never returns must end */
+#define PATIENCE_S 6	/* decay takes half a second; a process that never returns must end */
 
 static void **blocks;	/* in memory of our own, so that it does not count */
 static size_t made, capacity = 1U << 20;
@@ -65,20 +65,28 @@ static void free_all(void)
 		free(blocks[i]);
 }
 
-/* A little work, as a program does after its peak: the decay needs calls to live from. */
+/* A little work, as a program does after its peak: blocks of changing sizes, few at a time. */
 static void work(void)
 {
-	void *p[200];
+	static uint64_t state = 17;
+	void *p[100];
 
 	for (int round = 0; round < 20; round++) {
-		for (int i = 0; i < 200; i++)
-			p[i] = malloc(600);
-		for (int i = 0; i < 200; i++)
+		for (int i = 0; i < 100; i++)
+			p[i] = malloc(1 + test_random(&state) % 20000);
+		for (int i = 0; i < 100; i++)
 			free(p[i]);
 	}
 }
 
-static void returns_to(size_t before)
+/* The same block again and again: every call is a hit, no slow path is ever entered. */
+static void only_hits(void)
+{
+	for (int i = 0; i < 100000; i++)
+		free(HIDE(malloc(100)));
+}
+
+static void returns_by(void (*work)(void), size_t before)
 {
 	size_t limit = before + before / 10 + SLACK, rss;
 	time_t end = time(NULL) + PATIENCE_S;
@@ -93,6 +101,11 @@ static void returns_to(size_t before)
 	dprintf(STDOUT_FILENO, "# rss %zu MiB before, %zu MiB after\n", before >> 20, rss >> 20);
 	CHECK(rss <= limit);
 	CHECK_EQ(hak_check(), 0);
+}
+
+static void returns_to(size_t before)
+{
+	returns_by(work, before);
 }
 
 static void one_round(size_t (*size)(uint64_t *))
@@ -164,6 +177,15 @@ static void both_in_ended_threads(void)
 	returns_to(before);
 }
 
+static void a_loop_of_hits_follows(void)
+{
+	size_t before = test_rss();
+
+	fill_up(mixed_size);
+	free_all();
+	returns_by(only_hits, before);
+}
+
 static void trim_at_once(void)
 {
 	size_t before = test_rss();
@@ -186,5 +208,6 @@ int main(void)
 	RUN(allocated_by_a_thread_that_ended);
 	RUN(both_in_ended_threads);
 	RUN(trim_at_once);
+	RUN(a_loop_of_hits_follows);
 	return test_done();
 }
