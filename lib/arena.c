@@ -9,6 +9,8 @@
 
 struct lock arena_lock = {.id = HAK_LOCK_ARENA};
 
+uint32_t arena_xshrinks;
+
 static struct segment *bins[HAK_RUN_BINS];	 /* lock ARENA: by longest free run */
 static struct segment *dirty_first, *dirty_last; /* lock ARENA */
 static struct segment *all_segments;		 /* lock ARENA */
@@ -258,8 +260,10 @@ void arena_free(struct page *pg)
 	sub_relaxed(&hakmem_root.now.used_bytes, bytes);
 	add_relaxed(&hakmem_root.now.dirty_bytes, bytes);
 	lock_drop(&arena_lock);
-	if (unlikely(arena_excess(4)))
+	if (unlikely(arena_excess(4))) {
+		add_relaxed(&arena_xshrinks, 1);
 		arena_purge(0, HAK_OS_LIMIT);
+	}
 }
 
 /*

@@ -15,6 +15,7 @@
 #define BATCH_BLOCKS 64U		/* and most blocks */
 #define LIMIT_BYTES ((size_t)512 << 10) /* 512 KiB: most one class may hold */
 #define LIMIT_BLOCKS 2048U
+#define ONE_WAY 4U			/* see is_one_way */
 #define START_BYTES ((size_t)2 << 10) /* 2 KiB: first limit of a class */
 
 static uint32_t clamp(size_t v, uint32_t low, uint32_t high)
@@ -248,19 +249,50 @@ void *cache_refill_alloc(struct heap *h, unsigned class)
 	return b;
 }
 
+/*
+ * A class this thread only frees: its blocks are of no use here. The cache is as long as a good
+ * batch for their owners, and is emptied whole.
+ */
+static uint32_t flush_one_way(struct heap *h, unsigned class)
+{
+	struct hak_bin_stat *st = &h->view.stat[class];
+
+	if (st->limit < batch_max(class) && raise_limit(h, class))
+		return 0;
+	if (st->limit > batch_max(class))
+		set_limit(h, class, batch_max(class));
+	return flush(h, class, 0, HAK_FLUSH_OVERFLOW);
+}
+
+/* True when the cache filled up several times while nothing was taken out. */
+static bool is_one_way(struct heap *h, unsigned class)
+{
+	uint64_t allocs = h->view.bin[class].allocs;
+
+	if (allocs != h->seen_full[class]) {
+		h->seen_full[class] = allocs;
+		h->full_again[class] = 0;
+		return false;
+	}
+	if (h->full_again[class] < ONE_WAY)
+		h->full_again[class]++;
+	return h->full_again[class] >= ONE_WAY;
+}
+
 /* Room for one more block in a full cache: a higher limit, or a flush of the older half. */
 void cache_free_full(struct heap *h, void *p, unsigned class)
 {
 	struct hak_bin *bin = &h->view.bin[class];
 	uint32_t given = 0;
-	bool raised = raise_limit(h, class);
 
-	if (!raised)
+	if (is_one_way(h, class))
+		given = flush_one_way(h, class);
+	else if (!raise_limit(h, class))
 		given = flush(h, class, h->view.stat[class].limit / 2, HAK_FLUSH_OVERFLOW);
 	((struct block *)p)->next = bin->head;
 	bin->head = p;
 	count_add(&bin->frees, 1);
-	if (!raised)
+	if (given)
 		note_flush(h, class, given, HAK_FLUSH_OVERFLOW);
 }
 
@@ -282,6 +314,38 @@ void cache_flush_idle(struct heap *h)
 			set_limit(h, c, limit_start(c));
 		}
 		h->seen_tick[c] = used;
+	}
+}
+
+/*
+ * The process gives memory back. A class this thread has not allocated from since the last time
+ * keeps no blocks: each of them may be the only one that holds a whole page.
+ */
+void cache_flush_shrinking(struct heap *h)
+{
+	for (unsigned c = 1; c < HAK_CLASSES; c++) {
+		uint64_t allocs = h->view.bin[c].allocs;
+
+		if (allocs == h->seen_shrink[c] && length_of(h, c)) {
+			flush_and_note(h, c, 0, HAK_FLUSH_TRIM);
+			set_limit(h, c, limit_start(c));
+		}
+		h->seen_shrink[c] = allocs;
+	}
+}
+
+/*
+ * A thread that vanished in a fork may have been between its list and its counter. The list is
+ * what there is; base follows. The counters stay as they are, one operation off at most.
+ */
+void cache_recount(struct heap *h)
+{
+	for (unsigned c = 1; c < HAK_CLASSES; c++) {
+		uint64_t n = 0, most = length_of(h, c) + 2;
+
+		for (const struct block *b = h->view.bin[c].head; b && n < most; b = b->next)
+			n++;
+		move_base(h, c, (int64_t)(n - length_of(h, c)));
 	}
 }
 

@@ -29,6 +29,7 @@ static uint32_t xabandoned;	/* heaps in waiting[0] */
 static pthread_key_t exit_key;
 static uint32_t xstarted; /* 0 not, 1 being, 2 done */
 
+#define SHRINK_PAGES 64U /* pages released in a row, without a new one */
 #define TICK_OPS 64U /* slow operations between looks at the clock */
 
 struct heap *heap_at(uint32_t index)
@@ -75,6 +76,10 @@ static void wait_remove(struct heap *h, enum hak_heap_state state)
 	if (!idle)
 		sub_relaxed(&xabandoned, 1);
 	__atomic_store_n(&h->view.state, state, __ATOMIC_SEQ_CST);
+	if (unlikely(h->recount)) {
+		cache_recount(h);
+		h->recount = false;
+	}
 }
 
 /* Position of a heap's chunk and the heaps before it. */
@@ -300,8 +305,20 @@ struct heap *heap_enter(void)
 	return h;
 }
 
+/* This thread, or the process, has been giving memory back for a while. */
+static bool shrinking(const struct heap *h)
+{
+	return h->released >= SHRINK_PAGES || h->shrinks != peek(&arena_xshrinks);
+}
+
 void heap_leave(struct heap *h)
 {
+	if (unlikely(shrinking(h))) {
+		cache_flush_shrinking(h);
+		page_release_empty(h, HAK_FLUSH_TRIM);
+		h->shrinks = peek(&arena_xshrinks);
+		h->released = 0;
+	}
 	if (unlikely(++h->slow_ops >= TICK_OPS))
 		heap_tick(h);
 	if (unlikely(h != hak_tls)) {
@@ -362,6 +379,7 @@ void heap_fork_child(void)
 			continue;
 		if (h->view.state == HAK_HEAP_CLAIMED || h->xbusy)
 			continue;
+		h->recount |= h->view.state == HAK_HEAP_LIVE;
 		wait_push(h);
 	}
 }
@@ -376,7 +394,7 @@ unsigned heap_check(void)
 	lock_take(&heaps_lock);
 	for (int i = 0; i < 2; i++)
 		for (const struct heap *h = waiting[i]; h; h = h->next)
-			bad += page_check(h) + cache_check(h);
+			bad += page_check(h) + (h->recount ? 0 : cache_check(h));
 	lock_drop(&heaps_lock);
 	if (bad)
 		hak_say("check: heaps break invariants: ", bad, "");

@@ -36,6 +36,8 @@ void cache_free_full(struct heap *h, void *p, unsigned class);
 void cache_init(struct heap *h);
 void cache_flush_all(struct heap *h, enum hak_flush_reason reason);
 void cache_flush_idle(struct heap *h);
+void cache_flush_shrinking(struct heap *h);
+void cache_recount(struct heap *h);
 void cache_large_alloc(struct heap *h, size_t bytes, bool hit);
 void cache_large_free(struct heap *h, size_t bytes);
 unsigned cache_check(const struct heap *h);
@@ -67,6 +69,8 @@ bool arena_purge(uint64_t now_ms, enum hak_os_reason why);
 size_t arena_excess(unsigned parts);
 unsigned arena_check(void);
 extern struct lock arena_lock;
+/* Times unused memory exceeded its limit: the process is shrinking, caches should follow. */
+extern uint32_t arena_xshrinks;
 
 /* segment.c: the two masks of a segment; arena lock held */
 int segment_find(const struct segment *s, unsigned slices);

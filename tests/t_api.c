@@ -84,7 +84,7 @@ static void overflow_is_refused(void)
 	errno = 0;
 	CHECK(calloc(big, 3) == NULL && errno == ENOMEM);
 	errno = 0;
-	CHECK(reallocarray(p, half, 2) == NULL && errno == ENOMEM);
+	CHECK(reallocarray(HIDE(p), half, 2) == NULL && errno == ENOMEM);
 	errno = 0;
 	CHECK(realloc(HIDE(p), HIDE(SIZE_MAX)) == NULL && errno == ENOMEM);
 	errno = 0;
@@ -133,7 +133,7 @@ static void realloc_step_by_step(void)
 		CHECK(test_verify(p, old < n ? old : n, 77));
 		test_fill(p, malloc_usable_size(p), 77);
 	}
-	for (size_t n = 6000000; n > 0; n = n * 2 / 3) {
+	for (size_t n = malloc_usable_size(p); n > 0; n = n * 2 / 3) {
 		p = reallocarray(p, n, 1);
 		CHECK(test_verify(p, n, 77));
 		CHECK(malloc_usable_size(p) < 2 * n + 4096 + 64);	/* shrinking gives back */

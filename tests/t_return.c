@@ -86,13 +86,13 @@ static void only_hits(void)
 		free(HIDE(malloc(100)));
 }
 
-static void returns_by(void (*work)(void), size_t before)
+static void returns_by(void (*activity)(void), size_t before)
 {
 	size_t limit = before + before / 10 + SLACK, rss;
 	time_t end = time(NULL) + PATIENCE_S;
 
 	do {
-		work();
+		activity();
 		rss = test_rss();
 		if (rss <= limit)
 			break;
@@ -108,9 +108,16 @@ static void returns_to(size_t before)
 	returns_by(work, before);
 }
 
+/* RSS once everything that earlier cases left is gone. */
+static size_t baseline(void)
+{
+	hak_trim();
+	return test_rss();
+}
+
 static void one_round(size_t (*size)(uint64_t *))
 {
-	size_t before = test_rss();
+	size_t before = baseline();
 
 	fill_up(size);
 	CHECK(test_rss() > before + TOTAL * 9 / 10);
@@ -152,7 +159,7 @@ static void in_thread(void *(*fn)(void *))
 
 static void freed_in_another_thread(void)
 {
-	size_t before = test_rss();
+	size_t before = baseline();
 
 	fill_up(mixed_size);
 	in_thread(free_thread);
@@ -161,7 +168,7 @@ static void freed_in_another_thread(void)
 
 static void allocated_by_a_thread_that_ended(void)
 {
-	size_t before = test_rss();
+	size_t before = baseline();
 
 	in_thread(fill_thread);
 	free_all();
@@ -170,7 +177,7 @@ static void allocated_by_a_thread_that_ended(void)
 
 static void both_in_ended_threads(void)
 {
-	size_t before = test_rss();
+	size_t before = baseline();
 
 	in_thread(fill_thread);
 	in_thread(free_thread);
@@ -179,7 +186,7 @@ static void both_in_ended_threads(void)
 
 static void a_loop_of_hits_follows(void)
 {
-	size_t before = test_rss();
+	size_t before = baseline();
 
 	fill_up(mixed_size);
 	free_all();
@@ -188,7 +195,7 @@ static void a_loop_of_hits_follows(void)
 
 static void trim_at_once(void)
 {
-	size_t before = test_rss();
+	size_t before = baseline();
 
 	fill_up(mixed_size);
 	free_all();

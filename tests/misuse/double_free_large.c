@@ -1,0 +1,14 @@
+/* pointer was not allocated here */
+/* A block above the largest class is freed again: its page is gone by then. */
+#include <stdio.h>
+#include <stdlib.h>
+
+int main(void)
+{
+	void *volatile p = malloc(300000);
+
+	dprintf(1, "%p\n", p);
+	free(p);
+	free(p);
+	return 0;
+}

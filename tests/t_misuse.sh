@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# timeout: 120
+# Each program of tests/misuse/ breaks one rule: preloaded, linked and linked statically it must
+# end by SIGABRT with one line on stderr that names the address (which the program prints) and
+# the reason (the program's first line).
+# shellcheck source=tests/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+CC=${CC:-gcc}
+ulimit -c 0
+
+build() { # NAME SOURCE [ARGS...]
+	local out=$1 src=$2
+
+	shift 2
+	"$CC" -std=gnu11 -D_GNU_SOURCE -O1 -g -w -fno-builtin "$src" -o "$TMP/$out" "$@" -pthread \
+		2>"$TMP/cc.log" || { not_ok "$out compiles" "$(tail -n 3 "$TMP/cc.log")"; return 1; }
+}
+
+# Why a run is wrong; nothing if it is right.
+judge() { # STATUS REASON
+	local lines address
+
+	lines=$(wc -l <"$TMP/err")
+	address=$(head -n 1 "$TMP/out")
+	[[ $1 -eq 134 ]] || echo "ended with status $1, not by SIGABRT (134)"
+	[[ $lines -eq 1 ]] || echo "$lines lines on stderr, not one"
+	grep -Eqx "hakmem: (free|realloc)\(${address:-no address}\): $2" "$TMP/err" ||
+		echo "no line 'hakmem: free($address): $2' in: $(head -n 2 "$TMP/err")"
+}
+
+run() { # NAME REASON COMMAND...
+	local name=$1 reason=$2 wrong status
+
+	shift 2
+	# a shell of its own, whose report of the signal does not mix with the program's stderr
+	bash -c 'timeout 20 "$@" >"$TMP/out" 2>"$TMP/err"; exit $?' - "$@" 2>/dev/null
+	status=$?
+	wrong=$(judge "$status" "$reason")
+	if [[ -z $wrong ]]; then ok "$name"; else not_ok "$name" "$wrong"; fi
+}
+
+for src in "$ROOT"/tests/misuse/*.c; do
+	name=$(basename "$src" .c)
+	reason=$(sed -n '1s|^/\* \(.*\) \*/$|\1|p' "$src")
+	build "$name" "$src" && run "$name preloaded" "$reason" env LD_PRELOAD="$LIB" "$TMP/$name"
+	build "$name.a" "$src" "$BUILD/libhakmem.a" && run "$name linked" "$reason" "$TMP/$name.a"
+	build "$name.s" "$src" -static "$BUILD/libhakmem.a" &&
+		run "$name static" "$reason" "$TMP/$name.s"
+done
+
+# HAKMEM_ABORT=0: the same line, and the program goes on.
+export HAKMEM_ABORT=0
+for name in double_free_small foreign_stack misaligned_large; do
+	LD_PRELOAD=$LIB timeout 20 "$TMP/$name" >"$TMP/out" 2>"$TMP/err"
+	check "$name goes on with HAKMEM_ABORT=0" [ "$? $(grep -c '^hakmem: free(0x' "$TMP/err")" = "0 1" ]
+done
+finish
