@@ -117,7 +117,7 @@ $(B)/hakmem.pc: Makefile lib/hakmem.h | $(B)/.flags
 		'Cflags: -I$${includedir}' > $@
 
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h probes/*) $(B)/.flags
-	$(call msg,BPF,$@)$(CLANG) -g -O2 -target bpf -D__TARGET_ARCH_x86 -Wall -Werror -Iprobes -Ibpf -I/usr/include/$(shell gcc -print-multiarch) -c $< -o $@
+	$(call msg,BPF,$@)$(CLANG) -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Werror -Iprobes -Ibpf -I/usr/include/$(shell gcc -print-multiarch) -c $< -o $@
 $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 	$(call msg,SKEL,$@)$(BPFTOOL) gen skeleton $< name $(subst .,_,$*)_bpf > $@
 

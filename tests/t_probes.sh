@@ -64,6 +64,7 @@ same "docs/PROBES.md is up to date" "$TMP/PROBES.md" "$ROOT/docs/PROBES.md"
 
 # A function's instructions, one a line after its offset, without what the linker decides.
 listing() { python3 "$ROOT/tests/helpers/listing.py" "$@"; }
+# shellcheck disable=SC2317 # called by check
 absent() { ! grep -qE "$1" "$2"; } # PATTERN FILE
 
 for fn in malloc free; do

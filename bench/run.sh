@@ -1,0 +1,221 @@
+#!/usr/bin/env bash
+# Compares allocators on the programs of bench/, each through LD_PRELOAD.
+#
+# usage: bench/run.sh [PATTERN]     only the cells whose "bench arguments" match the regex
+# Environment
+#   RUNS=5      timed runs of each cell, after one that is not counted
+#   PEERS=      more allocators: "name=/path.so name=/path.so"
+#   ONLY=       only these allocators, by name: "glibc hakmem"
+#   LONG=1      longer cells (about 15 minutes)
+#   STRACE=0    leaves out the count of system calls
+#   OUT=        build/bench/results.csv
+#
+# The runs of the allocators alternate, so that a slow moment of the machine hits all of them; the
+# figures are medians. Ratios are to glibc. System calls are counted in a run of their own.
+set -u
+
+cd "$(dirname "$0")/.." || exit 1
+BUILD=${BUILD:-build}
+RUNS=${RUNS:-5}
+PEERS=${PEERS:-}
+ONLY=${ONLY:-}
+OUT=${OUT:-$BUILD/bench/results.csv}
+pattern=${1:-.}
+names=() libs=() cells=()
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/hakmem-bench.XXXXXX")
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 1' INT TERM HUP
+
+die() {
+	echo "bench: $*" >&2
+	exit 1
+}
+
+# add NAME PATH: an allocator, if it can be loaded and is wanted
+add() {
+	local path=$2
+
+	[[ -z $ONLY || " $ONLY " == *" $1 "* ]] || return 0
+	if [[ -n $path ]]; then
+		path=$(readlink -f "$path")
+		LD_PRELOAD=$path cat /proc/self/maps 2>/dev/null | grep -qF " $path" ||
+			die "$1: $2 cannot be preloaded"
+	fi
+	names+=("$1")
+	libs+=("$path")
+}
+
+# add_installed NAME SONAME: a peer from the system's library folders
+add_installed() {
+	local path
+
+	path=$(/sbin/ldconfig -p | awk -v name="$2" '$1 == name { print $NF; exit }')
+	if [[ -n $path ]]; then
+		add "$1" "$path"
+	else
+		echo "note: $2 is not installed, so there is no column for $1"
+	fi
+}
+
+find_allocators() {
+	local peer
+
+	[[ -r $BUILD/libhakmem.so ]] || die "there is no $BUILD/libhakmem.so; run make"
+	add glibc ""
+	add_installed mimalloc libmimalloc.so.2
+	add_installed jemalloc libjemalloc.so.2
+	add_installed tcmalloc libtcmalloc_minimal.so.4
+	for peer in $PEERS; do
+		[[ $peer == ?*=?* ]] || die "PEERS: '$peer' is not name=/path.so"
+		add "${peer%%=*}" "${peer#*=}"
+	done
+	add hakmem "$BUILD/libhakmem.so"
+	[[ ${#names[@]} -gt 0 ]] || die "ONLY='$ONLY' leaves no allocator"
+}
+
+# The first line is the earlier allocator's own benchmark; as it takes milliseconds and measures
+# start-up, the second is its long form.
+find_cells() {
+	local all=(
+		"mid_large_mt 2 40000 2048 42"
+		"mid_large_mt 2 4000000 2048 42"
+		"mid_large_mt 4 60000 256 1"
+		"larson 1 8 1024 1000 1000 1 2"
+		"larson 1 8 1024 1000 10 1 2"
+		"larson 1 2048 32768 1000 1000 1 2"
+		"random_mixed 20000000 400 1"
+		"random_mixed 5000000 8192 1234567"
+	) cell
+	[[ ${LONG:-0} == 1 ]] && all=(
+		"mid_large_mt 2 40000 2048 42"
+		"mid_large_mt 2 40000000 2048 42"
+		"mid_large_mt 4 20000000 256 1"
+		"larson 5 8 1024 1000 1000 1 2"
+		"larson 5 8 1024 1000 10 1 2"
+		"larson 5 4096 32768 1000 1000 0 2"
+		"larson 5 2048 32768 10000 1 12345 4"
+		"random_mixed 200000000 400 1"
+		"random_mixed 50000000 8192 1234567"
+	)
+	for cell in "${all[@]}"; do
+		[[ $cell =~ $pattern ]] || continue
+		[[ -x $BUILD/bench/${cell%% *} ]] || die "there is no $BUILD/bench/${cell%% *}; run make bench-bin"
+		cells+=("$cell")
+	done
+	[[ ${#cells[@]} -gt 0 ]] || die "no cell matches '$pattern'"
+}
+
+commit() {
+	local id
+
+	id=$(git rev-parse --short=12 HEAD 2>/dev/null) || { echo "none"; return; }
+	git diff --quiet HEAD -- lib probes bench 2>/dev/null || id+=" with changes"
+	echo "$id"
+}
+
+heading() {
+	local i version
+
+	echo "machine    $(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1), $(nproc) CPUs, $(awk '/^MemTotal/ { print int($2 / 1048576 + 0.5) " GiB" }' /proc/meminfo)"
+	echo "kernel     $(uname -sr), transparent huge pages: $(sed 's/.*\[\(.*\)\].*/\1/' /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null)"
+	echo "libc       $(ldd --version | head -n 1 | sed 's/^ldd //')"
+	echo "commit     $(commit)"
+	for i in "${!names[@]}"; do
+		[[ -n ${libs[i]} ]] || continue
+		version=$(dpkg-query -S "${libs[i]}" 2>/dev/null | cut -d: -f1 | head -n 1)
+		[[ -n $version ]] && version=$(dpkg-query -W -f '${Package} ${Version}' "$version")
+		printf '%-10s %s  %s\n' "${names[i]}" "${libs[i]}" "$version"
+	done
+	BUILD='' make -s --no-print-directory print-flags 2>/dev/null | sed 's/^/  /'
+	echo "runs       $RUNS, alternating; medians, and in brackets the lowest and the highest"
+	echo
+}
+
+# one_run ALLOCATOR_INDEX CELL RECORD: appends "allocator<TAB>cell<TAB>metric<TAB>value" if RECORD
+one_run() {
+	local name=${names[$1]} cell=$2 argv
+
+	read -ra argv <<<"$cell"
+	"$BUILD/bench/measure" "$tmp/cost" "${libs[$1]}" "$BUILD/bench/${argv[0]}" "${argv[@]:1}" \
+		>"$tmp/out" 2>"$tmp/err" || die "$cell failed on $name: $(tail -n 3 "$tmp/err")"
+	[[ $3 == 1 ]] || return 0
+	{
+		cat "$tmp/cost"
+		tr ' ' '\n' <"$tmp/out" | sed -n 's/^\(ops\|seconds\|ops_per_s\)=/\1 /p'
+	} | awk -v name="$name" -v cell="$cell" '{ print name "\t" cell "\t" $1 "\t" $2 }' >>"$tmp/raw"
+}
+
+# Each round starts with another allocator: none of them always runs after the same one.
+run_cell() {
+	local cell=$1 round i n=${#names[@]}
+
+	for ((i = 0; i < n; i++)); do
+		one_run "$i" "$cell" 0
+	done
+	for ((round = 0; round < RUNS; round++)); do
+		for ((i = 0; i < n; i++)); do
+			one_run $(((i + round) % n)) "$cell" 1
+		done
+	done
+}
+
+# What strace counts, without what starting the program costs under the same library.
+count_calls() {
+	local i cell argv
+
+	for i in "${!names[@]}"; do
+		for cell in "$@"; do
+			read -ra argv <<<"$cell"
+			strace -f -c -o "$tmp/calls" ${libs[i]:+-E "LD_PRELOAD=${libs[i]}"} \
+				"$BUILD/bench/${argv[0]}" "${argv[@]:1}" >"$tmp/out" 2>"$tmp/err" ||
+				die "$cell failed on ${names[i]} under strace: $(tail -n 3 "$tmp/err")"
+			awk -v name="${names[i]}" -v cell="$cell" -v ops="$(sed -n 's/.* ops=\([0-9]*\).*/\1/p' "$tmp/out")" '
+				$1 ~ /^[0-9.]+$/ && $NF == "total" { all = NF > 5 ? $(NF - 2) : $(NF - 1) }
+				$1 ~ /^[0-9.]+$/ { n[$NF] = $4 }
+				END {
+					memory = n["mmap"] + n["munmap"] + n["madvise"] + n["mremap"] + n["brk"] + n["mprotect"]
+					p = name "\t" cell "\t"
+					print p "syscalls\t" n["total"]
+					print p "syscalls_memory\t" memory
+					print p "syscalls_mmap\t" n["mmap"] + 0
+					print p "syscalls_futex\t" n["futex"] + 0
+					printf "%ssyscalls_per_op\t%.9f\n", p, n["total"] / ops
+				}' "$tmp/calls" >>"$tmp/raw"
+		done
+	done
+}
+
+measure_all() {
+	local cell n=0
+
+	: >"$tmp/raw"
+	for cell in "${cells[@]}"; do
+		n=$((n + 1))
+		[[ -t 2 ]] && printf '\r[%d/%d] %-50s' "$n" "${#cells[@]}" "$cell" >&2
+		run_cell "$cell"
+	done
+	[[ -t 2 ]] && printf '\r%-60s\r' '' >&2
+	if [[ ${STRACE:-1} == 0 ]]; then
+		:
+	elif command -v strace >/dev/null; then
+		count_calls "${cells[@]}"
+	else
+		echo "note: strace is not installed, so system calls are not counted"
+	fi
+}
+
+# From the raw values: the CSV file, one table for each cell, and the geometric means.
+report() {
+	printf '%s\n' "${names[@]}" >"$tmp/names"
+	printf '%s\n' "${cells[@]}" >"$tmp/cells"
+	awk -F '\t' -v csv="$OUT" -f bench/report.awk "$tmp/names" "$tmp/cells" "$tmp/raw"
+}
+
+find_allocators
+find_cells
+mkdir -p "$(dirname "$OUT")"
+heading
+measure_all
+report
+echo
+echo "all values: $OUT"

@@ -1,0 +1,178 @@
+/*
+ * One program for every probe. The attach cookie tells which probe fired; the arguments are in
+ * the registers of a System V call, read as such. What each probe means is expanded from
+ * probes.def, so that a handler gets its arguments by name and type or does not compile.
+ *
+ * Sums are global and atomic, not per CPU: the program runs preemptible, and two tasks on one
+ * CPU may add to the same number.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "sums.h"
+
+typedef __u32 hak_u32;
+typedef __u64 hak_u64;
+
+/* The kernel's saved user registers; its layout on x86-64 is ABI. */
+struct regs {
+	__u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di;
+};
+
+struct bpf_sums sums = {0};
+
+#define ADD(field, v) ((void)__sync_fetch_and_add(&(field), (v)))
+#define ON(p, n) static __always_inline void on_##p##_##n
+
+ON(hakmem, refill)
+(hak_u32 class, hak_u32 block_bytes, hak_u32 got, hak_u64 allocs, hak_u64 frees, hak_u32 source)
+{
+	if (class < HAK_CLASS_MAX) {
+		struct class_sums *c = &sums.class_[class];
+
+		ADD(c->refills, 1);
+		ADD(c->refill_blocks, got);
+		ADD(c->allocs, allocs);
+		ADD(c->frees, frees);
+	}
+	if (source < HAK_SOURCE_COUNT)
+		ADD(sums.sources[source], got);
+}
+
+ON(hakmem, flush)
+(hak_u32 class, hak_u32 block_bytes, hak_u32 given, hak_u64 allocs, hak_u64 frees, hak_u32 reason)
+{
+	if (class < HAK_CLASS_MAX) {
+		struct class_sums *c = &sums.class_[class];
+
+		ADD(c->flushes, 1);
+		ADD(c->flush_blocks, given);
+		ADD(c->allocs, allocs);
+		ADD(c->frees, frees);
+	}
+	if (reason < HAK_FLUSH_COUNT)
+		ADD(sums.reasons[reason], given);
+}
+
+ON(hakmem, remote_push)
+(hak_u32 owner_tid, hak_u32 class, hak_u32 blocks, hak_u64 bytes, hak_u32 queue_was_empty)
+{
+	ADD(sums.push_batches, 1);
+	ADD(sums.push_blocks, blocks);
+	ADD(sums.push_bytes, bytes);
+}
+
+ON(hakmem, remote_drain)(hak_u32 blocks, hak_u64 bytes, hak_u32 batches)
+{
+	ADD(sums.drains, 1);
+	ADD(sums.drain_blocks, blocks);
+	ADD(sums.drain_bytes, bytes);
+}
+
+ON(hakmem, lock_wait_start)(hak_u32 lock_id, hak_u64 lock_addr)
+{
+	if (lock_id < HAK_LOCK_MAX)
+		ADD(sums.lock[lock_id].started, 1);
+}
+
+static __always_inline __u32 log2_of(__u64 v)
+{
+	__u32 r = 0;
+
+	for (__u32 s = 32; s; s >>= 1)
+		if (v >> s) {
+			v >>= s;
+			r += s;
+		}
+	return r;
+}
+
+ON(hakmem, lock_wait_done)(hak_u32 lock_id, hak_u64 lock_addr, hak_u64 wait_ns, hak_u32 spins)
+{
+	struct lock_sums *l;
+
+	if (lock_id >= HAK_LOCK_MAX)
+		return;
+	l = &sums.lock[lock_id];
+	ADD(l->waits, 1);
+	ADD(l->wait_ns, wait_ns);
+	ADD(l->hist[log2_of(wait_ns) & (HIST_SLOTS - 1)], 1);
+	if (wait_ns > l->max_ns)
+		l->max_ns = wait_ns; /* the lock is held: one writer per lock */
+}
+
+static __always_inline void on_os(int kind, hak_u64 bytes, hak_u32 reason, hak_u64 ns)
+{
+	if (reason >= HAK_OS_COUNT)
+		return;
+	ADD(sums.os[kind][reason].calls, 1);
+	ADD(sums.os[kind][reason].bytes, bytes);
+	ADD(sums.os[kind][reason].ns, ns);
+}
+
+ON(hakmem, os_map)(hak_u64 addr, hak_u64 bytes, hak_u32 reason, hak_u64 ns)
+{
+	on_os(OS_MAP, addr ? bytes : 0, reason, ns);
+}
+
+ON(hakmem, os_unmap)(hak_u64 addr, hak_u64 bytes, hak_u32 reason, hak_u64 ns)
+{
+	on_os(OS_UNMAP, bytes, reason, ns);
+}
+
+ON(hakmem, os_purge)(hak_u64 addr, hak_u64 bytes, hak_u32 reason, hak_u64 ns)
+{
+	on_os(OS_PURGE, bytes, reason, ns);
+}
+
+ON(hakmem, mmap_fallback)(hak_u64 bytes, hak_u64 alignment, hak_u32 reason, hak_u64 addr)
+{
+	if (reason >= HAK_FALLBACK_COUNT)
+		return;
+	ADD(sums.fallback[reason].calls, 1);
+	ADD(sums.fallback[reason].bytes, bytes);
+}
+
+/* The rest is counted only. */
+ON(hakmem, page_new)(hak_u32 class, hak_u64 addr, hak_u64 bytes, hak_u32 source) {}
+ON(hakmem, page_free)(hak_u32 class, hak_u64 addr, hak_u64 bytes, hak_u32 reason) {}
+ON(hakmem, arena_grow)(hak_u64 bytes, hak_u32 level) {}
+ON(hakmem, thread_start)(hak_u32 tid, hak_u64 heap) {}
+ON(hakmem, thread_exit)(hak_u32 tid, hak_u64 heap) {}
+ON(hakmem, adopt)(hak_u32 tid, hak_u64 heap, hak_u32 pages, hak_u64 live_blocks) {}
+ON(hakmem, oom)(hak_u64 bytes, hak_u32 reason) {}
+ON(hakmem, misuse)(hak_u64 addr, hak_u32 kind) {}
+ON(otel_memory, alloc)(hak_u64 ptr, hak_u64 size, hak_u64 weighted_bytes) {}
+ON(otel_memory, free)(hak_u64 ptr) {}
+
+#define TYPE_(t, n, u, m) hak_##t
+#define R(arg, reg) ((TYPE_ arg)(reg))
+#define CASE(p, n, ...)                        \
+	case HAK_P_##p##_##n:                  \
+		on_##p##_##n(__VA_ARGS__);     \
+		break;
+#define HAK_PROBE1(p, n, w, a) CASE(p, n, R(a, r->di))
+#define HAK_PROBE2(p, n, w, a, b) CASE(p, n, R(a, r->di), R(b, r->si))
+#define HAK_PROBE3(p, n, w, a, b, c) CASE(p, n, R(a, r->di), R(b, r->si), R(c, r->dx))
+#define HAK_PROBE4(p, n, w, a, b, c, d) \
+	CASE(p, n, R(a, r->di), R(b, r->si), R(c, r->dx), R(d, r->cx))
+#define HAK_PROBE5(p, n, w, a, b, c, d, e) \
+	CASE(p, n, R(a, r->di), R(b, r->si), R(c, r->dx), R(d, r->cx), R(e, r->r8))
+#define HAK_PROBE6(p, n, w, a, b, c, d, e, f) \
+	CASE(p, n, R(a, r->di), R(b, r->si), R(c, r->dx), R(d, r->cx), R(e, r->r8), R(f, r->r9))
+
+SEC("uprobe")
+int on_probe(struct regs *r)
+{
+	__u64 id = bpf_get_attach_cookie(r);
+
+	if (id >= HAK_PROBE_COUNT)
+		return 0;
+	ADD(sums.events[id], 1);
+	switch (id) {
+#include "probes.def"
+	}
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,194 @@
+#include "attach.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "hakstat.skel.h"
+
+#define TRACE_UPROBE_MULTI 48 /* BPF_TRACE_UPROBE_MULTI, linux 6.6 */
+
+struct attachment {
+	struct hakstat_bpf *skel;
+	struct bpf_link *links[HAK_PROBE_COUNT];
+	int multi_fd; /* the one link of uprobe_multi, or -1 */
+	int stats_fd; /* keeps the kernel's run time statistics on, or -1 */
+};
+
+static int silent(enum libbpf_print_level level, const char *format, va_list args)
+{
+	(void)level;
+	(void)format;
+	(void)args;
+	return 0;
+}
+
+static int load(struct attachment *a, bool multi)
+{
+	int r;
+
+	a->skel = hakstat_bpf__open();
+	if (!a->skel)
+		return -errno;
+	if (multi)
+		bpf_program__set_expected_attach_type(a->skel->progs.on_probe,
+						      (enum bpf_attach_type)TRACE_UPROBE_MULTI);
+	r = hakstat_bpf__load(a->skel);
+	if (r) {
+		hakstat_bpf__destroy(a->skel);
+		a->skel = NULL;
+	}
+	return r;
+}
+
+static unsigned list_sites(const struct target *t, uint64_t *offsets, uint64_t *cookies)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		if (t->site[i].found) {
+			offsets[n] = t->site[i].offset;
+			cookies[n++] = (uint64_t)i;
+		}
+	return n;
+}
+
+/*
+ * One link for all probes: needs CAP_BPF and CAP_PERFMON only. By the raw system call, since the
+ * libbpf of Debian 12 does not know it yet.
+ */
+static int attach_multi(struct attachment *a, const struct target *t)
+{
+	uint64_t offsets[HAK_PROBE_COUNT], cookies[HAK_PROBE_COUNT];
+	struct {
+		uint32_t prog_fd, target_fd, attach_type, flags;
+		uint64_t path, offsets, ref_ctr_offsets, cookies;
+		uint32_t count, multi_flags, pid, pad;
+	} attr = {
+		.prog_fd = (uint32_t)bpf_program__fd(a->skel->progs.on_probe),
+		.attach_type = TRACE_UPROBE_MULTI,
+		.path = (uintptr_t)t->open_path,
+		.offsets = (uintptr_t)offsets,
+		.cookies = (uintptr_t)cookies,
+		.count = list_sites(t, offsets, cookies),
+		.pid = (uint32_t)t->pid,
+	};
+
+	if (attr.count == 0)
+		return -ENOENT;
+	a->multi_fd = (int)syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+	return a->multi_fd < 0 ? -errno : 0;
+}
+
+/* Before 6.6: one perf event a probe. */
+static int attach_single(struct attachment *a, const struct target *t)
+{
+	int n = 0;
+
+	for (int i = 0; i < HAK_PROBE_COUNT; i++) {
+		LIBBPF_OPTS(bpf_uprobe_opts, opts, .bpf_cookie = (uint64_t)i);
+
+		if (!t->site[i].found)
+			continue;
+		a->links[i] = bpf_program__attach_uprobe_opts(a->skel->progs.on_probe, t->pid,
+							      t->open_path, t->site[i].offset, &opts);
+		if (!a->links[i])
+			return -errno;
+		n++;
+	}
+	return n ? 0 : -ENOENT;
+}
+
+static int try_attach(struct attachment *a, const struct target *t)
+{
+	int r = load(a, true);
+
+	if (!r)
+		r = attach_multi(a, t);
+	if (!r || r == -EPERM || r == -ENOENT)
+		return r;
+	if (a->skel)
+		hakstat_bpf__destroy(a->skel);
+	a->skel = NULL;
+	r = load(a, false);
+	return r ? r : attach_single(a, t);
+}
+
+struct attachment *attach_probes(const struct target *t, int *error, char *err, size_t errlen)
+{
+	struct attachment *a = calloc(1, sizeof(*a));
+
+	if (!a) {
+		*error = -ENOMEM;
+		return NULL;
+	}
+	a->multi_fd = a->stats_fd = -1;
+	libbpf_set_print(silent);
+	*error = try_attach(a, t);
+	if (!*error) {
+		a->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+		return a;
+	}
+	if (*error == -ENOENT)
+		snprintf(err, errlen, "%s has no probes (built with PROBES=0?)", t->lib);
+	else if (*error == -EPERM || *error == -EACCES)
+		snprintf(err, errlen,
+			 "no permission for BPF: run as root, or "
+			 "setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep on hakstat");
+	else
+		snprintf(err, errlen, "cannot attach BPF: %s (see hakstat doctor)",
+			 strerror(-*error));
+	attach_close(a);
+	return NULL;
+}
+
+void attach_close(struct attachment *a)
+{
+	if (!a)
+		return;
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		bpf_link__destroy(a->links[i]);
+	if (a->multi_fd >= 0)
+		close(a->multi_fd);
+	if (a->stats_fd >= 0)
+		close(a->stats_fd);
+	if (a->skel)
+		hakstat_bpf__destroy(a->skel);
+	free(a);
+}
+
+void attach_read(struct attachment *a, struct bpf_sums *out)
+{
+	struct bpf_sums *in = &a->skel->bss->sums;
+
+	memcpy(out, in, sizeof(*out));
+	for (int i = 0; i < HAK_LOCK_MAX; i++)
+		out->lock[i].max_ns = __atomic_exchange_n(&in->lock[i].max_ns, 0, __ATOMIC_RELAXED);
+}
+
+void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *run_ns)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t len = sizeof(info);
+	const struct bpf_sums *s = &a->skel->bss->sums;
+
+	*events = 0;
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		*events += (int64_t)s->events[i];
+	*lost = *run_ns = -1;
+	if (bpf_obj_get_info_by_fd(bpf_program__fd(a->skel->progs.on_probe), &info, &len))
+		return;
+	*lost = (int64_t)info.recursion_misses;
+	if (a->stats_fd >= 0)
+		*run_ns = (int64_t)info.run_time_ns;
+}
+
+const char *attach_method(const struct attachment *a)
+{
+	return a->multi_fd >= 0 ? "uprobe_multi" : "perf_event uprobes";
+}

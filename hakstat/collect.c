@@ -1,0 +1,133 @@
+/*
+ * Reads the counter blocks with process_vm_readv. The target's numbers are not trusted: counts
+ * are bounded before they become sizes.
+ */
+#include "collect.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#define HEAPS_MAX 100000U	/* more threads than a process can have */
+#define HEAP_BYTES_MAX 65536U
+#define BATCH 64U /* heaps a system call */
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t heap_addr(const struct hak_root *r, uint32_t index)
+{
+	uint32_t first = 0;
+
+	for (unsigned k = 0; k < HAK_HEAP_CHUNKS; k++) {
+		uint32_t n = HAK_HEAP_FIRST << k;
+
+		if (index - first < n)
+			return r->heap_chunk[k] + (uint64_t)(index - first) * r->heap_bytes;
+		first += n;
+	}
+	return 0;
+}
+
+static void add_heap(struct sample *s, const struct hak_heap_view *v)
+{
+	for (unsigned c = 0; c < s->root.classes; c++) {
+		struct class_counts *k = &s->class_[c];
+		const struct hak_bin *bin = &v->bin[c];
+		const struct hak_bin_stat *st = &v->stat[c];
+
+		k->allocs += bin->allocs;
+		k->frees += bin->frees;
+		k->seen_allocs += st->seen_allocs;
+		k->seen_frees += st->seen_frees;
+		k->refills += st->refills;
+		k->refill_blocks += st->refill_blocks;
+		k->flushes += st->flushes;
+		k->flush_blocks += st->flush_blocks;
+		k->remote_blocks += st->remote_blocks;
+		if (c)
+			k->cached += (uint64_t)st->base + bin->frees - bin->allocs;
+	}
+	s->large_alloc_bytes += v->large_alloc_bytes;
+	s->large_free_bytes += v->large_free_bytes;
+	s->large_hits += v->large_cache_hits;
+	s->remote_pushes += v->remote_pushes;
+	s->remote_blocks += v->remote_blocks;
+	s->remote_bytes += v->remote_bytes;
+	s->drains += v->drains;
+	s->heaps_live += v->state == HAK_HEAP_LIVE;
+}
+
+static int read_batch(const struct target *t, struct sample *s, struct hak_heap_view *buf,
+		      uint32_t first, uint32_t n)
+{
+	struct iovec to[BATCH], from[BATCH];
+	ssize_t want = (ssize_t)(n * sizeof(*buf)), got;
+
+	for (uint32_t i = 0; i < n; i++) {
+		to[i] = (struct iovec){&buf[i], sizeof(*buf)};
+		from[i] = (struct iovec){(void *)(uintptr_t)heap_addr(&s->root, first + i),
+					 sizeof(*buf)};
+	}
+	got = process_vm_readv(t->pid, to, n, from, n, 0);
+	if (got != want)
+		return got < 0 ? -errno : -EIO;
+	for (uint32_t i = 0; i < n; i++)
+		add_heap(s, &buf[i]);
+	return 0;
+}
+
+static int read_heaps(const struct target *t, struct sample *s)
+{
+	struct hak_heap_view *buf;
+	int r = 0;
+
+	if (s->root.heaps > HEAPS_MAX || s->root.heap_bytes > HEAP_BYTES_MAX ||
+	    s->root.heap_bytes < sizeof(*buf) || s->root.classes > HAK_CLASS_MAX)
+		return -EPROTO;
+	buf = malloc(BATCH * sizeof(*buf));
+	if (!buf)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < s->root.heaps && !r; i += BATCH)
+		r = read_batch(t, s, buf, i, s->root.heaps - i < BATCH ? s->root.heaps - i : BATCH);
+	free(buf);
+	return r;
+}
+
+void collect_zero(struct sample *s)
+{
+	memset(s, 0, sizeof(*s));
+	s->t_ns = now_ns();
+	s->events = s->lost = s->run_ns = -1;
+}
+
+int collect(const struct target *t, struct attachment *a, struct sample *s)
+{
+	ssize_t n;
+	int r;
+
+	collect_zero(s);
+	n = target_read(t->pid, t->root_addr, &s->root, sizeof(s->root));
+	if (n != sizeof(s->root))
+		return n < 0 && n != -EFAULT ? (int)n : -ESRCH;
+	if (memcmp(s->root.magic, HAK_MAGIC, sizeof(s->root.magic)) || s->root.abi != HAK_ABI)
+		return -EPROTO;
+	r = read_heaps(t, s);
+	if (r)
+		return r == -EFAULT ? -ESRCH : r;
+	if (a) {
+		attach_read(a, &s->bpf);
+		attach_cost(a, &s->events, &s->lost, &s->run_ns);
+		s->has_bpf = true;
+	}
+	s->rss = target_rss(t->pid);
+	s->threads = target_threads(t->pid);
+	return 0;
+}

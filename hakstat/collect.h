@@ -1,0 +1,36 @@
+/* One instant of a target: its counters, the BPF sums, and what /proc says. */
+#ifndef HAKSTAT_COLLECT_H
+#define HAKSTAT_COLLECT_H
+
+#include "attach.h"
+
+/* Per class, over all heaps. */
+struct class_counts {
+	uint64_t allocs, frees;
+	uint64_t seen_allocs, seen_frees;
+	uint64_t refills, refill_blocks, flushes, flush_blocks;
+	uint64_t remote_blocks;
+	uint64_t cached; /* blocks in thread caches */
+};
+
+struct sample {
+	uint64_t t_ns; /* CLOCK_MONOTONIC */
+	struct hak_root root;
+	struct class_counts class_[HAK_CLASS_MAX];
+	uint64_t large_alloc_bytes, large_free_bytes, large_hits;
+	uint64_t remote_pushes, remote_blocks, remote_bytes, drains;
+	uint32_t heaps_live;
+	uint64_t rss;
+	int threads;
+	bool has_bpf;
+	struct bpf_sums bpf;
+	int64_t events, lost, run_ns; /* -1 if unknown */
+};
+
+/* 0, or a negative errno: -ESRCH when the target is gone. a may be NULL. */
+int collect(const struct target *t, struct attachment *a, struct sample *s);
+
+/* The state of a process that has not begun: all counters zero, t_ns now. */
+void collect_zero(struct sample *s);
+
+#endif

@@ -1,0 +1,42 @@
+/* What every command shares: exit codes, messages, option helpers. */
+#ifndef HAKSTAT_H
+#define HAKSTAT_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#define HAKSTAT_VERSION "0.1.0"
+
+enum exit_code {
+	EXIT_OK = 0,
+	EXIT_FAIL = 1,
+	EXIT_USAGE = 2,
+	EXIT_NO_HAKMEM = 3,
+	EXIT_PRIVILEGE = 4,
+};
+
+/* "hakstat: ..." on stderr */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The exit code for a negative errno of target_open or attach. */
+int exit_code_of(int error);
+
+/* Seconds as "1", "0.5"; negative on anything else. */
+double parse_seconds(const char *text);
+/* A process: its number, or the name of exactly one hakmem process. 0 after a message. */
+pid_t parse_process(const char *text);
+
+/* Set by SIGINT and SIGTERM once catch_signals was called. */
+extern volatile sig_atomic_t stop_requested;
+void catch_signals(void);
+
+int cmd_list(int argc, char **argv);
+int cmd_stat(int argc, char **argv);
+int cmd_top(int argc, char **argv);
+int cmd_probes(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
+
+#endif

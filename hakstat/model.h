@@ -1,0 +1,50 @@
+/* Two samples and what lies between them: every number a view can show. */
+#ifndef HAKSTAT_MODEL_H
+#define HAKSTAT_MODEL_H
+
+#include "collect.h"
+
+struct class_delta {
+	uint64_t block_bytes; /* 0: large blocks */
+	uint64_t allocs, frees, refills, refill_blocks, flushes, flush_blocks, remote_blocks;
+	uint64_t live, cached, held_bytes, waste_bytes;
+};
+
+struct lock_delta {
+	uint64_t waits, wait_ns;
+	bool has_bpf; /* the three below are known */
+	uint64_t max_ns, p50_ns, p99_ns;
+};
+
+struct os_delta {
+	uint64_t calls, bytes, ns;
+};
+
+struct model {
+	double seconds;
+	unsigned classes;
+	struct class_delta class_[HAK_CLASS_MAX];
+	struct lock_delta lock[HAK_LOCK_COUNT];
+	bool has_bpf;
+	struct os_delta os[OS_KINDS][HAK_OS_COUNT];	/* by BPF */
+	struct os_delta fallback[HAK_FALLBACK_COUNT];	/* by BPF */
+	uint64_t maps, map_bytes, unmaps, unmap_bytes, purges, purge_bytes; /* by counters */
+	uint64_t fallbacks, fallback_bytes;
+	uint64_t large_allocs, large_frees, large_live_bytes, large_hits;
+	uint64_t remote_pushes, remote_blocks, remote_bytes, drains;
+	uint64_t allocs, frees, refills; /* over all classes, large included; refills of classes */
+	uint64_t small_allocs, waits;
+	uint64_t rss;
+	int threads;
+	struct hak_gauges now;
+	int64_t events, lost, bpf_ns; /* within the interval, -1 if unknown */
+	/* the two sources beside each other: sums BPF made of probe arguments, and the counters
+	 * as of each thread's last probe */
+	uint64_t bpf_allocs, bpf_frees, bpf_refills, bpf_flushes;
+	uint64_t seen_allocs, seen_frees, seen_refills, seen_flushes;
+};
+
+/* `from` may be all zero (collect_zero): then everything since the process began. */
+void model_make(struct model *m, const struct sample *from, const struct sample *to);
+
+#endif

@@ -1,0 +1,526 @@
+/*
+ * Finding hakmem in a process. The target is not trusted: everything read from its files is
+ * bounded, and what is printed of it is made safe for a terminal.
+ */
+#include "target.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <gelf.h>
+#include <libelf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define MAPS_LINES 65536 /* more mappings than that are not looked at */
+
+const char *const link_names[] = {"preload", "shared", "static"};
+
+struct mapping {
+	unsigned long start, end, offset;
+	unsigned int major, minor;
+	unsigned long inode;
+	char path[PATH_MAX];
+};
+
+struct found {
+	uint64_t root_vaddr;
+	uint32_t abi;
+	bool has_root;
+};
+
+void sanitize(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f || (*text & 0x80))
+			*text = '?';
+}
+
+bool target_alive(pid_t pid)
+{
+	char path[64], line[512], *state;
+	FILE *f;
+	bool alive = false;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	if (fgets(line, sizeof(line), f) && (state = strrchr(line, ')')))
+		alive = state[1] && state[2] != 'Z' && state[2] != 'X';
+	fclose(f);
+	return alive;
+}
+
+static bool status_number(pid_t pid, const char *key, unsigned long *value)
+{
+	char path[64], line[256];
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	while (!found && fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, strlen(key)))
+			found = sscanf(line + strlen(key), "%lu", value) == 1;
+	fclose(f);
+	return found;
+}
+
+int target_threads(pid_t pid)
+{
+	unsigned long n;
+
+	return status_number(pid, "Threads:", &n) ? (int)n : 0;
+}
+
+uint64_t target_rss(pid_t pid)
+{
+	unsigned long kib;
+
+	return status_number(pid, "VmRSS:", &kib) ? (uint64_t)kib * 1024 : 0;
+}
+
+ssize_t target_read(pid_t pid, uint64_t addr, void *buf, size_t bytes)
+{
+	struct iovec to = {buf, bytes}, from = {(void *)(uintptr_t)addr, bytes};
+	ssize_t n = process_vm_readv(pid, &to, 1, &from, 1, 0);
+
+	return n < 0 ? -errno : n;
+}
+
+/* One line of /proc/PID/maps; the path goes to the end of the line and may contain spaces. */
+static bool parse_mapping(char *line, struct mapping *m)
+{
+	char perms[8];
+	int at = 0;
+
+	if (sscanf(line, "%lx-%lx %7s %lx %x:%x %lu %n", &m->start, &m->end, perms, &m->offset,
+		   &m->major, &m->minor, &m->inode, &at) < 7)
+		return false;
+	line[strcspn(line, "\n")] = 0;
+	snprintf(m->path, sizeof(m->path), "%s", at ? line + at : "");
+	return m->inode != 0;
+}
+
+static bool ends_with(const char *s, const char *tail)
+{
+	size_t a = strlen(s), b = strlen(tail);
+
+	return a >= b && !strcmp(s + a - b, tail);
+}
+
+static void strip_deleted(char *path)
+{
+	if (ends_with(path, " (deleted)"))
+		path[strlen(path) - strlen(" (deleted)")] = 0;
+}
+
+/* Opens what is really mapped: the mapping itself, else a path that leads to the same inode. */
+static int open_mapping(pid_t pid, const struct mapping *m, char *path)
+{
+	char plain[PATH_MAX - 64];
+	struct stat st;
+
+	snprintf(plain, sizeof(plain), "%.*s", (int)sizeof(plain) - 1, m->path);
+	strip_deleted(plain);
+	for (int i = 0; i < 3; i++) {
+		int fd;
+
+		if (i == 0)
+			snprintf(path, PATH_MAX, "/proc/%d/map_files/%lx-%lx", pid, m->start, m->end);
+		else if (i == 1)
+			snprintf(path, PATH_MAX, "/proc/%d/root%s", pid, plain);
+		else
+			snprintf(path, PATH_MAX, "%s", plain);
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		if (fd < 0)
+			continue;
+		/* overlay file systems show another device here: the inode decides */
+		if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_ino == m->inode)
+			return fd;
+		close(fd);
+	}
+	return -ENOENT;
+}
+
+static int probe_index(const char *provider, const char *name)
+{
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		if (!strcmp(hak_probes[i].provider, provider) && !strcmp(hak_probes[i].name, name))
+			return i;
+	return -1;
+}
+
+static bool vaddr_to_offset(Elf *elf, uint64_t vaddr, uint64_t *offset)
+{
+	size_t n;
+	GElf_Phdr ph;
+
+	if (elf_getphdrnum(elf, &n))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (!gelf_getphdr(elf, (int)i, &ph) || ph.p_type != PT_LOAD)
+			continue;
+		if (vaddr >= ph.p_vaddr && vaddr - ph.p_vaddr < ph.p_filesz) {
+			*offset = vaddr - ph.p_vaddr + ph.p_offset;
+			return true;
+		}
+	}
+	return false;
+}
+
+static uint64_t section_addr(Elf *elf, const char *name)
+{
+	Elf_Scn *scn = NULL;
+	size_t names;
+	GElf_Shdr sh;
+
+	if (elf_getshdrstrndx(elf, &names))
+		return 0;
+	while ((scn = elf_nextscn(elf, scn))) {
+		const char *s;
+
+		if (gelf_getshdr(scn, &sh) && (s = elf_strptr(elf, names, sh.sh_name)) &&
+		    !strcmp(s, name))
+			return sh.sh_addr;
+	}
+	return 0;
+}
+
+/* desc: pc, base, semaphore, then provider\0 name\0 operands\0 */
+static void stapsdt_note(struct target *t, Elf *elf, const char *desc, size_t len)
+{
+	uint64_t pc, base;
+	const char *provider = desc + 24, *name, *end = desc + len;
+	int i;
+
+	if (len < 27)
+		return;
+	memcpy(&pc, desc, 8);
+	memcpy(&base, desc + 8, 8);
+	name = memchr(provider, 0, (size_t)(end - provider));
+	if (!name || ++name >= end || !memchr(name, 0, (size_t)(end - name)))
+		return;
+	i = probe_index(provider, name);
+	if (i < 0 || t->site[i].found)
+		return;
+	pc += section_addr(elf, ".stapsdt.base") - base; /* prelink moved it, or 0 */
+	t->site[i].found = vaddr_to_offset(elf, pc, &t->site[i].offset);
+}
+
+static void one_note(struct target *t, Elf *elf, struct found *f, const GElf_Nhdr *nh,
+		     const char *owner, const char *desc)
+{
+	if (!strcmp(owner, "stapsdt") && nh->n_type == 3) {
+		stapsdt_note(t, elf, desc, nh->n_descsz);
+	} else if (!strcmp(owner, HAK_NOTE_OWNER) && nh->n_type == HAK_NOTE_ROOT &&
+		   nh->n_descsz >= 16) {
+		memcpy(&f->root_vaddr, desc, 8);
+		memcpy(&f->abi, desc + 8, 4);
+		f->has_root = true;
+	} else if (!strcmp(owner, "GNU") && nh->n_type == NT_GNU_BUILD_ID) {
+		for (size_t k = 0; k < nh->n_descsz && k < 20; k++)
+			snprintf(t->build_id + 2 * k, 3, "%02x", (unsigned char)desc[k]);
+	}
+}
+
+static void read_notes(struct target *t, Elf *elf, struct found *f, Elf_Scn *scn)
+{
+	Elf_Data *data = elf_getdata(scn, NULL);
+	size_t at = 0, name_at, desc_at;
+	GElf_Nhdr nh;
+
+	if (!data)
+		return;
+	while ((at = gelf_getnote(data, at, &nh, &name_at, &desc_at)) > 0) {
+		const char *owner = (const char *)data->d_buf + name_at;
+
+		if (nh.n_namesz && nh.n_namesz < 16 && !owner[nh.n_namesz - 1])
+			one_note(t, elf, f, &nh, owner, (const char *)data->d_buf + desc_at);
+	}
+}
+
+static void read_symbol(Elf *elf, struct found *f, Elf_Scn *scn, const GElf_Shdr *sh)
+{
+	Elf_Data *data = elf_getdata(scn, NULL);
+	size_t n = sh->sh_entsize ? sh->sh_size / sh->sh_entsize : 0;
+	GElf_Sym sym;
+
+	for (size_t i = 0; data && i < n && i < INT_MAX; i++) {
+		const char *s;
+
+		if (gelf_getsym(data, (int)i, &sym) &&
+		    (s = elf_strptr(elf, sh->sh_link, sym.st_name)) && !strcmp(s, "hakmem_root") &&
+		    sym.st_shndx != SHN_UNDEF) {
+			f->root_vaddr = sym.st_value;
+			f->abi = HAK_ABI;
+			f->has_root = true;
+			return;
+		}
+	}
+}
+
+/* Fills sites and build id; true if the file holds a libhakmem. */
+static bool read_elf(struct target *t, int fd, struct found *f, uint64_t *first_vaddr)
+{
+	Elf *elf;
+	Elf_Scn *scn = NULL;
+	GElf_Shdr sh;
+	size_t n;
+	GElf_Phdr ph;
+
+	elf_version(EV_CURRENT);
+	elf = elf_begin(fd, ELF_C_READ, NULL);
+	if (!elf)
+		return false;
+	if (elf_kind(elf) == ELF_K_ELF && gelf_getclass(elf) == ELFCLASS64) {
+		while ((scn = elf_nextscn(elf, scn)))
+			if (gelf_getshdr(scn, &sh) && sh.sh_type == SHT_NOTE)
+				read_notes(t, elf, f, scn);
+		scn = NULL;
+		while (!f->has_root && (scn = elf_nextscn(elf, scn)))
+			if (gelf_getshdr(scn, &sh) &&
+			    (sh.sh_type == SHT_DYNSYM || sh.sh_type == SHT_SYMTAB))
+				read_symbol(elf, f, scn, &sh);
+		*first_vaddr = 0;
+		for (size_t i = 0; !elf_getphdrnum(elf, &n) && i < n; i++)
+			if (gelf_getphdr(elf, (int)i, &ph) && ph.p_type == PT_LOAD) {
+				*first_vaddr = ph.p_vaddr - ph.p_offset;
+				break;
+			}
+	}
+	elf_end(elf);
+	return f->has_root;
+}
+
+int target_from_file(struct target *t, const char *path, char *err, size_t errlen)
+{
+	struct found f = {0};
+	uint64_t vaddr;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool ok;
+
+	memset(t, 0, sizeof(*t));
+	if (fd < 0) {
+		snprintf(err, errlen, "cannot open %s: %s", path, strerror(errno));
+		return -errno;
+	}
+	ok = read_elf(t, fd, &f, &vaddr);
+	close(fd);
+	if (!ok) {
+		snprintf(err, errlen, "%s is not a libhakmem", path);
+		return -ENOENT;
+	}
+	snprintf(t->open_path, sizeof(t->open_path), "%s", path);
+	snprintf(t->lib, sizeof(t->lib), "%s", path);
+	t->abi = f.abi;
+	return 0;
+}
+
+static bool in_environ(pid_t pid)
+{
+	char path[64], buf[65536];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/environ", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, buf, sizeof(buf) - 1);
+	close(fd);
+	for (ssize_t i = 0; i < n; i += (ssize_t)strnlen(buf + i, (size_t)(n - i)) + 1) {
+		buf[n] = 0;
+		if (!strncmp(buf + i, "LD_PRELOAD=", 11) && strstr(buf + i, "hakmem"))
+			return true;
+	}
+	return false;
+}
+
+static void describe(struct target *t, const struct mapping *m)
+{
+	char path[64];
+	ssize_t n;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", t->pid);
+	f = fopen(path, "re");
+	if (f) {
+		if (!fgets(t->comm, sizeof(t->comm), f))
+			t->comm[0] = 0;
+		t->comm[strcspn(t->comm, "\n")] = 0;
+		fclose(f);
+	}
+	sanitize(t->comm);
+	snprintf(path, sizeof(path), "/proc/%d/exe", t->pid);
+	n = readlink(path, t->exe, sizeof(t->exe) - 1);
+	t->exe[n > 0 ? n : 0] = 0;
+	snprintf(t->lib, sizeof(t->lib), "%s", m->path);
+	if (!strcmp(t->exe, t->lib))
+		t->link = LINK_STATIC;
+	else
+		t->link = in_environ(t->pid) ? LINK_PRELOAD : LINK_SHARED;
+	sanitize(t->exe);
+	sanitize(t->lib);
+}
+
+/* Is hakmem in this mapping, and has it started? */
+static int try_mapping(struct target *t, const struct mapping *m)
+{
+	struct hak_root head;
+	struct found f = {0};
+	uint64_t vaddr = 0;
+	int fd = open_mapping(t->pid, m, t->open_path);
+	bool ok;
+
+	if (fd < 0)
+		return -ENOENT;
+	memset(t->site, 0, sizeof(t->site));
+	t->build_id[0] = 0;
+	ok = read_elf(t, fd, &f, &vaddr);
+	close(fd);
+	if (!ok)
+		return -ENOENT;
+	describe(t, m);
+	t->abi = f.abi;
+	t->bias = m->start - m->offset - vaddr;
+	t->root_addr = f.root_vaddr + t->bias;
+	switch (target_read(t->pid, t->root_addr, &head, sizeof(head))) {
+	case sizeof(head):
+		break;
+	case -EPERM:
+		return -EPERM;
+	default:
+		return -EAGAIN;
+	}
+	if (memcmp(head.magic, HAK_MAGIC, sizeof(head.magic)))
+		return -EAGAIN;
+	memcpy(t->version, head.version, sizeof(t->version));
+	t->version[sizeof(t->version) - 1] = 0;
+	sanitize(t->version);
+	return head.abi == HAK_ABI ? 0 : -EPROTO;
+}
+
+static const char *reason(int error)
+{
+	switch (error) {
+	case -ENOENT:
+		return "libhakmem is not in it (start it with LD_PRELOAD=libhakmem.so, or link it)";
+	case -EPERM:
+		return "no permission to read its memory (same user, or CAP_SYS_PTRACE)";
+	case -EAGAIN:
+		return "libhakmem is mapped but has not started";
+	case -EPROTO:
+		return "its libhakmem speaks another version of the contract than this hakstat";
+	default:
+		return strerror(-error);
+	}
+}
+
+/* A file of ours by name, or the program itself, which may contain us. */
+static bool worth_a_look(const struct mapping *m, const char *exe)
+{
+	const char *base = strrchr(m->path, '/');
+
+	return (base && strstr(base, "hakmem")) || !strcmp(m->path, exe);
+}
+
+static int scan_maps(struct target *t, FILE *maps, bool all)
+{
+	char line[PATH_MAX + 128], exe[PATH_MAX], link[64];
+	unsigned long seen = 0;
+	struct mapping m;
+	int best = -ENOENT;
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/%d/exe", t->pid);
+	n = readlink(link, exe, sizeof(exe) - 1);
+	exe[n > 0 ? n : 0] = 0;
+	for (int i = 0; i < MAPS_LINES && fgets(line, sizeof(line), maps); i++) {
+		int r;
+
+		if (!parse_mapping(line, &m) || m.inode == seen)
+			continue;
+		seen = m.inode;
+		if (!all && !worth_a_look(&m, exe))
+			continue;
+		r = try_mapping(t, &m);
+		if (r == 0)
+			return 0;
+		if (r != -ENOENT)
+			best = r;
+	}
+	return best;
+}
+
+static int open_quietly(struct target *t, pid_t pid, bool all)
+{
+	char path[64];
+	FILE *maps;
+	int r;
+
+	memset(t, 0, sizeof(*t));
+	t->pid = pid;
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	maps = fopen(path, "re");
+	if (!maps)
+		return errno == ENOENT ? -ESRCH : errno == EACCES ? -EPERM : -errno;
+	r = scan_maps(t, maps, all);
+	if (r == -ENOENT && ferror(maps))
+		r = -EPERM;
+	fclose(maps);
+	return r;
+}
+
+int target_open(struct target *t, pid_t pid, char *err, size_t errlen)
+{
+	int r = open_quietly(t, pid, false);
+
+	if (r == -ENOENT) /* a renamed library */
+		r = open_quietly(t, pid, true);
+	if (r == -ENOENT && geteuid() != 0) {
+		char path[64], c;
+		int fd;
+
+		/* an unreadable maps file reads as empty: tell this from "not there" */
+		snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || read(fd, &c, 1) != 1)
+			r = -EPERM;
+		if (fd >= 0)
+			close(fd);
+	}
+	if (r == -ESRCH)
+		snprintf(err, errlen, "no process %d", pid);
+	else if (r)
+		snprintf(err, errlen, "process %d: %s", pid, reason(r));
+	return r;
+}
+
+void target_each(bool (*fn)(const struct target *t, void *arg), void *arg)
+{
+	DIR *proc = opendir("/proc");
+	struct target *t = malloc(sizeof(*t));
+	struct dirent *d;
+
+	while (proc && t && (d = readdir(proc))) {
+		char *end;
+		long pid = strtol(d->d_name, &end, 10);
+
+		if (*end || pid <= 0 || open_quietly(t, (pid_t)pid, false))
+			continue;
+		if (!fn(t, arg))
+			break;
+	}
+	free(t);
+	if (proc)
+		closedir(proc);
+}

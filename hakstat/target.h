@@ -1,0 +1,58 @@
+/* A process that runs on libhakmem: where its library, its counters and its probes are. */
+#ifndef HAKSTAT_TARGET_H
+#define HAKSTAT_TARGET_H
+
+#include "contract.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum link_kind { LINK_PRELOAD, LINK_SHARED, LINK_STATIC };
+extern const char *const link_names[];
+
+struct probe_site {
+	uint64_t offset; /* in the file */
+	bool found;
+};
+
+struct target {
+	pid_t pid;
+	char comm[64];
+	char exe[PATH_MAX];
+	char lib[PATH_MAX];	  /* path as the target sees it */
+	char open_path[PATH_MAX]; /* path we can open */
+	enum link_kind link;
+	char build_id[48]; /* hex, empty if it has none */
+	char version[24];
+	uint32_t abi;
+	uint64_t bias;	    /* runtime address = link-time address + bias */
+	uint64_t root_addr; /* runtime address of struct hak_root */
+	struct probe_site site[HAK_PROBE_COUNT];
+};
+
+/*
+ * 0, or a negative errno with the reason in err: -ESRCH no such process, -ENOENT no hakmem in
+ * it, -EAGAIN it is mapped but has not started, -EPERM privilege.
+ */
+int target_open(struct target *t, pid_t pid, char *err, size_t errlen);
+
+/* The probes of a library file that no process maps yet; the rest of *t is zero. */
+int target_from_file(struct target *t, const char *path, char *err, size_t errlen);
+
+int target_threads(pid_t pid);
+uint64_t target_rss(pid_t pid); /* bytes, 0 if unknown */
+bool target_alive(pid_t pid);
+
+/* Reads the target's memory; bytes read, or a negative errno. */
+ssize_t target_read(pid_t pid, uint64_t addr, void *buf, size_t bytes);
+
+/* Text from the target, made safe for a terminal, in place. */
+void sanitize(char *text);
+
+/* Calls fn for every process with hakmem; stops when fn returns false. */
+void target_each(bool (*fn)(const struct target *t, void *arg), void *arg);
+
+#endif
