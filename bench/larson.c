@@ -14,8 +14,11 @@
 
 #include "bench.h"
 
+#define MAX_LANES 1024
+
+/* 128: two cache lines, as they are fetched in pairs. Lanes that share one would measure that. */
 struct lane {
-	void **chunk;
+	_Alignas(128) void **chunk;
 	uint32_t state, first;		/* first: number of chunk[0] among all lanes' chunks */
 	uint64_t mallocs;		/* by all threads of the lane so far */
 	uint64_t threads;
@@ -112,9 +115,9 @@ int main(int argc, char **argv)
 	unsigned seconds = (unsigned)bench_arg(argc, argv, 1, 0, 1, 86400);
 	uint32_t max = (uint32_t)bench_arg(argc, argv, 3, 0, 9, 1u << 30);
 	uint32_t seed = (uint32_t)bench_arg(argc, argv, 6, 0, 0, UINT32_MAX);
-	unsigned lanes = (unsigned)bench_arg(argc, argv, 7, 1, 1, 1024);
+	unsigned lanes = (unsigned)bench_arg(argc, argv, 7, 1, 1, MAX_LANES);
+	static struct lane l[MAX_LANES];
 	uint64_t mallocs = 0, threads = 0;
-	struct lane *l;
 	double took;
 
 	if (argc != 8) {
@@ -125,7 +128,6 @@ int main(int argc, char **argv)
 	size_range = max - size_min;
 	chunks = (uint32_t)bench_arg(argc, argv, 4, 0, 1, 1u << 20);
 	ops_per_thread = bench_arg(argc, argv, 5, 0, 1, 1u << 30) * chunks;
-	l = bench_need(calloc(lanes, sizeof(*l)), lanes);
 	for (unsigned i = 0; i < lanes; i++)
 		fill(&l[i], i, seed);
 	took = run_lanes(l, lanes, seconds);
@@ -136,7 +138,6 @@ int main(int argc, char **argv)
 			drop(&l[i], k);
 		free(l[i].chunk);
 	}
-	free(l);
 	printf("larson min=%u max=%u chunks=%u lanes=%u threads=%llu", size_min, max, chunks, lanes,
 	       (unsigned long long)threads);
 	bench_report(mallocs, took);

@@ -19,7 +19,7 @@
 #define MAX_THREADS 256
 
 struct worker {
-	pthread_t id;
+	_Alignas(128) pthread_t id;	/* no cache line is shared by two workers */
 	uint32_t state;
 	uint64_t requests, foreign;	/* foreign: values freed that another thread made */
 };

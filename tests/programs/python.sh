@@ -7,7 +7,7 @@
 need_lib
 
 modules=(test_list test_dict test_json test_threading test_re test_bytes test_set test_gc
-	test_array test_weakref test_queue test_fork1)
+	test_array test_weakref test_fork1)
 
 # The first python3 that brings a test suite: the one on PATH may be a wrapper script.
 find_python() {
@@ -24,18 +24,18 @@ find_python() {
 
 find_python || skip_all "no python3 with its test modules (libpython3-testsuite)"
 
-# "test_x passed" or "failed" by module, sorted: times and order do not belong to the verdict.
+# One line for each module, in order: passed, or which of its tests failed; and how many ran.
 verdicts() {
-	local module
+	local module log word
 
 	for module in "${modules[@]}"; do
 		"$python" -c "import test.$module" 2>/dev/null || continue
-		if (cd "$TMP" && PYTHONMALLOC=malloc LD_PRELOAD=$1 timeout 100 "$python" -m test -q \
-			"$module" >"$TMP/$module.$2.log" 2>&1); then
-			echo "$module passed"
-		else
-			echo "$module failed"
-		fi
+		log=$TMP/$module.$2.log
+		word=failed
+		(cd "$TMP" && PYTHONMALLOC=malloc LD_PRELOAD=$1 timeout 100 "$python" -m test -q -W \
+			"$module" >"$log" 2>&1) && word=passed
+		echo "$module $word $(grep -aoE '^(FAIL|ERROR): [A-Za-z0-9_]+' "$log" | sort -u | tr '\n' ' ')" \
+			"$(grep -aoE 'Total tests: .*' "$log")"
 	done
 }
 

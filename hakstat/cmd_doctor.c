@@ -1,0 +1,227 @@
+/* hakstat doctor: what works here, what does not, and the remedy. */
+#include "attach.h"
+#include "collect.h"
+#include "hakstat.h"
+#include "target.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+enum verdict { OK, NOTE, MISSING };
+
+/* Worst exit code of what hakstat itself needs. */
+struct checkup {
+	int result;
+};
+
+static void say(enum verdict v, const char *what, const char *found, const char *remedy)
+{
+	static const char *const words[] = {"ok", "note", "MISSING"};
+
+	printf("%-8s %-22s %s\n", words[v], what, found);
+	if (v != OK && remedy && *remedy)
+		printf("%-8s %-22s -> %s\n", "", "", remedy);
+}
+
+static bool read_line(const char *path, char *out, size_t len)
+{
+	FILE *f = fopen(path, "re");
+	bool ok = f && fgets(out, (int)len, f);
+
+	if (f)
+		fclose(f);
+	if (ok)
+		out[strcspn(out, "\n")] = 0;
+	return ok;
+}
+
+static void check_kernel(void)
+{
+	struct utsname u;
+	int major = 0, minor = 0;
+	char text[128];
+
+	uname(&u);
+	if (sscanf(u.release, "%d.%d", &major, &minor) != 2)
+		major = 0;
+	snprintf(text, sizeof(text), "%.64s, %.16s", u.release, u.machine);
+	if (major > 6 || (major == 6 && minor >= 6))
+		say(OK, "kernel", text, NULL);
+	else if (major > 5 || (major == 5 && minor >= 15))
+		say(NOTE, "kernel", text, "before 6.6 attaching needs root (CAP_SYS_ADMIN)");
+	else
+		say(MISSING, "kernel", text, "BPF on probes needs 5.15; counters work without");
+}
+
+static bool has_capability(unsigned cap)
+{
+	char line[256];
+	unsigned long long bits = 0;
+	FILE *f = fopen("/proc/self/status", "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "CapEff: %llx", &bits) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return bits >> cap & 1;
+}
+
+static void check_capabilities(struct checkup *c)
+{
+	static const struct {
+		unsigned cap;
+		const char *name, *why;
+	} caps[] = {
+		{39, "CAP_BPF", "to load BPF programs"},
+		{38, "CAP_PERFMON", "to attach them"},
+		{CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "to read counters of other users' processes"},
+	};
+	char self[PATH_MAX], remedy[PATH_MAX + 128];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	self[n > 0 ? n : 0] = 0;
+	snprintf(remedy, sizeof(remedy),
+		 "run as root, or: setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep %s", self);
+	for (size_t i = 0; i < sizeof(caps) / sizeof(caps[0]); i++) {
+		bool ok = has_capability(caps[i].cap) || has_capability(CAP_SYS_ADMIN);
+
+		say(ok ? OK : MISSING, caps[i].name, caps[i].why, remedy);
+		if (!ok && !c->result)
+			c->result = EXIT_PRIVILEGE;
+	}
+}
+
+/* Really attaches, to a library nobody runs through: our own target's, or the one beside us. */
+static void check_attach(struct checkup *c, const struct target *t)
+{
+	char err[512] = "";
+	int error;
+	struct attachment *a = attach_probes(t, &error, err, sizeof(err));
+
+	if (a) {
+		char text[128];
+		int64_t events, lost, ns;
+
+		attach_cost(a, &events, &lost, &ns);
+		snprintf(text, sizeof(text), "by %s, run time statistics %s", attach_method(a),
+			 ns >= 0 ? "on" : "off (need CAP_SYS_ADMIN)");
+		say(OK, "BPF attach", text, NULL);
+		attach_close(a);
+		return;
+	}
+	say(MISSING, "BPF attach", strerror(-error), err);
+	if (!c->result)
+		c->result = error == -EPERM || error == -EACCES ? EXIT_PRIVILEGE : EXIT_FAIL;
+}
+
+static void check_others(void)
+{
+	char line[64];
+	bool traced = !access("/sys/kernel/tracing/uprobe_events", F_OK) ||
+		      !access("/sys/kernel/debug/tracing/uprobe_events", F_OK);
+
+	say(access("/sys/kernel/btf/vmlinux", R_OK) ? NOTE : OK, "kernel BTF",
+	    "/sys/kernel/btf/vmlinux", "hakstat does without; bpftrace wants it");
+	say(traced ? OK : NOTE, "tracefs",
+	    traced ? "mounted" : "not mounted (hakstat does without; perf needs it)",
+	    "mount -t tracefs nodev /sys/kernel/tracing");
+	if (read_line("/proc/sys/kernel/perf_event_paranoid", line, sizeof(line)))
+		say(OK, "perf_event_paranoid", line, NULL);
+	if (read_line("/proc/sys/kernel/yama/ptrace_scope", line, sizeof(line)))
+		say(atoi(line) && geteuid() ? NOTE : OK, "yama ptrace_scope", line,
+		    "other processes of the same user are closed too: CAP_SYS_PTRACE opens them");
+	say(access("/usr/bin/bpftrace", X_OK) ? NOTE : OK, "bpftrace", "for your own scripts",
+	    "apt-get install bpftrace");
+	say(access("/usr/bin/perf", X_OK) ? NOTE : OK, "perf", "for recordings",
+	    "apt-get install linux-perf");
+}
+
+static bool check_target(struct checkup *c, struct target *t, pid_t pid)
+{
+	char err[512], text[PATH_MAX + 256];
+	static struct sample s;
+	int r = target_open(t, pid, err, sizeof(err)), found = 0;
+
+	if (r) {
+		say(MISSING, "target", err, "");
+		c->result = exit_code_of(r);
+		return false;
+	}
+	snprintf(text, sizeof(text), "%d %s, hakmem %s, %s: %s", pid, t->comm, t->version,
+		 link_names[t->link], t->lib);
+	say(OK, "target", text, NULL);
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		found += t->site[i].found;
+	snprintf(text, sizeof(text), "%d of %d", found, HAK_PROBE_COUNT);
+	say(found == HAK_PROBE_COUNT ? OK : found ? NOTE : MISSING, "probes in it", text,
+	    "its library was built with PROBES=0, or is another version");
+	r = collect(t, NULL, &s);
+	say(r ? MISSING : OK, "counters", r ? strerror(-r) : "readable", "CAP_SYS_PTRACE");
+	if (r && !c->result)
+		c->result = exit_code_of(r);
+	return found > 0;
+}
+
+static const struct argp_option option_table[] = {
+	{"pid", 'p', "PID|NAME", 0, "also check this process", 0},
+	{0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	const char **process = state->input;
+
+	if (key == ARGP_KEY_ARG)
+		argp_usage(state);
+	if (key != 'p')
+		return ARGP_ERR_UNKNOWN;
+	*process = arg;
+	return 0;
+}
+
+int cmd_doctor(int argc, char **argv)
+{
+	static const struct argp argp = {option_table, parse, NULL, "What works here.",
+					 NULL, NULL, NULL};
+	const char *process = NULL;
+	struct checkup c = {0};
+	static struct target t;
+	char library[PATH_MAX], err[512];
+	bool can_try;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &process);
+	check_kernel();
+	check_capabilities(&c);
+	if (process) {
+		pid_t pid = parse_process(process);
+
+		can_try = pid && check_target(&c, &t, pid);
+		if (!pid)
+			c.result = EXIT_NO_HAKMEM;
+	} else {
+		char self[PATH_MAX];
+		ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 32);
+		char *slash;
+
+		self[n > 0 ? n : 0] = 0;
+		slash = strrchr(self, '/');
+		snprintf(library, sizeof(library), "%.*s/libhakmem.so",
+			 slash ? (int)(slash - self) : 0, self);
+		can_try = !target_from_file(&t, library, err, sizeof(err));
+		t.pid = getpid();
+		if (!can_try)
+			say(NOTE, "BPF attach", "not tried", "give a process with -p to try it");
+	}
+	if (can_try)
+		check_attach(&c, &t);
+	check_others();
+	return c.result;
+}

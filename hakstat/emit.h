@@ -1,0 +1,24 @@
+/* A small JSON writer: keys and values in order, commas by itself. */
+#ifndef HAKSTAT_EMIT_H
+#define HAKSTAT_EMIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct json {
+	FILE *out;
+	bool comma; /* something precedes in this object or array */
+};
+
+void json_open(struct json *j, const char *key, char bracket); /* key NULL inside arrays */
+void json_close(struct json *j, char bracket);
+void json_text(struct json *j, const char *key, const char *value);
+void json_number(struct json *j, const char *key, uint64_t value);
+void json_real(struct json *j, const char *key, double value);
+void json_null(struct json *j, const char *key);
+void json_bool(struct json *j, const char *key, bool value);
+/* a number, or null if it is negative */
+void json_known(struct json *j, const char *key, int64_t value);
+
+#endif

@@ -1,0 +1,168 @@
+/* hakstat: dispatches to its commands. */
+#include "hakstat.h"
+#include "target.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;
+};
+
+static const struct command commands[] = {
+	{"top", cmd_top, "live screen of one process"},
+	{"stat", cmd_stat, "one interval, as a table or JSON"},
+	{"list", cmd_list, "processes that run on libhakmem"},
+	{"probes", cmd_probes, "the probes, and commands for perf and bpftrace"},
+	{"doctor", cmd_doctor, "what works here, what does not, and what to do"},
+};
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+volatile sig_atomic_t stop_requested;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	stop_requested = 1;
+}
+
+void catch_signals(void)
+{
+	struct sigaction a = {.sa_handler = on_signal};
+
+	sigaction(SIGINT, &a, NULL);
+	sigaction(SIGTERM, &a, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+void complain(const char *format, ...)
+{
+	va_list args;
+
+	fflush(stdout);
+	fputs("hakstat: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+int exit_code_of(int error)
+{
+	switch (error) {
+	case -ENOENT:
+	case -EAGAIN:
+	case -EPROTO:
+	case -ESRCH:
+		return EXIT_NO_HAKMEM;
+	case -EPERM:
+	case -EACCES:
+		return EXIT_PRIVILEGE;
+	default:
+		return EXIT_FAIL;
+	}
+}
+
+double parse_seconds(const char *text)
+{
+	char *end;
+	double v = strtod(text, &end);
+
+	return *text && !*end && isfinite(v) && v < 1e9 ? v : -1;
+}
+
+struct by_name {
+	const char *name;
+	pid_t pid;
+	int matches;
+};
+
+static bool match_name(const struct target *t, void *arg)
+{
+	struct by_name *b = arg;
+
+	if (!strcmp(t->comm, b->name)) {
+		if (b->matches++)
+			complain("%d %s matches too", t->pid, t->comm);
+		b->pid = t->pid;
+	}
+	return true;
+}
+
+pid_t parse_process(const char *text)
+{
+	struct by_name b = {text, 0, 0};
+	char *end;
+	long pid = strtol(text, &end, 10);
+
+	if (*text && !*end && pid > 0 && pid < INT_MAX)
+		return (pid_t)pid;
+	target_each(match_name, &b);
+	if (b.matches == 1)
+		return b.pid;
+	if (b.matches == 0) {
+		complain("no process named %s runs on libhakmem (see hakstat list)", text);
+		return 0;
+	}
+	complain("%d processes are named %s: give a number", b.matches, text);
+	exit(EXIT_USAGE);
+}
+
+static void usage(FILE *out)
+{
+	fprintf(out, "usage: hakstat COMMAND [OPTION...]\n\n");
+	for (size_t i = 0; i < COMMANDS; i++)
+		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
+	fprintf(out, "\n'hakstat COMMAND --help' tells a command's options; hakstat(8) the rest.\n");
+}
+
+static const struct command *find(const char *name)
+{
+	const struct command *found = NULL;
+
+	for (size_t i = 0; i < COMMANDS; i++) {
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+		if (!strncmp(commands[i].name, name, strlen(name))) {
+			if (found)
+				return NULL; /* not unique */
+			found = &commands[i];
+		}
+	}
+	return found;
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *c;
+	char name[64];
+
+	argp_err_exit_status = EXIT_USAGE;
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		usage(stdout);
+		return EXIT_OK;
+	}
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
+		printf("hakstat %s\n", HAKSTAT_VERSION);
+		return EXIT_OK;
+	}
+	c = find(argv[1]);
+	if (!c) {
+		complain("no command '%s'", argv[1]);
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	snprintf(name, sizeof(name), "hakstat %s", c->name);
+	argv[1] = name;
+	return c->run(argc - 1, argv + 1);
+}

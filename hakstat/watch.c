@@ -1,0 +1,188 @@
+#include "watch.h"
+#include "hakstat.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define POLL_MS 5 /* how soon a traced command is served */
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void try_attach(struct watch *w)
+{
+	char err[512] = "";
+	int error;
+
+	w->a = attach_probes(&w->t, &error, err, sizeof(err));
+	if (!w->a)
+		complain("%s\nhakstat: going on with the counters alone", err);
+}
+
+static void name_it(struct watch *w)
+{
+	snprintf(w->who, sizeof(w->who), "%s [%d]   hakmem %s (%s)", w->t.comm, w->t.pid,
+		 w->t.version, link_names[w->t.link]);
+}
+
+static int open_pid(struct watch *w, pid_t pid)
+{
+	char err[512];
+	int r = target_open(&w->t, pid, err, sizeof(err));
+
+	if (r) {
+		complain("%s", err);
+		return exit_code_of(r);
+	}
+	w->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	w->ready = true;
+	name_it(w);
+	try_attach(w);
+	return EXIT_OK;
+}
+
+static int open_command(struct watch *w, const char *command)
+{
+	char library[PATH_MAX], err[512];
+	int r;
+
+	if (!launch_library(library, sizeof(library))) {
+		complain("no libhakmem.so beside hakstat; set HAKMEM_LIB to its path");
+		return EXIT_FAIL;
+	}
+	r = launch_start(&w->l, command, library);
+	if (r) {
+		complain("cannot run '%s': %s", command, strerror(-r));
+		return EXIT_FAIL;
+	}
+	w->launched = true;
+	snprintf(w->who, sizeof(w->who), "%.100s [%d]", command, w->l.pid);
+	if (target_from_file(&w->t, library, err, sizeof(err))) {
+		complain("%s", err);
+		return EXIT_FAIL;
+	}
+	w->t.pid = w->l.pid;
+	try_attach(w); /* before its first instruction */
+	launch_resume(&w->l);
+	return EXIT_OK;
+}
+
+int watch_open(struct watch *w, pid_t pid, const char *command)
+{
+	memset(w, 0, sizeof(*w));
+	w->pidfd = -1;
+	return command ? open_command(w, command) : open_pid(w, pid);
+}
+
+void watch_close(struct watch *w)
+{
+	attach_close(w->a);
+	if (w->launched)
+		launch_kill(&w->l);
+	if (w->pidfd >= 0)
+		close(w->pidfd);
+}
+
+static bool serve_command(struct watch *w)
+{
+	enum launch_event e = launch_poll(&w->l, false);
+
+	if (e == LAUNCH_GONE)
+		w->l.pid = 0;
+	return e != LAUNCH_RUNNING;
+}
+
+static bool has_ended(struct watch *w)
+{
+	struct pollfd p = {w->pidfd, POLLIN, 0};
+
+	if (w->launched)
+		return serve_command(w);
+	if (w->pidfd >= 0)
+		return poll(&p, 1, 0) == 1;
+	return !target_alive(w->t.pid);
+}
+
+enum watch_event watch_wait(struct watch *w, double seconds)
+{
+	double end = now() + seconds;
+
+	for (;;) {
+		struct pollfd p = {w->launched ? -1 : w->pidfd, POLLIN, 0};
+		double left = end - now();
+		int ms = w->launched ? POLL_MS : 100;
+
+		if (stop_requested)
+			return WATCH_STOP;
+		if (has_ended(w))
+			return WATCH_EXIT;
+		if (seconds >= 0 && left <= 0)
+			return WATCH_TIME;
+		if (seconds >= 0 && left * 1000 < ms)
+			ms = (int)(left * 1000) + 1;
+		poll(&p, 1, ms);
+	}
+}
+
+/* The command has reached the allocator; a static one has probes of its own. */
+static int get_ready(struct watch *w)
+{
+	char err[512];
+	struct target t;
+	int r = target_open(&t, w->t.pid, err, sizeof(err));
+
+	if (r)
+		return r == -ENOENT || r == -ESRCH ? -EAGAIN : r;
+	w->t = t;
+	w->ready = true;
+	name_it(w);
+	if (t.link == LINK_STATIC) {
+		attach_close(w->a);
+		try_attach(w);
+	}
+	return 0;
+}
+
+int watch_sample(struct watch *w, struct sample *s)
+{
+	if (!w->ready) {
+		int r = w->l.pid ? get_ready(w) : -ESRCH;
+
+		if (r)
+			return r;
+	}
+	return collect(&w->t, w->a, s);
+}
+
+void watch_finish(struct watch *w, char *text, size_t len)
+{
+	if (!w->launched) {
+		snprintf(text, len, "target %d %s exited", w->t.pid, w->t.comm);
+		return;
+	}
+	if (w->l.pid) {
+		pid_t pid = w->l.pid;
+
+		launch_resume(&w->l);
+		while (launch_poll(&w->l, true) != LAUNCH_GONE)
+			launch_resume(&w->l);
+		w->l.pid = 0;
+		w->t.pid = pid;
+	}
+	if (WIFSIGNALED(w->l.status))
+		snprintf(text, len, "command [%d] was killed by signal %d", w->t.pid,
+			 WTERMSIG(w->l.status));
+	else
+		snprintf(text, len, "command [%d] exited with status %d", w->t.pid,
+			 WEXITSTATUS(w->l.status));
+}

@@ -1,0 +1,33 @@
+/* A process being watched, whether it ran before (-p) or is ours (-c), until it ends. */
+#ifndef HAKSTAT_WATCH_H
+#define HAKSTAT_WATCH_H
+
+#include "attach.h"
+#include "collect.h"
+#include "launch.h"
+#include "target.h"
+
+struct watch {
+	struct target t;
+	struct attachment *a; /* NULL: counters only */
+	struct launch l;
+	bool launched;
+	bool ready;  /* the counters are there: always with -p */
+	int pidfd;   /* of a process that is not ours, or -1 */
+	char who[160];
+};
+
+enum watch_event { WATCH_TIME, WATCH_EXIT, WATCH_STOP };
+
+/* EXIT_OK, or the exit code after a message. Exactly one of pid and command. */
+int watch_open(struct watch *w, pid_t pid, const char *command);
+void watch_close(struct watch *w);
+
+/* Waits `seconds` (negative: for ever), or until the target ends or a signal says stop. */
+enum watch_event watch_wait(struct watch *w, double seconds);
+/* 0 or a negative errno; -EAGAIN while a command of ours has not reached the allocator. */
+int watch_sample(struct watch *w, struct sample *s);
+/* After WATCH_EXIT: lets a command of ours finish; its exit status for people. */
+void watch_finish(struct watch *w, char *text, size_t len);
+
+#endif

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# timeout: 120
+# C++ libraries that come and go: constructors, thread-local destructors, every operator new and
+# delete, from threads, in a C program that is preloaded, linked, or loads the allocator late.
+# shellcheck source=tests/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+CC=${CC:-gcc}
+CXX=${CXX:-g++}
+need "$CXX" nm
+need_lib
+H=$ROOT/tests/helpers
+"$CXX" -std=c++17 -O1 -fno-builtin -fPIC -shared "$H/plugin.cc" -o "$TMP/plugin.so" &&
+	"$CC" -std=gnu11 -D_GNU_SOURCE -O1 "$H/loader.c" -o "$TMP/loader" -pthread -ldl &&
+	"$CC" -std=gnu11 -D_GNU_SOURCE -O1 "$H/loader.c" "$BUILD/libhakmem.a" -o "$TMP/loader.a" \
+		-Wl,--undefined=malloc,--export-dynamic -pthread -ldl
+check "the helpers compile" test -x "$TMP/loader.a"
+
+works() { # NAME EXPECTED COMMAND...
+	local name=$1 expected=$2
+
+	shift 2
+	# a shell of its own keeps the report of a signal away
+	bash -c 'timeout 60 "$@" >"$TMP/out" 2>&1; exit $?' - "$@" 2>/dev/null
+	check "$name" [ "$? $(cat "$TMP/out")" = "0 $expected" ]
+	[[ $(cat "$TMP/out") == "$expected" ]] || sed 's/^/    /' "$TMP/out"
+}
+
+works "the plugin works with libc (the test is right)" libc "$TMP/loader" "$TMP/plugin.so"
+works "preloaded" hakmem env LD_PRELOAD="$LIB" "$TMP/loader" "$TMP/plugin.so"
+works "linked" hakmem "$TMP/loader.a" "$TMP/plugin.so"
+
+exports() { nm -D --defined-only --without-symbol-versions "$1" | awk '{ print $3 }' | sort -u; }
+# Every operator that libstdc++ has is the library's, so that no two heaps meet.
+exports "$LIB" >"$TMP/exports"
+exports "$("$CXX" -print-file-name=libstdc++.so.6)" | grep -E '^_Z(nw|na|dl|da)' >"$TMP/std"
+grep -E '^_Z(nw|na|dl|da)' "$TMP/exports" >"$TMP/ours"
+same "every operator new and delete of libstdc++ is there" "$TMP/std" "$TMP/ours"
+
+# And so is libc's family, as far as it is for programs to call.
+ldd "$TMP/loader" | sed -n 's/.*libc\.so\.6 => \([^ ]*\).*/\1/p' >"$TMP/libc"
+exports "$(cat "$TMP/libc")" | grep -Ex '(v|pv|c|re|m)alloc|malloc_.*|mallinfo2?|mallopt|free|cfree|(posix_)?memalign|aligned_alloc|reallocarray' |
+	grep -Evx 'malloc_(get|set)_state' >"$TMP/family"
+check "libc exports the family" test "$(wc -l <"$TMP/family")" -ge 15
+while read -r name; do
+	check "libc's $name has its counterpart" grep -qx "$name" "$TMP/exports"
+done <"$TMP/family"
+
+# operator new without libstdc++: a C program may call it by its name.
+cat >"$TMP/plain.c" <<'END'
+extern void *_Znwm(unsigned long);
+extern void _ZdlPv(void *);
+int main(void)
+{
+	char *p = _Znwm(100);
+	p[99] = 1;
+	_ZdlPv(p);
+	return 0;
+}
+END
+"$CC" "$TMP/plain.c" "$BUILD/libhakmem.a" -o "$TMP/plain" -pthread
+check "operator new in a program without libstdc++" "$TMP/plain"
+finish
