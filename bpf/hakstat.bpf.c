@@ -22,36 +22,52 @@ struct regs {
 struct bpf_sums sums = {0};
 
 #define ADD(field, v) ((void)__sync_fetch_and_add(&(field), (v)))
+/*
+ * An index as the verifier can follow it: without the barrier clang turns the bound of a 32-bit
+ * value into a test of its high bits, which says nothing about the register used.
+ */
+static __always_inline __u64 index_of(__u32 v)
+{
+	__u64 i = v;
+
+	asm volatile("" : "+r"(i));
+	return i;
+}
+
 #define ON(p, n) static __always_inline void on_##p##_##n
 
 ON(hakmem, refill)
 (hak_u32 class, hak_u32 block_bytes, hak_u32 got, hak_u64 allocs, hak_u64 frees, hak_u32 source)
 {
-	if (class < HAK_CLASS_MAX) {
-		struct class_sums *c = &sums.class_[class];
+	__u64 i = index_of(class), k = index_of(source);
+
+	if (i < HAK_CLASS_MAX) {
+		struct class_sums *c = &sums.class_[i];
 
 		ADD(c->refills, 1);
 		ADD(c->refill_blocks, got);
 		ADD(c->allocs, allocs);
 		ADD(c->frees, frees);
 	}
-	if (source < HAK_SOURCE_COUNT)
-		ADD(sums.sources[source], got);
+	if (k < HAK_SOURCE_COUNT)
+		ADD(sums.sources[k], got);
 }
 
 ON(hakmem, flush)
 (hak_u32 class, hak_u32 block_bytes, hak_u32 given, hak_u64 allocs, hak_u64 frees, hak_u32 reason)
 {
-	if (class < HAK_CLASS_MAX) {
-		struct class_sums *c = &sums.class_[class];
+	__u64 i = index_of(class), k = index_of(reason);
+
+	if (i < HAK_CLASS_MAX) {
+		struct class_sums *c = &sums.class_[i];
 
 		ADD(c->flushes, 1);
 		ADD(c->flush_blocks, given);
 		ADD(c->allocs, allocs);
 		ADD(c->frees, frees);
 	}
-	if (reason < HAK_FLUSH_COUNT)
-		ADD(sums.reasons[reason], given);
+	if (k < HAK_FLUSH_COUNT)
+		ADD(sums.reasons[k], given);
 }
 
 ON(hakmem, remote_push)
@@ -71,8 +87,10 @@ ON(hakmem, remote_drain)(hak_u32 blocks, hak_u64 bytes, hak_u32 batches)
 
 ON(hakmem, lock_wait_start)(hak_u32 lock_id, hak_u64 lock_addr)
 {
-	if (lock_id < HAK_LOCK_MAX)
-		ADD(sums.lock[lock_id].started, 1);
+	__u64 i = index_of(lock_id);
+
+	if (i < HAK_LOCK_MAX)
+		ADD(sums.lock[i].started, 1);
 }
 
 static __always_inline __u32 log2_of(__u64 v)
@@ -89,25 +107,28 @@ static __always_inline __u32 log2_of(__u64 v)
 
 ON(hakmem, lock_wait_done)(hak_u32 lock_id, hak_u64 lock_addr, hak_u64 wait_ns, hak_u32 spins)
 {
+	__u64 i = index_of(lock_id);
 	struct lock_sums *l;
 
-	if (lock_id >= HAK_LOCK_MAX)
+	if (i >= HAK_LOCK_MAX)
 		return;
-	l = &sums.lock[lock_id];
+	l = &sums.lock[i];
 	ADD(l->waits, 1);
 	ADD(l->wait_ns, wait_ns);
-	ADD(l->hist[log2_of(wait_ns) & (HIST_SLOTS - 1)], 1);
+	ADD(l->hist[index_of(log2_of(wait_ns)) & (HIST_SLOTS - 1)], 1);
 	if (wait_ns > l->max_ns)
 		l->max_ns = wait_ns; /* the lock is held: one writer per lock */
 }
 
 static __always_inline void on_os(int kind, hak_u64 bytes, hak_u32 reason, hak_u64 ns)
 {
-	if (reason >= HAK_OS_COUNT)
+	__u64 i = index_of(reason);
+
+	if (i >= HAK_OS_COUNT)
 		return;
-	ADD(sums.os[kind][reason].calls, 1);
-	ADD(sums.os[kind][reason].bytes, bytes);
-	ADD(sums.os[kind][reason].ns, ns);
+	ADD(sums.os[kind][i].calls, 1);
+	ADD(sums.os[kind][i].bytes, bytes);
+	ADD(sums.os[kind][i].ns, ns);
 }
 
 ON(hakmem, os_map)(hak_u64 addr, hak_u64 bytes, hak_u32 reason, hak_u64 ns)
@@ -127,10 +148,12 @@ ON(hakmem, os_purge)(hak_u64 addr, hak_u64 bytes, hak_u32 reason, hak_u64 ns)
 
 ON(hakmem, mmap_fallback)(hak_u64 bytes, hak_u64 alignment, hak_u32 reason, hak_u64 addr)
 {
-	if (reason >= HAK_FALLBACK_COUNT)
+	__u64 i = index_of(reason);
+
+	if (i >= HAK_FALLBACK_COUNT)
 		return;
-	ADD(sums.fallback[reason].calls, 1);
-	ADD(sums.fallback[reason].bytes, bytes);
+	ADD(sums.fallback[i].calls, 1);
+	ADD(sums.fallback[i].bytes, bytes);
 }
 
 /* The rest is counted only. */
