@@ -43,7 +43,7 @@ function shown(name, cell, metric) {
 }
 
 function ratio_to(base, x) {
-	return base == "-" || x == "-" || base + 0 == 0 || x + 0 == 0 ? "-" : sprintf("%.2f", x / base)
+	return base == "-" || x == "-" || base + 0 == 0 || x + 0 == 0 ? "-" : x / base
 }
 
 # One line of a cell's table; adds to the sums of the geometric means.
@@ -58,7 +58,7 @@ function row(name, cell,    rate, spread, r, per_op) {
 	add_mean(name, "cpu", ratio_to(cpu_per_op(names[1], cell), cpu_per_op(name, cell)))
 	per_op = median(name, cell, "syscalls_per_op")
 	printf "  %-10s %8s [%s]%*s %6s %8s %8s %9s %10s %9s %7s %10s\n", name, number(rate), spread,
-		20 - length(spread), "", r, shown(name, cell, "wall_s"), shown(name, cell, "cpu_s"),
+		20 - length(spread), "", r == "-" ? r : sprintf("%.2f", r), shown(name, cell, "wall_s"), shown(name, cell, "cpu_s"),
 		shown(name, cell, "minor_faults"), shown(name, cell, "peak_rss_kib"),
 		shown(name, cell, "syscalls"), shown(name, cell, "syscalls_mmap"),
 		per_op == "-" ? "-" : sprintf("%.2e", per_op)

@@ -113,6 +113,23 @@ commit() {
 	echo "$id"
 }
 
+# Percent of all CPUs that something else uses now; we sleep meanwhile.
+busy() {
+	local a b
+
+	read -ra a </proc/stat
+	sleep 1
+	read -ra b </proc/stat
+	echo $((100 - 100 * (b[4] + b[5] - a[4] - a[5]) / (100 * $(nproc))))
+}
+
+quiet_or_say() {
+	local percent
+
+	percent=$(busy)
+	((percent < 5)) || echo "WARNING: $1, other processes use $percent % of the CPUs: do not trust the figures"
+}
+
 heading() {
 	local i version
 
@@ -215,7 +232,9 @@ find_allocators
 find_cells
 mkdir -p "$(dirname "$OUT")"
 heading
+quiet_or_say "before the first run"
 measure_all
 report
+quiet_or_say "after the last run"
 echo
 echo "all values: $OUT"

@@ -325,24 +325,45 @@ int target_from_file(struct target *t, const char *path, char *err, size_t errle
 	return 0;
 }
 
-static bool in_environ(pid_t pid)
+static bool section_needs_hakmem(Elf *elf, Elf_Scn *scn, const GElf_Shdr *sh)
 {
-	char path[64], buf[65536];
-	ssize_t n;
-	int fd;
+	Elf_Data *data = elf_getdata(scn, NULL);
+	size_t n = data && sh->sh_entsize ? data->d_size / sh->sh_entsize : 0;
+	GElf_Dyn dyn;
 
-	snprintf(path, sizeof(path), "/proc/%d/environ", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	n = read(fd, buf, sizeof(buf) - 1);
-	close(fd);
-	for (ssize_t i = 0; i < n; i += (ssize_t)strnlen(buf + i, (size_t)(n - i)) + 1) {
-		buf[n] = 0;
-		if (!strncmp(buf + i, "LD_PRELOAD=", 11) && strstr(buf + i, "hakmem"))
+	for (size_t i = 0; i < n && i < 4096 && gelf_getdyn(data, (int)i, &dyn); i++) {
+		const char *name;
+
+		if (dyn.d_tag != DT_NEEDED)
+			continue;
+		name = elf_strptr(elf, sh->sh_link, dyn.d_un.d_val);
+		if (name && strstr(name, "hakmem"))
 			return true;
 	}
 	return false;
+}
+
+/* Is the program itself linked with us? (Its environment may be overwritten: redis does.) */
+static bool exe_needs_hakmem(pid_t pid)
+{
+	char path[64];
+	bool needs = false;
+	Elf_Scn *scn = NULL;
+	GElf_Shdr sh;
+	Elf *elf;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	elf = elf_begin(fd, ELF_C_READ, NULL);
+	while (elf && !needs && (scn = elf_nextscn(elf, scn)))
+		if (gelf_getshdr(scn, &sh) && sh.sh_type == SHT_DYNAMIC)
+			needs = section_needs_hakmem(elf, scn, &sh);
+	elf_end(elf);
+	close(fd);
+	return needs;
 }
 
 static void describe(struct target *t, const struct mapping *m)
@@ -367,7 +388,7 @@ static void describe(struct target *t, const struct mapping *m)
 	if (!strcmp(t->exe, t->lib))
 		t->link = LINK_STATIC;
 	else
-		t->link = in_environ(t->pid) ? LINK_PRELOAD : LINK_SHARED;
+		t->link = exe_needs_hakmem(t->pid) ? LINK_SHARED : LINK_PRELOAD;
 	sanitize(t->exe);
 	sanitize(t->lib);
 }

@@ -114,8 +114,10 @@ uses_lib() {
 
 	shift
 	rm -f "$log".*
-	LD_DEBUG=bindings LD_DEBUG_OUTPUT=$log preloaded "$@" >"$TMP/uses_lib.out" 2>&1
-	bound=$(cat "$log".* 2>/dev/null | grep -aF "symbol \`malloc'" | sed 's/.* to \(.*\) \[[0-9]*\]: .*/\1/' | sort -u)
+	# bound at start: threads that bind later write into each other's lines
+	LD_BIND_NOW=1 LD_DEBUG=bindings LD_DEBUG_OUTPUT=$log preloaded "$@" >"$TMP/uses_lib.out" 2>&1
+	bound=$(cat "$log".* 2>/dev/null | grep -aoE " to [^ ]+ \[[0-9]+\]: [a-z]+ symbol \`malloc'" |
+		cut -d ' ' -f 3 | sort -u)
 	rm -f "$log".*
 	if [[ $bound == "$LIB" ]]; then
 		ok "$name"

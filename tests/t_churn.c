@@ -64,7 +64,7 @@ static void rss_is_flat(void)
 		generation(i);
 	rss_late = test_rss();
 	hak_snapshot(&late);
-	dprintf(STDOUT_FILENO, "# rss %zu KiB, then %zu KiB; heaps %u, then %u\n", rss_early >> 10,
+	test_say("# rss %zu KiB, then %zu KiB; heaps %u, then %u\n", rss_early >> 10,
 		rss_late >> 10, early.heaps, late.heaps);
 	/* the sizes alive are random: 32 blocks up to 90 KB; 90,000 leaks of 16 bytes would show */
 	CHECK(rss_late < rss_early + (4U << 20));

@@ -13,7 +13,7 @@ watched() { # SCENARIO [PROGRAM]
 
 	for seconds in 2 5 15; do
 		start_known "$program" "$scenario" || return
-		"$HAKSTAT" stat -p "$known_pid" -d $seconds --json >"$TMP/json" 2>"$TMP/err" &
+		"$HAKSTAT" stat -p "$known_pid" -d $seconds --json >"$TMP/json" 2>"$TMP/err" 7>&- &
 		local watcher=$!
 		wait_attached "$known_pid" || { not_ok "$scenario: hakstat attaches" "$(cat "$TMP/err")"; end_known; return; }
 		go

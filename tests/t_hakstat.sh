@@ -8,7 +8,7 @@
 
 # stat -p on the running target gives JSON with its pid, attached, nothing lost, sources agreeing.
 stat_works() { # NAME
-	"$HAKSTAT" stat -p "$known_pid" -d 2 --json >"$TMP/json" 2>"$TMP/err" &
+	"$HAKSTAT" stat -p "$known_pid" -d 2 --json >"$TMP/json" 2>"$TMP/err" 7>&- &
 	local watcher=$!
 
 	wait_attached "$known_pid" || not_ok "$1: attaches" "$(cat "$TMP/err")"
@@ -18,6 +18,7 @@ stat_works() { # NAME
 	compare "$1: every number" "$TMP/counts" "$TMP/json"
 }
 
+PATH=$PATH:/usr/sbin
 # --- where the target's library is ---------------------------------------------------------
 site_copy=$LIB
 start_known "$TMP/known" pairs
@@ -61,7 +62,7 @@ fi
 
 # --- how hakstat ends ----------------------------------------------------------------------
 start_known "$TMP/known" pairs
-"$HAKSTAT" stat -p "$known_pid" -d 60 --json >"$TMP/json" 2>"$TMP/err" &
+"$HAKSTAT" stat -p "$known_pid" -d 60 --json >"$TMP/json" 2>"$TMP/err" 7>&- &
 watcher=$!
 wait_attached "$known_pid"
 end_known
@@ -74,7 +75,7 @@ check "target exits: says so" grep -Eqi 'exited|ended|gone' "$TMP/err"
 check "target exits: what it saw is valid JSON" valid_json "$TMP/json"
 
 start_known "$TMP/known" pairs
-"$HAKSTAT" top -p "$known_pid" -d 0.2 -b >"$TMP/top" 2>"$TMP/err" &
+"$HAKSTAT" top -p "$known_pid" -d 0.2 -b >"$TMP/top" 2>"$TMP/err" 7>&- &
 watcher=$!
 wait_attached "$known_pid"
 end_known
@@ -89,7 +90,7 @@ start_known "$TMP/known" pairs
 for signal in INT TERM; do
 	# a background job of a script ignores SIGINT unless it asks for it
 	python3 -c 'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])' \
-		"$HAKSTAT" stat -p "$known_pid" -d 60 >"$TMP/out" 2>"$TMP/err" &
+		"$HAKSTAT" stat -p "$known_pid" -d 60 >"$TMP/out" 2>"$TMP/err" 7>&- &
 	watcher=$!
 	wait_attached "$known_pid" || not_ok "SIG$signal: attaches"
 	kill -$signal $watcher
@@ -102,35 +103,27 @@ for signal in INT TERM; do
 	check "SIG$signal: nothing stays attached" wait_for 5 none_attached "$known_pid"
 done
 
-# kill -9: the kernel takes everything away, since nothing is pinned.
-links_of() { bpftool -j link list 2>/dev/null | python3 -c '
-import json, sys
-text = sys.stdin.read()
-for link in json.loads(text) if text.strip() else []:
-    for owner in link.get("pids", []):
-        if owner["pid"] == int(sys.argv[1]):
-            print(link["id"])' "$1"; }
-"$HAKSTAT" stat -p "$known_pid" -d 60 >/dev/null 2>&1 &
+# kill -9: the kernel takes everything away, since nothing is pinned. What there is to be gone is
+# told by the file descriptors hakstat has: "prog 12", "link 34".
+bpf_of() { sed -n 's/^\(prog\|link\|map\)_id:[[:space:]]*\([0-9]*\)$/\1 \2/p' /proc/"$1"/fdinfo/* | sort -u; }
+"$HAKSTAT" stat -p "$known_pid" -d 60 >/dev/null 2>&1 7>&- &
 watcher=$!
 wait_attached "$known_pid" || not_ok "kill -9: attaches first"
-links_of $watcher >"$TMP/links"
+bpf_of $watcher >"$TMP/objects"
+check "kill -9: it had a program and a link" grep -Pzq 'link \d+\n(.*\n)*prog \d+' "$TMP/objects"
 kill -KILL $watcher
 wait $watcher 2>/dev/null
 check "kill -9: the sites are nops again" wait_for 5 none_attached "$known_pid"
 # shellcheck disable=SC2317 # called by wait_for
-gone_links() {
-	local id
+objects_gone() {
+	local kind id
 
-	while read -r id; do
-		bpftool link show id "$id" >/dev/null 2>&1 && return 1
-	done <"$TMP/links"
+	while read -r kind id; do
+		bpftool "$kind" show id "$id" >/dev/null 2>&1 && return 1
+	done <"$TMP/objects"
 	return 0
 }
-if [[ -s $TMP/links ]]; then
-	check "kill -9: no link is left" wait_for 5 gone_links
-else
-	skip "kill -9: no link is left" "bpftool does not tell whose links they are"
-fi
+check "kill -9: no program, link or map is left" wait_for 10 objects_gone
 check "kill -9: nothing is pinned" test -z "$(find /sys/fs/bpf -iname '*hak*' 2>/dev/null)"
 
 # --- the other commands --------------------------------------------------------------------

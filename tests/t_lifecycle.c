@@ -113,7 +113,7 @@ static void stages_of_a_process(void)
 	waitpid(pid, &status, 0);
 	CHECK_EQ(status, 0);
 	if (!CHECK(strcmp(text, STAGES) == 0))
-		dprintf(STDOUT_FILENO, "#   %s\n", text);
+		test_say("#   %s\n", text);
 }
 
 /* Destructors of thread-specific data: run over and over, each time allocating again. */

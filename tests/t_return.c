@@ -98,7 +98,7 @@ static void returns_by(void (*activity)(void), size_t before)
 			break;
 		nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
 	} while (time(NULL) < end);
-	dprintf(STDOUT_FILENO, "# rss %zu MiB before, %zu MiB after\n", before >> 20, rss >> 20);
+	test_say("# rss %zu MiB before, %zu MiB after\n", before >> 20, rss >> 20);
 	CHECK(rss <= limit);
 	CHECK_EQ(hak_check(), 0);
 }

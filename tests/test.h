@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,7 +31,23 @@
 static unsigned test_bad __attribute__((unused));	/* failed checks of this case */
 static unsigned test_failed __attribute__((unused));	/* failed cases */
 
-/* Records a failure and goes on; safe in any thread. dprintf formats on the stack. */
+/* Formats on the stack: dprintf would allocate. */
+__attribute__((format(printf, 1, 2))) static inline void test_say(const char *format, ...)
+{
+	char line[512];
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	if (n > (int)sizeof(line) - 1)
+		n = sizeof(line) - 1;
+	if (write(STDOUT_FILENO, line, (size_t)n) != n)
+		_exit(1);
+}
+
+/* Records a failure and goes on; safe in any thread. */
 #define CHECK(cond) \
 	((cond) ? true : (test_fail(__FILE__, __LINE__, #cond), false))
 
@@ -38,7 +55,7 @@ static inline void test_fail(const char *file, int line, const char *what)
 {
 	/* the first few tell the story */
 	if (__atomic_fetch_add(&test_bad, 1, __ATOMIC_RELAXED) < 10)
-		dprintf(STDOUT_FILENO, "# %s:%d: not %s\n", file, line, what);
+		test_say("# %s:%d: not %s\n", file, line, what);
 }
 
 /* The same with the two numbers. */
@@ -49,7 +66,7 @@ static inline bool test_eq(const char *file, int line, const char *what, intmax_
 	if (a == b)
 		return true;
 	test_fail(file, line, what);
-	dprintf(STDOUT_FILENO, "#   %jd and %jd\n", a, b);
+	test_say("#   %jd and %jd\n", a, b);
 	return false;
 }
 
@@ -59,14 +76,14 @@ static inline void test_run(const char *name, void (*fn)(void))
 {
 	test_bad = 0;
 	fn();
-	dprintf(STDOUT_FILENO, "%s - %s\n", test_bad ? "not ok" : "ok", name);
+	test_say("%s - %s\n", test_bad ? "not ok" : "ok", name);
 	test_failed += test_bad != 0;
 }
 
 static inline int test_done(void)
 {
 	if (test_failed)
-		dprintf(STDOUT_FILENO, "%u cases failed\n", test_failed);
+		test_say("%u cases failed\n", test_failed);
 	return test_failed ? 1 : 0;
 }
 
