@@ -110,7 +110,8 @@ API_OBJ := $(filter-out $(B)/obj/lib/malloc.o $(B)/obj/lib/new.o,$(LIB_OBJ))
 $(B)/libhakmem-api.a: $(API_OBJ)
 	$(call msg,AR,$@)rm -f $@ && ar crs $@ $(API_OBJ)
 
-$(B)/hakmem.pc: Makefile lib/hakmem.h | $(B)/.flags
+# Made anew each time: it holds PREFIX, which may differ from one make to the next.
+$(B)/hakmem.pc: FORCE | $(B)/.flags
 	$(Q)printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$(INCDIR)' '' \
 		'Name: hakmem' 'Description: a malloc one can see inside while it runs' \
 		'Version: $(VERSION)' 'Libs: -L$${libdir} -lhakmem' 'Libs.private: -pthread' \

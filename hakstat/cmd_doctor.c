@@ -1,6 +1,7 @@
 /* hakstat doctor: what works here, what does not, and the remedy. */
 #include "attach.h"
 #include "collect.h"
+#include "emit.h"
 #include "hakstat.h"
 #include "target.h"
 
@@ -16,17 +17,31 @@
 
 enum verdict { OK, NOTE, MISSING };
 
-/* Worst exit code of what hakstat itself needs. */
 struct checkup {
-	int result;
+	const char *process;
+	bool json;
+	int result; /* worst exit code of what hakstat itself needs */
 };
+
+static struct json report; /* out is NULL for plain text */
 
 static void say(enum verdict v, const char *what, const char *found, const char *remedy)
 {
 	static const char *const words[] = {"ok", "note", "MISSING"};
+	bool mend = v != OK && remedy && *remedy;
 
+	if (report.out) {
+		json_open(&report, NULL, '{');
+		json_text(&report, "check", what);
+		json_text(&report, "verdict", v == OK ? "ok" : v == NOTE ? "note" : "missing");
+		json_text(&report, "found", found);
+		if (mend)
+			json_text(&report, "remedy", remedy);
+		json_close(&report, '}');
+		return;
+	}
 	printf("%-8s %-22s %s\n", words[v], what, found);
-	if (v != OK && remedy && *remedy)
+	if (mend)
 		printf("%-8s %-22s -> %s\n", "", "", remedy);
 }
 
@@ -172,56 +187,82 @@ static bool check_target(struct checkup *c, struct target *t, pid_t pid)
 
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "also check this process", 0},
+	{"json", 'j', NULL, 0, "JSON", 0},
 	{0},
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-	const char **process = state->input;
+	struct checkup *c = state->input;
 
-	if (key == ARGP_KEY_ARG)
+	switch (key) {
+	case 'p':
+		c->process = arg;
+		break;
+	case 'j':
+		c->json = true;
+		break;
+	case ARGP_KEY_ARG:
 		argp_usage(state);
-	if (key != 'p')
+		break;
+	default:
 		return ARGP_ERR_UNKNOWN;
-	*process = arg;
+	}
 	return 0;
+}
+
+/* Without a process: the library beside this program, in this process, which does not map it. */
+static bool find_library(struct target *t)
+{
+	char self[PATH_MAX], library[PATH_MAX], err[512];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 32);
+	char *slash;
+
+	self[n > 0 ? n : 0] = 0;
+	slash = strrchr(self, '/');
+	snprintf(library, sizeof(library), "%.*s/libhakmem.so", slash ? (int)(slash - self) : 0, self);
+	if (target_from_file(t, library, err, sizeof(err))) {
+		say(NOTE, "BPF attach", "not tried", "give a process with -p to try it");
+		return false;
+	}
+	t->pid = getpid();
+	return true;
+}
+
+static bool find_process(struct checkup *c, struct target *t)
+{
+	pid_t pid = parse_process(c->process);
+
+	if (pid)
+		return check_target(c, t, pid);
+	c->result = EXIT_NO_HAKMEM;
+	return false;
 }
 
 int cmd_doctor(int argc, char **argv)
 {
 	static const struct argp argp = {option_table, parse, NULL, "What works here.",
 					 NULL, NULL, NULL};
-	const char *process = NULL;
 	struct checkup c = {0};
 	static struct target t;
-	char library[PATH_MAX], err[512];
-	bool can_try;
 
-	argp_parse(&argp, argc, argv, 0, NULL, &process);
+	argp_parse(&argp, argc, argv, 0, NULL, &c);
+	if (c.json) {
+		report.out = stdout;
+		json_open(&report, NULL, '{');
+		json_text(&report, "schema", "hakstat.doctor/1");
+		json_open(&report, "checks", '[');
+	}
 	check_kernel();
 	check_capabilities(&c);
-	if (process) {
-		pid_t pid = parse_process(process);
-
-		can_try = pid && check_target(&c, &t, pid);
-		if (!pid)
-			c.result = EXIT_NO_HAKMEM;
-	} else {
-		char self[PATH_MAX];
-		ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 32);
-		char *slash;
-
-		self[n > 0 ? n : 0] = 0;
-		slash = strrchr(self, '/');
-		snprintf(library, sizeof(library), "%.*s/libhakmem.so",
-			 slash ? (int)(slash - self) : 0, self);
-		can_try = !target_from_file(&t, library, err, sizeof(err));
-		t.pid = getpid();
-		if (!can_try)
-			say(NOTE, "BPF attach", "not tried", "give a process with -p to try it");
-	}
-	if (can_try)
+	if (c.process ? find_process(&c, &t) : find_library(&t))
 		check_attach(&c, &t);
 	check_others();
+	if (c.json) {
+		json_close(&report, ']');
+		json_number(&report, "exit", (uint64_t)c.result);
+		json_close(&report, '}');
+		printf("\n");
+	}
 	return c.result;
 }

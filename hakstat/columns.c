@@ -492,9 +492,9 @@ int header_lines(const struct model *m, const char *who, int width, char out[HEA
 		 share(d, (double)m->remote_blocks, m->frees));
 	snprintf(out[2], 256, "lock waits/s %s   OS calls/s %s   fallbacks/s %s", per(a, m, m->waits),
 		 per(b, m, os_calls), per(c, m, m->fallbacks));
-	snprintf(out[3], 256, "in use %s   unused %s   kept maps %s   large %s   metadata %s",
-		 size(a, m->now.used_bytes), size(b, m->now.dirty_bytes), size(c, m->now.cached_bytes),
-		 size(d, m->now.large_bytes), size(e, m->now.meta_bytes));
+	snprintf(out[3], 256, "segments: in use %s, unused %s   mappings: in use %s, kept %s   metadata %s",
+		 size(a, m->now.used_bytes), size(b, m->now.dirty_bytes), size(c, m->now.large_bytes),
+		 size(d, m->now.cached_bytes), size(e, m->now.meta_bytes));
 	self_line(m, out[4]);
 	return HEADER_LINES;
 }

@@ -6,6 +6,7 @@
  */
 #include "alloc.h"
 
+#include <dlfcn.h>
 #include <stdlib.h>
 
 _Static_assert(sizeof(size_t) == sizeof(unsigned long), "mangled names below say m");
@@ -14,11 +15,34 @@ typedef void (*new_handler)(void);
 extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
 extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak, noreturn));
 
+typedef new_handler (*get_handler_fn)(void);
+typedef void (*throw_fn)(void);
+
+/*
+ * A function of libstdc++: linked with the program, or brought in later by a library that was
+ * dlopened, perhaps out of everybody's sight. dlopen may allocate, hence the order of things in
+ * new_failed; out of memory for a large block there is usually enough for that.
+ */
+static void *late(const char *name)
+{
+	void *handle = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD), *f;
+
+	if (!handle)
+		return NULL;
+	f = dlsym(handle, name);
+	dlclose(handle);
+	return f;
+}
+
 /* Calls the new-handler, which may free memory, throw, or end the program. */
 static bool handled(void)
 {
-	new_handler handler = _ZSt15get_new_handlerv ? _ZSt15get_new_handlerv() : NULL;
+	get_handler_fn get = _ZSt15get_new_handlerv;
+	new_handler handler;
 
+	if (!get)
+		get = (get_handler_fn)(uintptr_t)late("_ZSt15get_new_handlerv");
+	handler = get ? get() : NULL;
 	if (!handler)
 		return false;
 	handler();
@@ -27,14 +51,17 @@ static bool handled(void)
 
 static HAK_COLD void *new_failed(size_t alignment, size_t bytes)
 {
+	throw_fn fail = _ZSt17__throw_bad_allocv;
 	void *p = NULL;
 
 	while (!p && handled())
 		p = alloc_aligned(alignment, bytes);
 	if (p)
 		return p;
-	if (_ZSt17__throw_bad_allocv)
-		_ZSt17__throw_bad_allocv();
+	if (!fail)
+		fail = (throw_fn)(uintptr_t)late("_ZSt17__throw_bad_allocv");
+	if (fail)
+		fail();
 	hak_say("out of memory in operator new, bytes: ", bytes, "");
 	abort();
 }
