@@ -34,13 +34,23 @@ static void *freer(void *arg)
 	return NULL;
 }
 
+/* Mostly small; some of every class; now and then a run of slices, or a mapping of its own. */
+static size_t some_size(uint32_t r)
+{
+	if (r % 1024 == 0)
+		return 3 << 20;
+	if (r % 128 == 0)
+		return 70000 + r % 500000;
+	return 1 + (r % 16 ? r % 1000 : r % 65536);
+}
+
 static void work(long n, long first, uint64_t *state)
 {
 	static void *held[256];
 
 	for (long i = first; i < first + n; i++) {
 		uint32_t r = next_random(state);
-		size_t size = 1 + (r % 16 ? r % 1000 : r % 65536);
+		size_t size = some_size(r);
 		void **h = &held[r >> 8 & 255], **slot = &ring[i % RING];
 		void *p;
 
