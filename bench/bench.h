@@ -63,7 +63,7 @@ struct bench_mark {
 /* bytes: at least sizeof(struct bench_mark) */
 static inline void bench_mark(void *block, uint32_t slot, uint32_t bytes)
 {
-	struct bench_mark m = { slot, bytes };
+	struct bench_mark m = {slot, bytes};
 
 	memcpy(block, &m, sizeof(m));
 	if (bytes > sizeof(m))
@@ -75,9 +75,8 @@ static inline uint32_t bench_check(const void *block, uint32_t slot)
 	struct bench_mark m;
 
 	memcpy(&m, block, sizeof(m));
-	if (m.slot != slot ||
-	    (m.bytes > sizeof(m) && ((const unsigned char *)block)[m.bytes - 1] !=
-					    (unsigned char)(slot ^ m.bytes)))
+	if (m.slot != slot || (m.bytes > sizeof(m) && ((const unsigned char *)block)[m.bytes - 1] !=
+							      (unsigned char)(slot ^ m.bytes)))
 		bench_broken(block, slot);
 	return m.bytes;
 }

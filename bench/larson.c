@@ -19,8 +19,8 @@
 /* 128: two cache lines, as they are fetched in pairs. Lanes that share one would measure that. */
 struct lane {
 	_Alignas(128) void **chunk;
-	uint32_t state, first;		/* first: number of chunk[0] among all lanes' chunks */
-	uint64_t mallocs;		/* by all threads of the lane so far */
+	uint32_t state, first; /* first: number of chunk[0] among all lanes' chunks */
+	uint64_t mallocs;      /* by all threads of the lane so far */
 	uint64_t threads;
 };
 

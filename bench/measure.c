@@ -27,7 +27,8 @@ static int write_report(const char *path, double wall, const struct rusage *u)
 		perror(path);
 		return 1;
 	}
-	fprintf(f, "wall_s %.6f\ncpu_s %.6f\nminor_faults %ld\nmajor_faults %ld\npeak_rss_kib %ld\n",
+	fprintf(f,
+		"wall_s %.6f\ncpu_s %.6f\nminor_faults %ld\nmajor_faults %ld\npeak_rss_kib %ld\n",
 		wall, in_seconds(u->ru_utime) + in_seconds(u->ru_stime), u->ru_minflt, u->ru_majflt,
 		u->ru_maxrss);
 	return fclose(f) != 0;

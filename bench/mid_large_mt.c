@@ -18,7 +18,7 @@ struct thread {
 	unsigned char **slot;
 	uint32_t slots, seed;
 	uint64_t cycles;
-	uint64_t mallocs, drained;	/* results */
+	uint64_t mallocs, drained; /* results */
 };
 
 /* The original writes one byte per block, and so does this: more would touch other pages. */
@@ -99,7 +99,8 @@ int main(int argc, char **argv)
 		mallocs += t[i].mallocs;
 		drained += t[i].drained;
 	}
-	printf("mid_large_mt threads=%u cycles=%llu slots=%u seed=%u mallocs=%llu frees=%llu drained=%llu",
+	printf("mid_large_mt threads=%u cycles=%llu slots=%u seed=%u mallocs=%llu frees=%llu "
+	       "drained=%llu",
 	       threads, (unsigned long long)cycles, slots, seed, (unsigned long long)mallocs,
 	       (unsigned long long)(threads * cycles - mallocs), (unsigned long long)drained);
 	bench_report(threads * cycles, seconds);

@@ -50,7 +50,7 @@ int main(int argc, char **argv)
 {
 	uint64_t cycles = bench_arg(argc, argv, 1, 10000000, 1, 1ul << 40);
 	uint32_t seed = (uint32_t)bench_arg(argc, argv, 3, 1234567, 0, UINT32_MAX);
-	struct mix m = { .state = seed ? seed : 1 };
+	struct mix m = {.state = seed ? seed : 1};
 	double start, seconds;
 
 	m.slots = (uint32_t)bench_arg(argc, argv, 2, 8192, 1, 1u << 28);

@@ -15,16 +15,16 @@
 #include "bench.h"
 
 #define STRIPES 64
-#define BATCH 64		/* requests between two looks at the clock */
+#define BATCH 64 /* requests between two looks at the clock */
 #define MAX_THREADS 256
 
 struct worker {
-	_Alignas(128) pthread_t id;	/* no cache line is shared by two workers */
+	_Alignas(128) pthread_t id; /* no cache line is shared by two workers */
 	uint32_t state;
-	uint64_t requests, foreign;	/* foreign: values freed that another thread made */
+	uint64_t requests, foreign; /* foreign: values freed that another thread made */
 };
 
-struct value {			/* followed by the value's bytes, marked with the key */
+struct value { /* followed by the value's bytes, marked with the key */
 	const struct worker *maker;
 	unsigned char bytes[];
 };
@@ -140,7 +140,7 @@ static void start_workers(struct worker *w, unsigned threads, uint32_t seed)
 /* Signals were blocked before the first thread, so they arrive here and nowhere else. */
 static void wait_for_end(const sigset_t *signals, unsigned seconds)
 {
-	struct timespec limit = { .tv_sec = seconds };
+	struct timespec limit = {.tv_sec = seconds};
 	int sig;
 
 	if (seconds)

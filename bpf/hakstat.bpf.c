@@ -157,22 +157,42 @@ ON(hakmem, mmap_fallback)(hak_u64 bytes, hak_u64 alignment, hak_u32 reason, hak_
 }
 
 /* The rest is counted only. */
-ON(hakmem, page_new)(hak_u32 class, hak_u64 addr, hak_u64 bytes, hak_u32 source) {}
-ON(hakmem, page_free)(hak_u32 class, hak_u64 addr, hak_u64 bytes, hak_u32 reason) {}
-ON(hakmem, arena_grow)(hak_u64 bytes, hak_u32 level) {}
-ON(hakmem, thread_start)(hak_u32 tid, hak_u64 heap) {}
-ON(hakmem, thread_exit)(hak_u32 tid, hak_u64 heap) {}
-ON(hakmem, adopt)(hak_u32 tid, hak_u64 heap, hak_u32 pages, hak_u64 live_blocks) {}
-ON(hakmem, oom)(hak_u64 bytes, hak_u32 reason) {}
-ON(hakmem, misuse)(hak_u64 addr, hak_u32 kind) {}
-ON(otel_memory, alloc)(hak_u64 ptr, hak_u64 size, hak_u64 weighted_bytes) {}
-ON(otel_memory, free)(hak_u64 ptr) {}
+ON(hakmem, page_new)(hak_u32 class, hak_u64 addr, hak_u64 bytes, hak_u32 source)
+{
+}
+ON(hakmem, page_free)(hak_u32 class, hak_u64 addr, hak_u64 bytes, hak_u32 reason)
+{
+}
+ON(hakmem, arena_grow)(hak_u64 bytes, hak_u32 level)
+{
+}
+ON(hakmem, thread_start)(hak_u32 tid, hak_u64 heap)
+{
+}
+ON(hakmem, thread_exit)(hak_u32 tid, hak_u64 heap)
+{
+}
+ON(hakmem, adopt)(hak_u32 tid, hak_u64 heap, hak_u32 pages, hak_u64 live_blocks)
+{
+}
+ON(hakmem, oom)(hak_u64 bytes, hak_u32 reason)
+{
+}
+ON(hakmem, misuse)(hak_u64 addr, hak_u32 kind)
+{
+}
+ON(otel_memory, alloc)(hak_u64 ptr, hak_u64 size, hak_u64 weighted_bytes)
+{
+}
+ON(otel_memory, free)(hak_u64 ptr)
+{
+}
 
 #define TYPE_(t, n, u, m) hak_##t
 #define R(arg, reg) ((TYPE_ arg)(reg))
-#define CASE(p, n, ...)                        \
-	case HAK_P_##p##_##n:                  \
-		on_##p##_##n(__VA_ARGS__);     \
+#define CASE(p, n, ...)                    \
+	case HAK_P_##p##_##n:              \
+		on_##p##_##n(__VA_ARGS__); \
 		break;
 #define HAK_PROBE1(p, n, w, a) CASE(p, n, R(a, r->di))
 #define HAK_PROBE2(p, n, w, a, b) CASE(p, n, R(a, r->di), R(b, r->si))

@@ -30,7 +30,7 @@ enum os_kind { OS_MAP, OS_UNMAP, OS_PURGE, OS_KINDS };
 struct bpf_sums {
 	__u64 events[HAK_PROBE_COUNT];
 	__u64 sources[HAK_SOURCE_COUNT]; /* blocks refilled, by source */
-	__u64 reasons[HAK_FLUSH_COUNT];  /* blocks flushed, by reason */
+	__u64 reasons[HAK_FLUSH_COUNT];	 /* blocks flushed, by reason */
 	struct class_sums class_[HAK_CLASS_MAX];
 	struct lock_sums lock[HAK_LOCK_MAX];
 	struct os_sums os[OS_KINDS][HAK_OS_COUNT];

@@ -1,6 +1,6 @@
 # Turns a captured terminal screen (text on standard input) into an SVG picture:
 #   tmux capture-pane -p | awk -f docs/svg.awk > docs/top.svg
-function esc(s) { gsub(/&/, "\\&amp;", s); gsub(/</, "\\&lt;", s); gsub(/>/, "\\&gt;", s); return s }
+function esc(s) { gsub(/&/, "\\&amp;", s); gsub(/</, "\\&lt;", s); gsub(/>/, "\\&gt;", s); gsub(/ /, "\\&#160;", s); return s }
 { line[NR] = $0; if (length($0) > w) w = length($0) }
 END {
 	printf "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\">\n", w * 7.25 + 24, NR * 15 + 20

@@ -95,8 +95,8 @@ static int attach_single(struct attachment *a, const struct target *t)
 
 		if (!t->site[i].found)
 			continue;
-		a->links[i] = bpf_program__attach_uprobe_opts(a->skel->progs.on_probe, t->pid,
-							      t->open_path, t->site[i].offset, &opts);
+		a->links[i] = bpf_program__attach_uprobe_opts(
+			a->skel->progs.on_probe, t->pid, t->open_path, t->site[i].offset, &opts);
 		if (!a->links[i])
 			return -errno;
 		n++;

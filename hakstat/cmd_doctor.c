@@ -176,8 +176,10 @@ static bool check_target(struct checkup *c, struct target *t, pid_t pid)
 	for (int i = 0; i < HAK_PROBE_COUNT; i++)
 		found += t->site[i].found;
 	snprintf(text, sizeof(text), "%d of %d", found, HAK_PROBE_COUNT);
-	say(found == HAK_PROBE_COUNT ? OK : found ? NOTE : MISSING, "probes in it", text,
-	    "its library was built with PROBES=0, or is another version");
+	say(found == HAK_PROBE_COUNT ? OK
+	    : found		     ? NOTE
+				     : MISSING,
+	    "probes in it", text, "its library was built with PROBES=0, or is another version");
 	r = collect(t, NULL, &s);
 	say(r ? MISSING : OK, "counters", r ? strerror(-r) : "readable", "CAP_SYS_PTRACE");
 	if (r && !c->result)
@@ -220,7 +222,8 @@ static bool find_library(struct target *t)
 
 	self[n > 0 ? n : 0] = 0;
 	slash = strrchr(self, '/');
-	snprintf(library, sizeof(library), "%.*s/libhakmem.so", slash ? (int)(slash - self) : 0, self);
+	snprintf(library, sizeof(library), "%.*s/libhakmem.so", slash ? (int)(slash - self) : 0,
+		 self);
 	if (target_from_file(t, library, err, sizeof(err))) {
 		say(NOTE, "BPF attach", "not tried", "give a process with -p to try it");
 		return false;
@@ -242,7 +245,7 @@ static bool find_process(struct checkup *c, struct target *t)
 int cmd_doctor(int argc, char **argv)
 {
 	static const struct argp argp = {option_table, parse, NULL, "What works here.",
-					 NULL, NULL, NULL};
+					 NULL,	       NULL,  NULL};
 	struct checkup c = {0};
 	static struct target t;
 

@@ -55,18 +55,19 @@ static bool one(const struct target *t, void *arg)
 		return true;
 	}
 	if (!l->count++)
-		printf("%8s %-16s %-8s %-12s %-8s %7s %8s\n", "PID", "COMMAND", "VERSION", "BUILD ID",
-		       "LINKED", "THREADS", "RSS");
+		printf("%8s %-16s %-8s %-12s %-8s %7s %8s\n", "PID", "COMMAND", "VERSION",
+		       "BUILD ID", "LINKED", "THREADS", "RSS");
 	bytes_text((double)target_rss(t->pid), rss, sizeof(rss));
 	printf("%8d %-16s %-8s %-12.12s %-8s %7d %8s\n", t->pid, t->comm, t->version,
-	       t->build_id[0] ? t->build_id : "-", link_names[t->link], target_threads(t->pid), rss);
+	       t->build_id[0] ? t->build_id : "-", link_names[t->link], target_threads(t->pid),
+	       rss);
 	return true;
 }
 
 int cmd_list(int argc, char **argv)
 {
-	static const struct argp argp = {option_table, parse, NULL,
-					 "Processes that run on libhakmem.", NULL, NULL, NULL};
+	static const struct argp argp = {
+		option_table, parse, NULL, "Processes that run on libhakmem.", NULL, NULL, NULL};
 	struct listing l = {.j = {stdout, false}};
 
 	argp_parse(&argp, argc, argv, 0, NULL, &l);

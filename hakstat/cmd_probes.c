@@ -137,8 +137,8 @@ static void print_commands(const struct target *t)
 
 int cmd_probes(int argc, char **argv)
 {
-	static const struct argp argp = {option_table, parse, NULL,
-					 "The probes of libhakmem.", NULL, NULL, NULL};
+	static const struct argp argp = {option_table, parse, NULL, "The probes of libhakmem.",
+					 NULL,	       NULL,  NULL};
 	struct options o = {0};
 	static struct target t;
 	char err[512];

@@ -17,8 +17,10 @@ struct options {
 
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
-	{"command", 'c', "CMD", 0, "start CMD on libhakmem and watch it from its first allocation", 0},
-	{"duration", 'd', "SECONDS", 0, "length of the interval (default: until it ends or Ctrl-C)", 0},
+	{"command", 'c', "CMD", 0, "start CMD on libhakmem and watch it from its first allocation",
+	 0},
+	{"duration", 'd', "SECONDS", 0, "length of the interval (default: until it ends or Ctrl-C)",
+	 0},
 	{"json", 'j', NULL, 0, "JSON, schema hakstat.stat/1", 0},
 	{"output", 'o', "FILE", 0, "write the report to FILE", 0},
 	{0},
@@ -231,7 +233,8 @@ static int interval(struct watch *w, double seconds, struct sample *last)
 	bool have = !w->launched;
 
 	do {
-		/* one that is not ours may end at any time: read it often enough to say something */
+		/* one that is not ours may end at any time: read it often enough to say something
+		 */
 		double step = w->launched ? seconds : seconds < 0 || seconds > 0.5 ? 0.5 : seconds;
 		struct sample s;
 		int r;
@@ -264,7 +267,7 @@ int cmd_stat(int argc, char **argv)
 {
 	static const struct argp argp = {
 		option_table, parse, NULL, "One interval of a process on libhakmem, exactly.",
-		NULL, NULL, NULL};
+		NULL,	      NULL,  NULL};
 	struct options o = {.seconds = -1};
 	static struct sample from, to;
 	static struct model m;

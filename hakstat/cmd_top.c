@@ -220,8 +220,9 @@ static int run_screen(struct watch *w, const struct options *o, struct pair *p, 
 
 int cmd_top(int argc, char **argv)
 {
-	static const struct argp argp = {option_table, parse, NULL,
-					 "Live view of a process on libhakmem.", NULL, NULL, NULL};
+	static const struct argp argp = {
+		option_table, parse, NULL, "Live view of a process on libhakmem.",
+		NULL,	      NULL,  NULL};
 	struct options o = {.seconds = 1};
 	static struct pair p;
 	static struct model m;

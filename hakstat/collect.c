@@ -10,7 +10,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
-#define HEAPS_MAX 100000U	/* more threads than a process can have */
+#define HEAPS_MAX 100000U /* more threads than a process can have */
 #define HEAP_BYTES_MAX 65536U
 #define BATCH 64U /* heaps a system call */
 

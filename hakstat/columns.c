@@ -50,7 +50,8 @@ static struct value class_hit(const struct model *m, int row)
 	const struct class_delta *d = CLASS(m, row);
 	uint64_t hits = row == 0 ? m->large_hits : d->allocs - d->refills;
 
-	return d->allocs < d->refills ? none() : ratio(VALUE_PERCENT, 100.0 * (double)hits, d->allocs);
+	return d->allocs < d->refills ? none()
+				      : ratio(VALUE_PERCENT, 100.0 * (double)hits, d->allocs);
 }
 
 static struct value class_refills(const struct model *m, int row)
@@ -102,11 +103,12 @@ static const struct column class_columns[] = {
 	{"refills", "REFIL/s", "times a second a cache was empty", 8, 90, class_refills},
 	{"blocks_per_refill", "BLK/RF", "blocks a refill brought", 6, 60, class_per_refill},
 	{"flushes", "FLUSH/s", "times a second a cache gave blocks back", 8, 70, class_flushes},
-	{"remote", "REMOT/s", "blocks a second sent to the thread that owns them", 8, 80, class_remote},
+	{"remote", "REMOT/s", "blocks a second sent to the thread that owns them", 8, 80,
+	 class_remote},
 	{"live_blocks", "LIVE", "blocks allocated and not freed", 7, 92, class_live},
 	{"held_bytes", "HELD", "memory in pages of the class", 7, 91, class_held},
-	{"waste_bytes", "WASTE", "held, but not in live blocks: cached, free, or lost at page ends", 7,
-	 65, class_waste},
+	{"waste_bytes", "WASTE", "held, but not in live blocks: cached, free, or lost at page ends",
+	 7, 65, class_waste},
 	{"cached_blocks", "CACHED", "free blocks in thread caches", 7, 50, class_cached},
 };
 
@@ -176,7 +178,8 @@ static const struct column lock_columns[] = {
 	{"waits", "WAITS", "in this interval", 8, 80, lock_waits},
 	{"total", "TOTAL", "time all threads waited for it, together", 8, 97, lock_total},
 	{"mean", "MEAN", "time of one wait", 8, 96, lock_mean},
-	{"p50", "P50", "half of the waits were shorter (upper edge of a power of two)", 8, 70, lock_p50},
+	{"p50", "P50", "half of the waits were shorter (upper edge of a power of two)", 8, 70,
+	 lock_p50},
 	{"p99", "P99", "99 % of the waits were shorter (likewise)", 8, 94, lock_p99},
 	{"max", "MAX", "longest wait of the interval", 8, 95, lock_max},
 };
@@ -209,7 +212,8 @@ static struct value os_kind(const struct model *m, int row)
 	static const char *const names[] = {"map", "unmap", "purge", "mmap_fallback"};
 
 	(void)m;
-	return (struct value){VALUE_TEXT, -row, names[row < OS_ROWS ? row / HAK_OS_COUNT : OS_KINDS]};
+	return (struct value){VALUE_TEXT, -row,
+			      names[row < OS_ROWS ? row / HAK_OS_COUNT : OS_KINDS]};
 }
 
 static struct value os_reason(const struct model *m, int row)
@@ -243,8 +247,9 @@ static struct value os_mean(const struct model *m, int row)
 }
 
 static const struct column os_columns[] = {
-	{"call", "CALL", "what was asked of the system; mmap_fallback: a request only it could serve",
-	 14, 99, os_kind},
+	{"call", "CALL",
+	 "what was asked of the system; mmap_fallback: a request only it could serve", 14, 99,
+	 os_kind},
 	{"reason", "REASON", "for what, or why", 20, 98, os_reason},
 	{"calls_per_s", "CALL/s", "calls per second", 9, 97, os_rate},
 	{"calls", "CALLS", "in this interval", 9, 90, os_calls},
@@ -330,7 +335,8 @@ void value_text(const struct value *v, char *out, size_t len)
 		break;
 	case VALUE_PERCENT:
 		/* 100 means all of them: no rounding up to it */
-		snprintf(out, len, "%.2f", v->number >= 99.995 && v->number < 100 ? 99.99 : v->number);
+		snprintf(out, len, "%.2f",
+			 v->number >= 99.995 && v->number < 100 ? 99.99 : v->number);
 		break;
 	case VALUE_NS:
 		ns_text(v->number, out, len);
@@ -429,8 +435,8 @@ void view_line(const struct view *v, const struct model *m, int row, const bool 
 		left = row >= 0 ? x.kind == VALUE_TEXT : c->width > 9;
 		if (v == &views[VIEW_CLASSES])
 			left = false;
-		at += (size_t)snprintf(out + at, len - at, left ? "%s%-*.*s" : "%s%*.*s", at ? " " : "",
-				       c->width, c->width, text);
+		at += (size_t)snprintf(out + at, len - at, left ? "%s%-*.*s" : "%s%*.*s",
+				       at ? " " : "", c->width, c->width, text);
 	}
 }
 
@@ -464,7 +470,8 @@ static void self_line(const struct model *m, char *out)
 	char a[32], b[32], c[32];
 
 	if (m->events < 0) {
-		snprintf(out, 256, "hakstat  without BPF: probes not watched (hakstat doctor says why)");
+		snprintf(out, 256,
+			 "hakstat  without BPF: probes not watched (hakstat doctor says why)");
 		return;
 	}
 	if (m->bpf_ns >= 0 && m->seconds > 0)
@@ -490,11 +497,13 @@ int header_lines(const struct model *m, const char *who, int width, char out[HEA
 		 per(a, m, m->allocs), per(b, m, m->frees),
 		 share(c, (double)(m->small_allocs - m->refills), m->small_allocs),
 		 share(d, (double)m->remote_blocks, m->frees));
-	snprintf(out[2], 256, "lock waits/s %s   OS calls/s %s   fallbacks/s %s", per(a, m, m->waits),
-		 per(b, m, os_calls), per(c, m, m->fallbacks));
-	snprintf(out[3], 256, "segments: in use %s, unused %s   mappings: in use %s, kept %s   metadata %s",
-		 size(a, m->now.used_bytes), size(b, m->now.dirty_bytes), size(c, m->now.large_bytes),
-		 size(d, m->now.cached_bytes), size(e, m->now.meta_bytes));
+	snprintf(out[2], 256, "lock waits/s %s   OS calls/s %s   fallbacks/s %s",
+		 per(a, m, m->waits), per(b, m, os_calls), per(c, m, m->fallbacks));
+	snprintf(out[3], 256,
+		 "segments: in use %s, unused %s   mappings: in use %s, kept %s   metadata %s",
+		 size(a, m->now.used_bytes), size(b, m->now.dirty_bytes),
+		 size(c, m->now.large_bytes), size(d, m->now.cached_bytes),
+		 size(e, m->now.meta_bytes));
 	self_line(m, out[4]);
 	return HEADER_LINES;
 }

@@ -32,13 +32,13 @@ struct column {
 };
 
 struct view {
-	const char *name;  /* as a key binding calls it */
+	const char *name; /* as a key binding calls it */
 	const char *title;
 	const struct column *columns;
 	int ncolumns;
 	int (*rows)(const struct model *m);
 	bool (*shown)(const struct model *m, int row); /* rows without anything are left out */
-	int sort; /* column sorted by at first, descending */
+	int sort;				       /* column sorted by at first, descending */
 };
 
 enum { VIEW_CLASSES, VIEW_LOCKS, VIEW_OS, VIEWS };

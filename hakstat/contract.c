@@ -1,6 +1,9 @@
 #include "contract.h"
 
-#define ARG_(t, n, u, m) {#t, #n, #u, m}
+#define ARG_(t, n, u, m)      \
+	{                     \
+#t, #n, #u, m \
+	}
 #define ARG(a) ARG_ a
 #define HAK_PROBE1(p, n, w, a) {#p, #n, w, 1, {ARG(a)}},
 #define HAK_PROBE2(p, n, w, a, b) {#p, #n, w, 2, {ARG(a), ARG(b)}},

@@ -119,7 +119,8 @@ static void usage(FILE *out)
 	fprintf(out, "usage: hakstat COMMAND [OPTION...]\n\n");
 	for (size_t i = 0; i < COMMANDS; i++)
 		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
-	fprintf(out, "\n'hakstat COMMAND --help' tells a command's options; hakstat(8) the rest.\n");
+	fprintf(out,
+		"\n'hakstat COMMAND --help' tells a command's options; hakstat(8) the rest.\n");
 }
 
 static const struct command *find(const char *name)

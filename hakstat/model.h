@@ -26,8 +26,8 @@ struct model {
 	struct class_delta class_[HAK_CLASS_MAX];
 	struct lock_delta lock[HAK_LOCK_COUNT];
 	bool has_bpf;
-	struct os_delta os[OS_KINDS][HAK_OS_COUNT];	/* by BPF */
-	struct os_delta fallback[HAK_FALLBACK_COUNT];	/* by BPF */
+	struct os_delta os[OS_KINDS][HAK_OS_COUNT];			    /* by BPF */
+	struct os_delta fallback[HAK_FALLBACK_COUNT];			    /* by BPF */
 	uint64_t maps, map_bytes, unmaps, unmap_bytes, purges, purge_bytes; /* by counters */
 	uint64_t fallbacks, fallback_bytes;
 	uint64_t large_allocs, large_frees, large_live_bytes, large_hits;

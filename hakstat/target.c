@@ -135,7 +135,8 @@ static int open_mapping(pid_t pid, const struct mapping *m, char *path)
 		int fd;
 
 		if (i == 0)
-			snprintf(path, PATH_MAX, "/proc/%d/map_files/%lx-%lx", pid, m->start, m->end);
+			snprintf(path, PATH_MAX, "/proc/%d/map_files/%lx-%lx", pid, m->start,
+				 m->end);
 		else if (i == 1)
 			snprintf(path, PATH_MAX, "/proc/%d/root%s", pid, plain);
 		else

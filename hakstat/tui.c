@@ -254,7 +254,8 @@ static void draw_heading(const struct view *v, const struct model *m, const bool
 		if (!fit[i])
 			continue;
 		if (i == sort && x < COLS)
-			mvchgat(y, x, v->columns[i].width, A_REVERSE | A_BOLD | A_UNDERLINE, 0, NULL);
+			mvchgat(y, x, v->columns[i].width, A_REVERSE | A_BOLD | A_UNDERLINE, 0,
+				NULL);
 		x += v->columns[i].width + 1;
 	}
 }
@@ -277,7 +278,8 @@ static void draw_table(const struct screen *s, const struct model *m, int y)
 		put(y++, line, 0);
 	}
 	if (!n)
-		put(y, s->filter[0] ? "no row matches the filter" : "nothing in this interval", A_DIM);
+		put(y, s->filter[0] ? "no row matches the filter" : "nothing in this interval",
+		    A_DIM);
 }
 
 static void draw_bottom(const struct screen *s, const char *note)
@@ -290,7 +292,8 @@ static void draw_bottom(const struct screen *s, const char *note)
 		snprintf(line, sizeof(line), "%s", note);
 	else
 		snprintf(line, sizeof(line),
-			 "1 classes 2 contention 3 OS  s sort r rev / filter  +- %.4gs  ? help q quit%s%s%s",
+			 "1 classes 2 contention 3 OS  s sort r rev / filter  +- %.4gs  ? help q "
+			 "quit%s%s%s",
 			 s->interval, s->paused ? "  PAUSED" : "", s->filter[0] ? "  filter " : "",
 			 s->filter);
 	put(LINES - 1, line, s->paused ? A_BOLD : A_DIM);

@@ -12,8 +12,8 @@ struct watch {
 	struct attachment *a; /* NULL: counters only */
 	struct launch l;
 	bool launched;
-	bool ready;  /* the counters are there: always with -p */
-	int pidfd;   /* of a process that is not ours, or -1 */
+	bool ready; /* the counters are there: always with -p */
+	int pidfd;  /* of a process that is not ours, or -1 */
 	char who[160];
 };
 

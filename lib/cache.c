@@ -15,7 +15,7 @@
 #define BATCH_BLOCKS 64U		/* and most blocks */
 #define LIMIT_BYTES ((size_t)512 << 10) /* 512 KiB: most one class may hold */
 #define LIMIT_BLOCKS 2048U
-#define ONE_WAY 4U			/* see is_one_way */
+#define ONE_WAY 4U		      /* see is_one_way */
 #define START_BYTES ((size_t)2 << 10) /* 2 KiB: first limit of a class */
 
 static uint32_t clamp(size_t v, uint32_t low, uint32_t high)

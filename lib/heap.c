@@ -30,7 +30,7 @@ static pthread_key_t exit_key;
 static uint32_t xstarted; /* 0 not, 1 being, 2 done */
 
 #define SHRINK_PAGES 64U /* pages released in a row, without a new one */
-#define TICK_OPS 64U /* slow operations between looks at the clock */
+#define TICK_OPS 64U	 /* slow operations between looks at the clock */
 
 struct heap *heap_at(uint32_t index)
 {

@@ -55,19 +55,20 @@
 		HAK_PIN(1, a)                                                                \
 		HAK_PIN(2, b) HAK_PIN(3, c) HAK_PIN(4, d) STAP_PROBE4(p, n, r1, r2, r3, r4); \
 	}
-#define HAK_PROBE5(p, n, when, a, b, c, d, e)                                                \
-	HAK_BODY(p, n)(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c), HAK_PARAM(d), HAK_PARAM(e)) \
-	{                                                                                    \
-		HAK_PIN(1, a)                                                                \
-		HAK_PIN(2, b) HAK_PIN(3, c) HAK_PIN(4, d) HAK_PIN(5, e)                      \
-			STAP_PROBE5(p, n, r1, r2, r3, r4, r5);                               \
+#define HAK_PROBE5(p, n, when, a, b, c, d, e)                                                    \
+	HAK_BODY(p, n)(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c), HAK_PARAM(d), HAK_PARAM(e))     \
+	{                                                                                        \
+		HAK_PIN(1, a)                                                                    \
+		HAK_PIN(2, b)                                                                    \
+		HAK_PIN(3, c) HAK_PIN(4, d) HAK_PIN(5, e) STAP_PROBE5(p, n, r1, r2, r3, r4, r5); \
 	}
 #define HAK_PROBE6(p, n, when, a, b, c, d, e, f)                                             \
 	HAK_BODY(p, n)                                                                       \
 	(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c), HAK_PARAM(d), HAK_PARAM(e), HAK_PARAM(f)) \
 	{                                                                                    \
 		HAK_PIN(1, a)                                                                \
-		HAK_PIN(2, b) HAK_PIN(3, c) HAK_PIN(4, d) HAK_PIN(5, e) HAK_PIN(6, f)        \
+		HAK_PIN(2, b)                                                                \
+		HAK_PIN(3, c) HAK_PIN(4, d) HAK_PIN(5, e) HAK_PIN(6, f)                      \
 			STAP_PROBE6(p, n, r1, r2, r3, r4, r5, r6);                           \
 	}
 #include "probes.def"

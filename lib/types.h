@@ -118,22 +118,22 @@ struct segment {
  */
 struct heap {
 	struct hak_heap_view view;
-	struct page *avail[HAK_CLASS_MAX]; /* own: pages with free blocks */
-	struct page *full[HAK_CLASS_MAX];  /* own: pages without */
-	uint64_t seen_full[HAK_CLASS_MAX]; /* own: allocs when the cache was last full */
-	uint8_t full_again[HAK_CLASS_MAX]; /* own: times it was full since, with no alloc */
+	struct page *avail[HAK_CLASS_MAX];   /* own: pages with free blocks */
+	struct page *full[HAK_CLASS_MAX];    /* own: pages without */
+	uint64_t seen_full[HAK_CLASS_MAX];   /* own: allocs when the cache was last full */
+	uint8_t full_again[HAK_CLASS_MAX];   /* own: times it was full since, with no alloc */
 	uint64_t seen_shrink[HAK_CLASS_MAX]; /* own: allocs when the arena last shrank */
-	uint64_t seen_tick[HAK_CLASS_MAX]; /* own: allocs + frees at the last tick */
-	uint64_t npages;		   /* own */
-	uint64_t out;			   /* own: sum over pages of capacity - nfree */
-	uint64_t budget_used;		   /* own: sum over classes of limit * block bytes */
-	uint64_t next_tick_ms;		   /* own */
+	uint64_t seen_tick[HAK_CLASS_MAX];   /* own: allocs + frees at the last tick */
+	uint64_t npages;		     /* own */
+	uint64_t out;			     /* own: sum over pages of capacity - nfree */
+	uint64_t budget_used;		     /* own: sum over classes of limit * block bytes */
+	uint64_t next_tick_ms;		     /* own */
 	uint32_t released; /* own: pages released since the last new page or shrink */
-	uint32_t slow_ops;		   /* own: slow operations since the clock was read */
+	uint32_t slow_ops; /* own: slow operations since the clock was read */
 	uint32_t xbusy;	   /* own: inside a slow operation; a forked child may not adopt it */
 	uint32_t victim;   /* own: class whose limit is cut next */
-	uint32_t shrinks; /* own: arena_xshrinks as last seen */
-	bool recount;	  /* own: abandoned by a fork, base may be off by one */
+	uint32_t shrinks;  /* own: arena_xshrinks as last seen */
+	bool recount;	   /* own: abandoned by a fork, base may be off by one */
 	struct heap *next; /* lock HEAPS: list of abandoned or idle heaps */
 	struct heap *prev;
 	struct block *xqueue __attribute__((aligned(HAK_CACHE_LINE))); /* remote frees */

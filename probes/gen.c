@@ -19,23 +19,31 @@ struct probe {
 	struct arg arg[6];
 };
 
-#define ARG_(t, n, u, m) { #t, #n, #u, m }
+#define ARG_(t, n, u, m)      \
+	{                     \
+#t, #n, #u, m \
+	}
 #define ARG(a) ARG_ a
-#define HAK_PROBE1(p, n, w, a) { #p, #n, w, 1, { ARG(a) } },
-#define HAK_PROBE2(p, n, w, a, b) { #p, #n, w, 2, { ARG(a), ARG(b) } },
-#define HAK_PROBE3(p, n, w, a, b, c) { #p, #n, w, 3, { ARG(a), ARG(b), ARG(c) } },
-#define HAK_PROBE4(p, n, w, a, b, c, d) { #p, #n, w, 4, { ARG(a), ARG(b), ARG(c), ARG(d) } },
-#define HAK_PROBE5(p, n, w, a, b, c, d, e) \
-	{ #p, #n, w, 5, { ARG(a), ARG(b), ARG(c), ARG(d), ARG(e) } },
+#define HAK_PROBE1(p, n, w, a) {#p, #n, w, 1, {ARG(a)}},
+#define HAK_PROBE2(p, n, w, a, b) {#p, #n, w, 2, {ARG(a), ARG(b)}},
+#define HAK_PROBE3(p, n, w, a, b, c) {#p, #n, w, 3, {ARG(a), ARG(b), ARG(c)}},
+#define HAK_PROBE4(p, n, w, a, b, c, d) {#p, #n, w, 4, {ARG(a), ARG(b), ARG(c), ARG(d)}},
+#define HAK_PROBE5(p, n, w, a, b, c, d, e) {#p, #n, w, 5, {ARG(a), ARG(b), ARG(c), ARG(d), ARG(e)}},
 #define HAK_PROBE6(p, n, w, a, b, c, d, e, f) \
-	{ #p, #n, w, 6, { ARG(a), ARG(b), ARG(c), ARG(d), ARG(e), ARG(f) } },
+	{#p, #n, w, 6, {ARG(a), ARG(b), ARG(c), ARG(d), ARG(e), ARG(f)}},
 static const struct probe probes[] = {
 #include "probes.def"
 };
 #define PROBES (sizeof(probes) / sizeof(probes[0]))
 
 #define TEXT_(id, text) text,
-#define LIST_(list) { #list, { list(TEXT_) NULL } }
+#define LIST_(list)                      \
+	{                                \
+#list,                   \
+		{                        \
+			list(TEXT_) NULL \
+		}                        \
+	}
 static const struct list {
 	const char *name;
 	const char *text[16];
@@ -69,9 +77,11 @@ static void markdown_probe(const struct probe *p)
 static int markdown(void)
 {
 	printf("# Probes of libhakmem\n\n"
-	       "Made from `probes/probes.def` and `probes/shared.h` by `make docs`; do not edit.\n\n"
+	       "Made from `probes/probes.def` and `probes/shared.h` by `make docs`; do not "
+	       "edit.\n\n"
 	       "Every probe has one site. Arguments are in the registers of a System V call, in\n"
-	       "order; `arg0` is the first. A probe's arguments never change: new arguments mean a\n"
+	       "order; `arg0` is the first. A probe's arguments never change: new arguments mean "
+	       "a\n"
 	       "new name.\n\n## Probes\n");
 	for (size_t i = 0; i < PROBES; i++)
 		markdown_probe(&probes[i]);
@@ -87,8 +97,8 @@ static int markdown(void)
 static int notes(void)
 {
 	static const char *const reg[2][6] = {
-		{ "4@%edi", "4@%esi", "4@%edx", "4@%ecx", "4@%r8d", "4@%r9d" },
-		{ "8@%rdi", "8@%rsi", "8@%rdx", "8@%rcx", "8@%r8", "8@%r9" },
+		{"4@%edi", "4@%esi", "4@%edx", "4@%ecx", "4@%r8d", "4@%r9d"},
+		{"8@%rdi", "8@%rsi", "8@%rdx", "8@%rcx", "8@%r8", "8@%r9"},
 	};
 
 	for (size_t i = 0; i < PROBES; i++) {
@@ -102,10 +112,10 @@ static int notes(void)
 
 static int options(void)
 {
-#define X(name, env, def, min, max, unit, meaning)                                          \
-	printf(".TP\n.B %s\n%c%s (%s; default %llu, from %llu to %llu).\n", env,             \
+#define X(name, env, def, min, max, unit, meaning)                                            \
+	printf(".TP\n.B %s\n%c%s (%s; default %llu, from %llu to %llu).\n", env,              \
 	       (meaning)[0] >= 'a' && (meaning)[0] <= 'z' ? (meaning)[0] - 32 : (meaning)[0], \
-	       (meaning) + 1, unit, (unsigned long long)(def), (unsigned long long)(min),    \
+	       (meaning) + 1, unit, (unsigned long long)(def), (unsigned long long)(min),     \
 	       (unsigned long long)(max));
 #include "../lib/options.def"
 #undef X

@@ -26,7 +26,9 @@ typedef __u64 hak_u64;
 #define HAK_PROBE_END ;
 #else
 #define HAK_PROBE_FN static inline
-#define HAK_PROBE_END {}
+#define HAK_PROBE_END \
+	{             \
+	}
 #endif
 
 #define HAK_FN(prov, name) HAK_FN_(prov, name)
@@ -38,12 +40,13 @@ typedef __u64 hak_u64;
 	HAK_FN(p, n)(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c)) HAK_PROBE_END
 #define HAK_PROBE4(p, n, when, a, b, c, d) \
 	HAK_FN(p, n)(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c), HAK_PARAM(d)) HAK_PROBE_END
-#define HAK_PROBE5(p, n, when, a, b, c, d, e)                                            \
-	HAK_FN(p, n)(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c), HAK_PARAM(d), HAK_PARAM(e)) \
-	HAK_PROBE_END
-#define HAK_PROBE6(p, n, when, a, b, c, d, e, f)                                          \
-	HAK_FN(p, n)(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c), HAK_PARAM(d), HAK_PARAM(e),  \
-		     HAK_PARAM(f)) HAK_PROBE_END
+#define HAK_PROBE5(p, n, when, a, b, c, d, e) \
+	HAK_FN(p, n)                          \
+	(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c), HAK_PARAM(d), HAK_PARAM(e)) HAK_PROBE_END
+#define HAK_PROBE6(p, n, when, a, b, c, d, e, f)                                             \
+	HAK_FN(p, n)                                                                         \
+	(HAK_PARAM(a), HAK_PARAM(b), HAK_PARAM(c), HAK_PARAM(d), HAK_PARAM(e), HAK_PARAM(f)) \
+		HAK_PROBE_END
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #include "probes.def"

@@ -19,63 +19,63 @@
 #include <linux/types.h>
 
 #define HAK_ABI 1U
-#define HAK_MAGIC "hakmem\n"	/* with its final NUL: 8 bytes */
+#define HAK_MAGIC "hakmem\n" /* with its final NUL: 8 bytes */
 #define HAK_NOTE_OWNER "hakmem"
 #define HAK_NOTE_ROOT 1
 
-#define HAK_CLASS_MAX 64	/* length of per-class arrays; hak_root.classes are in use */
+#define HAK_CLASS_MAX 64 /* length of per-class arrays; hak_root.classes are in use */
 #define HAK_LOCK_MAX 8
-#define HAK_HEAP_FIRST 4U	/* heaps in the first chunk; each next chunk has twice as many */
-#define HAK_HEAP_CHUNKS 20U	/* 4 << 20 heaps in all */
+#define HAK_HEAP_FIRST 4U   /* heaps in the first chunk; each next chunk has twice as many */
+#define HAK_HEAP_CHUNKS 20U /* 4 << 20 heaps in all */
 
 /* Lists of codes: X(IDENTIFIER, "text"), numbered from 0 in this order, append only. */
 
-#define HAK_SOURCES(X)                                                    \
-	X(PAGE, "page")		/* a page this thread already had */      \
-	X(REMOTE, "remote")	/* blocks other threads sent back */      \
-	X(FRESH, "fresh page")	/* a page taken from the arena, reused */ \
-	X(ADOPTED, "adopted")	/* a page of an exited thread */          \
-	X(ARENA, "arena")	/* a page never used before */            \
-	X(OS, "os")		/* the arena had to grow for it */
+#define HAK_SOURCES(X)                                                   \
+	X(PAGE, "page")	       /* a page this thread already had */      \
+	X(REMOTE, "remote")    /* blocks other threads sent back */      \
+	X(FRESH, "fresh page") /* a page taken from the arena, reused */ \
+	X(ADOPTED, "adopted")  /* a page of an exited thread */          \
+	X(ARENA, "arena")      /* a page never used before */            \
+	X(OS, "os")	       /* the arena had to grow for it */
 
-#define HAK_FLUSH_REASONS(X)                                        \
-	X(OVERFLOW, "overflow")	/* the cache was full */            \
-	X(EXIT, "exit")		/* the thread ended */              \
-	X(TRIM, "trim")		/* idle cache, or malloc_trim(3) */ \
-	X(BUDGET, "budget")	/* another class needed the bytes */ \
+#define HAK_FLUSH_REASONS(X)                                               \
+	X(OVERFLOW, "overflow")	      /* the cache was full */             \
+	X(EXIT, "exit")		      /* the thread ended */               \
+	X(TRIM, "trim")		      /* idle cache, or malloc_trim(3) */  \
+	X(BUDGET, "budget")	      /* another class needed the bytes */ \
 	X(REMOTE_FREE, "remote free") /* blocks came back by queue */
 
-#define HAK_LOCKS(X)                                         \
-	X(ARENA, "arena")	/* segments and their slices */ \
-	X(HEAPS, "heaps")	/* heaps without a thread */    \
-	X(LARGE, "large")	/* reuse cache of mappings */   \
-	X(META, "meta")		/* memory for metadata */
+#define HAK_LOCKS(X)                                      \
+	X(ARENA, "arena") /* segments and their slices */ \
+	X(HEAPS, "heaps") /* heaps without a thread */    \
+	X(LARGE, "large") /* reuse cache of mappings */   \
+	X(META, "meta")	  /* memory for metadata */
 
-#define HAK_FALLBACK_REASONS(X)                                          \
-	X(TOO_LARGE, "too large")	/* above what a segment can hold */ \
-	X(OVER_ALIGNED, "over-aligned") /* alignment above a slice */       \
-	X(CACHE_MISS, "reuse cache missed") /* mappings kept, none fit */   \
+#define HAK_FALLBACK_REASONS(X)                                                 \
+	X(TOO_LARGE, "too large")	    /* above what a segment can hold */ \
+	X(OVER_ALIGNED, "over-aligned")	    /* alignment above a slice */       \
+	X(CACHE_MISS, "reuse cache missed") /* mappings kept, none fit */       \
 	X(ARENA_EXHAUSTED, "arena exhausted")
 
-#define HAK_OS_REASONS(X)                                             \
-	X(ARENA, "arena")	/* a chunk of segments */             \
-	X(LARGE, "large")	/* a mapping for one block */         \
-	X(META, "meta")		/* allocator metadata */              \
-	X(DECAY, "decay")	/* unused for the decay time */       \
-	X(LIMIT, "limit")	/* more unused memory than allowed */ \
-	X(TRIM, "trim")		/* malloc_trim(3) */                  \
-	X(REALLOC, "realloc")	/* a mapping grew or shrank */
+#define HAK_OS_REASONS(X)                                           \
+	X(ARENA, "arena")     /* a chunk of segments */             \
+	X(LARGE, "large")     /* a mapping for one block */         \
+	X(META, "meta")	      /* allocator metadata */              \
+	X(DECAY, "decay")     /* unused for the decay time */       \
+	X(LIMIT, "limit")     /* more unused memory than allowed */ \
+	X(TRIM, "trim")	      /* malloc_trim(3) */                  \
+	X(REALLOC, "realloc") /* a mapping grew or shrank */
 
-#define HAK_OOM_REASONS(X)                                        \
-	X(TOO_LARGE, "size above PTRDIFF_MAX")                    \
-	X(NO_MEMORY, "the system gave no memory")                 \
+#define HAK_OOM_REASONS(X)                        \
+	X(TOO_LARGE, "size above PTRDIFF_MAX")    \
+	X(NO_MEMORY, "the system gave no memory") \
 	X(NO_METADATA, "the system gave no memory for metadata")
 
-#define HAK_MISUSES(X)                                                     \
-	X(DOUBLE_FREE, "double free")                                      \
-	X(FOREIGN, "pointer was not allocated here")                       \
-	X(MISALIGNED, "pointer is not the start of a block")               \
-	X(NOT_LIVE, "block is not allocated")                              \
+#define HAK_MISUSES(X)                                       \
+	X(DOUBLE_FREE, "double free")                        \
+	X(FOREIGN, "pointer was not allocated here")         \
+	X(MISALIGNED, "pointer is not the start of a block") \
+	X(NOT_LIVE, "block is not allocated")                \
 	X(CORRUPT, "free list is corrupt: something wrote to a freed block")
 
 #define HAK_CODE_(id, text) id,
@@ -96,10 +96,10 @@ enum hak_misuse { HAK_MISUSES(HAK_MISUSE_) HAK_MISUSE_COUNT };
 
 /* Heap states, as seen in hak_heap_view.state. */
 enum hak_heap_state {
-	HAK_HEAP_LIVE,		/* a thread uses it */
-	HAK_HEAP_ABANDONED,	/* its thread ended, its pages wait for an adopter */
-	HAK_HEAP_CLAIMED,	/* somebody is taking it over */
-	HAK_HEAP_IDLE,		/* no thread, no pages */
+	HAK_HEAP_LIVE,	    /* a thread uses it */
+	HAK_HEAP_ABANDONED, /* its thread ended, its pages wait for an adopter */
+	HAK_HEAP_CLAIMED,   /* somebody is taking it over */
+	HAK_HEAP_IDLE,	    /* no thread, no pages */
 };
 
 /*
@@ -110,37 +110,37 @@ enum hak_heap_state {
  *   live blocks of a class = sum over all heaps of (allocs - frees)
  */
 struct hak_bin {
-	void *head;	/* list of free blocks, linked through their first word */
-	__u64 allocs;	/* allocations of this class by this heap's threads, ever */
-	__u64 frees;	/* frees of this class by this heap's threads, ever */
-	__s64 room;	/* a free is a hit while frees - allocs < room */
+	void *head;   /* list of free blocks, linked through their first word */
+	__u64 allocs; /* allocations of this class by this heap's threads, ever */
+	__u64 frees;  /* frees of this class by this heap's threads, ever */
+	__s64 room;   /* a free is a hit while frees - allocs < room */
 };
 
 /* What happened to the cache of one class on its slow path; same writer. */
 struct hak_bin_stat {
-	__u64 seen_allocs;	/* hak_bin.allocs as of the last refill or flush probe */
-	__u64 seen_frees;	/* hak_bin.frees as of then */
-	__u64 refills;		/* times the refill probe fired */
-	__u64 refill_blocks;	/* sum of its `got` */
-	__u64 flushes;		/* times the flush probe fired */
-	__u64 flush_blocks;	/* sum of its `given` */
-	__u64 remote_blocks;	/* blocks of this class sent to other owners */
-	__s64 base;		/* see the equation above */
-	__u32 limit;		/* most blocks the cache may hold now */
-	__u32 batch;		/* blocks the next refill asks for */
+	__u64 seen_allocs;   /* hak_bin.allocs as of the last refill or flush probe */
+	__u64 seen_frees;    /* hak_bin.frees as of then */
+	__u64 refills;	     /* times the refill probe fired */
+	__u64 refill_blocks; /* sum of its `got` */
+	__u64 flushes;	     /* times the flush probe fired */
+	__u64 flush_blocks;  /* sum of its `given` */
+	__u64 remote_blocks; /* blocks of this class sent to other owners */
+	__s64 base;	     /* see the equation above */
+	__u32 limit;	     /* most blocks the cache may hold now */
+	__u32 batch;	     /* blocks the next refill asks for */
 };
 
 /* First part of every heap. */
 struct hak_heap_view {
 	struct hak_bin bin[HAK_CLASS_MAX];
 	struct hak_bin_stat stat[HAK_CLASS_MAX];
-	__u32 tid;		/* thread that uses it, or used it last */
-	__u32 state;		/* enum hak_heap_state */
-	__u32 index;		/* position among all heaps */
-	__u32 starts;		/* threads that have used it so far */
-	__u64 large_alloc_bytes;	/* usable bytes of large blocks allocated, ever */
+	__u32 tid;		 /* thread that uses it, or used it last */
+	__u32 state;		 /* enum hak_heap_state */
+	__u32 index;		 /* position among all heaps */
+	__u32 starts;		 /* threads that have used it so far */
+	__u64 large_alloc_bytes; /* usable bytes of large blocks allocated, ever */
 	__u64 large_free_bytes;
-	__u64 large_cache_hits;	/* large blocks served without the system */
+	__u64 large_cache_hits; /* large blocks served without the system */
 	__u64 remote_pushes;	/* times the remote_push probe fired */
 	__u64 remote_blocks;	/* sum of its `blocks` */
 	__u64 remote_bytes;	/* sum of its `bytes` */
@@ -151,9 +151,9 @@ struct hak_heap_view {
 
 /* Contention of one lock; written with its lock held. */
 struct hak_lock_view {
-	__u64 waits;	/* times it was found held by another thread */
+	__u64 waits; /* times it was found held by another thread */
 	__u64 wait_ns;
-	__u64 max_ns;	/* longest wait, ever */
+	__u64 max_ns; /* longest wait, ever */
 	__u64 spins;
 };
 
@@ -162,7 +162,7 @@ struct hak_os_view {
 	__u64 maps, map_bytes;
 	__u64 unmaps, unmap_bytes;
 	__u64 purges, purge_bytes;
-	__u64 fallbacks, fallback_bytes;	/* requests of the mmap_fallback probe */
+	__u64 fallbacks, fallback_bytes; /* requests of the mmap_fallback probe */
 	__u64 ooms;
 	__u64 misuses;
 	__u64 adopts, adopted_pages;
@@ -171,27 +171,27 @@ struct hak_os_view {
 
 /* Gauges: bytes now; atomic. */
 struct hak_gauges {
-	__u64 arena_bytes;	/* address space held for segments */
-	__u64 used_bytes;	/* of it, in pages of classes and in large blocks */
-	__u64 dirty_bytes;	/* of it, unused but still backed by memory */
-	__u64 large_bytes;	/* mappings handed out for single blocks */
-	__u64 cached_bytes;	/* mappings kept for reuse */
-	__u64 meta_bytes;	/* metadata mapped */
+	__u64 arena_bytes;  /* address space held for segments */
+	__u64 used_bytes;   /* of it, in pages of classes and in large blocks */
+	__u64 dirty_bytes;  /* of it, unused but still backed by memory */
+	__u64 large_bytes;  /* mappings handed out for single blocks */
+	__u64 cached_bytes; /* mappings kept for reuse */
+	__u64 meta_bytes;   /* metadata mapped */
 };
 
 struct hak_root {
-	char magic[8];		/* HAK_MAGIC, written when the rest is valid */
-	__u32 abi;		/* HAK_ABI */
-	__u32 root_bytes;	/* sizeof(struct hak_root) */
-	__u32 heap_bytes;	/* distance from one heap to the next in a chunk */
-	__u32 classes;		/* classes in use, class 0 included */
-	char version[24];	/* library version, NUL-terminated */
-	__u32 pid;		/* process that wrote this (a forked child corrects it) */
-	__u32 heaps;		/* heaps made so far */
-	__u32 class_bytes[HAK_CLASS_MAX];	/* block size; 0 for class 0 */
-	__u32 page_bytes[HAK_CLASS_MAX];	/* size of a page of the class */
-	__u64 heap_chunk[HAK_HEAP_CHUNKS];	/* addresses */
-	__u64 class_pages[HAK_CLASS_MAX];	/* pages each class holds now; atomic */
+	char magic[8];			  /* HAK_MAGIC, written when the rest is valid */
+	__u32 abi;			  /* HAK_ABI */
+	__u32 root_bytes;		  /* sizeof(struct hak_root) */
+	__u32 heap_bytes;		  /* distance from one heap to the next in a chunk */
+	__u32 classes;			  /* classes in use, class 0 included */
+	char version[24];		  /* library version, NUL-terminated */
+	__u32 pid;			  /* process that wrote this (a forked child corrects it) */
+	__u32 heaps;			  /* heaps made so far */
+	__u32 class_bytes[HAK_CLASS_MAX]; /* block size; 0 for class 0 */
+	__u32 page_bytes[HAK_CLASS_MAX];  /* size of a page of the class */
+	__u64 heap_chunk[HAK_HEAP_CHUNKS]; /* addresses */
+	__u64 class_pages[HAK_CLASS_MAX];  /* pages each class holds now; atomic */
 	struct hak_lock_view lock[HAK_LOCK_MAX];
 	struct hak_os_view os;
 	struct hak_gauges now;

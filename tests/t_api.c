@@ -17,7 +17,7 @@ static void zero_bytes(void)
 {
 	void *a = malloc(0), *b = malloc(0), *c = calloc(0, 10), *d = calloc(10, 0);
 
-	CHECK(a && b && c && d);	/* unique pointers, as glibc */
+	CHECK(a && b && c && d); /* unique pointers, as glibc */
 	CHECK(a != b && c != d && a != c);
 	free(a);
 	free(b);
@@ -26,7 +26,7 @@ static void zero_bytes(void)
 	free(NULL);
 	a = realloc(NULL, 0);
 	CHECK(a != NULL);
-	CHECK(realloc(HIDE(a), 0) == NULL);	/* glibc: frees */
+	CHECK(realloc(HIDE(a), 0) == NULL); /* glibc: frees */
 	CHECK_EQ(malloc_usable_size(NULL), 0);
 }
 
@@ -37,7 +37,7 @@ static void every_size_is_aligned(void)
 
 		CHECK(p && aligned(p, 16));
 		CHECK(malloc_usable_size(p) >= n);
-		memset(p, 0x5a, malloc_usable_size(p));	/* all of it is ours */
+		memset(p, 0x5a, malloc_usable_size(p)); /* all of it is ours */
 		free(p);
 	}
 	CHECK_EQ(hak_check(), 0);
@@ -54,7 +54,7 @@ static bool all_zero(const char *p, size_t n)
 /* calloc of memory that was dirty a moment ago, in every layer. */
 static void calloc_is_zero(void)
 {
-	static const size_t sizes[] = { 1, 100, 4096, 60000, 65536, 65537, 300000, 2 << 20, 9 << 20 };
+	static const size_t sizes[] = {1, 100, 4096, 60000, 65536, 65537, 300000, 2 << 20, 9 << 20};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		for (int round = 0; round < 4; round++) {
@@ -101,8 +101,8 @@ static void overflow_is_refused(void)
 static void realloc_keeps_contents(void)
 {
 	static const size_t sizes[] = {
-		1, 16, 17, 100, 1000, 1025, 9000, 33000, 65536, 65537, 200000, 1 << 20,
-		(2 << 20) - 5, (2 << 20) + 5, 5 << 20, 40 << 20,
+		1,     16,    17,     100,     1000,	      1025,	     9000,    33000,
+		65536, 65537, 200000, 1 << 20, (2 << 20) - 5, (2 << 20) + 5, 5 << 20, 40 << 20,
 	};
 	const size_t n = sizeof(sizes) / sizeof(sizes[0]);
 
@@ -136,20 +136,20 @@ static void realloc_step_by_step(void)
 	for (size_t n = malloc_usable_size(p); n > 0; n = n * 2 / 3) {
 		p = reallocarray(p, n, 1);
 		CHECK(test_verify(p, n, 77));
-		CHECK(malloc_usable_size(p) < 2 * n + 4096 + 64);	/* shrinking gives back */
+		CHECK(malloc_usable_size(p) < 2 * n + 4096 + 64); /* shrinking gives back */
 	}
 	free(p);
 }
 
 static void alignments(void)
 {
-	static const size_t sizes[] = { 0, 1, 17, 1000, 5000, 40000, 65536, 100000, 3 << 20 };
+	static const size_t sizes[] = {0, 1, 17, 1000, 5000, 40000, 65536, 100000, 3 << 20};
 
 	for (size_t a = 1; a <= (size_t)1 << 30; a <<= 1) {
 		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 			size_t n = sizes[i];
-			void *p[4] = { aligned_alloc(a, n), memalign(a, n), NULL,
-				       hak_aligned_alloc(a, n) };
+			void *p[4] = {aligned_alloc(a, n), memalign(a, n), NULL,
+				      hak_aligned_alloc(a, n)};
 
 			CHECK_EQ(posix_memalign(&p[2], a < 8 ? 8 : a, n), 0);
 			for (int k = 0; k < 4; k++) {
@@ -186,7 +186,7 @@ static void aligned_blocks_are_apart(void)
 
 static void bad_alignments(void)
 {
-	static const size_t bad[] = { 0, 3, 12, 24, 100, 4097 };
+	static const size_t bad[] = {0, 3, 12, 24, 100, 4097};
 	void *out = &out;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -199,11 +199,11 @@ static void bad_alignments(void)
 		CHECK(aligned_alloc(a, 10) == NULL && errno == EINVAL);
 	}
 	errno = 5;
-	CHECK_EQ(posix_memalign(&out, HIDE((size_t)4), 10), EINVAL);	/* below a pointer */
+	CHECK_EQ(posix_memalign(&out, HIDE((size_t)4), 10), EINVAL); /* below a pointer */
 	CHECK_EQ(posix_memalign(&out, 64, HIDE(SIZE_MAX)), ENOMEM);
 	CHECK_EQ(errno, 5);
 	CHECK(out == &out);
-	out = memalign(HIDE((size_t)48), 10);	/* glibc raises it to the next power of two */
+	out = memalign(HIDE((size_t)48), 10); /* glibc raises it to the next power of two */
 	CHECK(out && aligned(out, 64));
 	free(out);
 	errno = 0;
@@ -225,7 +225,7 @@ static void pages(void)
 
 static void free_keeps_errno(void)
 {
-	static const size_t sizes[] = { 10, 3000, 60000, 500000, 70 << 20 };
+	static const size_t sizes[] = {10, 3000, 60000, 500000, 70 << 20};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		void *p[200];
@@ -234,7 +234,7 @@ static void free_keeps_errno(void)
 		for (int k = 0; k < n; k++) {
 			errno = 0;
 			p[k] = malloc(sizes[i]);
-			CHECK_EQ(errno, 0);	/* nor does success touch it */
+			CHECK_EQ(errno, 0); /* nor does success touch it */
 			memset(p[k], 1, sizes[i]);
 		}
 		for (int k = 0; k < n; k++) {
@@ -310,7 +310,7 @@ static void trim_returns(void)
 		free(p[i]);
 	CHECK_EQ(malloc_trim(0), 1);
 	CHECK(test_rss() + (10U << 20) < rss);
-	CHECK_EQ(malloc_trim(0), 0);	/* nothing left to return */
+	CHECK_EQ(malloc_trim(0), 0); /* nothing left to return */
 }
 
 static void reports(void)
@@ -328,7 +328,7 @@ static void reports(void)
 	CHECK(strstr(text, "</malloc>\n") == text + n - 10);
 	errno = 0;
 	CHECK(malloc_info(1, stdout) == -1 && errno == EINVAL);
-	mallopt(M_TRIM_THRESHOLD, 1);	/* any answer, no effect, no crash */
+	mallopt(M_TRIM_THRESHOLD, 1); /* any answer, no effect, no crash */
 	CHECK_EQ(mallopt(-12345, 1), 0);
 }
 

@@ -9,7 +9,7 @@
 #define AT_ONCE 4
 #define LEGACY 8
 
-static void *legacy[AT_ONCE][LEGACY];	/* blocks a thread left behind */
+static void *legacy[AT_ONCE][LEGACY]; /* blocks a thread left behind */
 
 static size_t some_size(uint64_t *state)
 {
@@ -44,7 +44,9 @@ static void generation(int first)
 	pthread_t t[AT_ONCE];
 
 	for (int i = 0; i < AT_ONCE; i++)
-		if (!CHECK_EQ(pthread_create(&t[i], NULL, short_life, (void *)(uintptr_t)(first + i)), 0))
+		if (!CHECK_EQ(
+			    pthread_create(&t[i], NULL, short_life, (void *)(uintptr_t)(first + i)),
+			    0))
 			exit(1);
 	for (int i = 0; i < AT_ONCE; i++)
 		pthread_join(t[i], NULL);
@@ -65,7 +67,7 @@ static void rss_is_flat(void)
 	rss_late = test_rss();
 	hak_snapshot(&late);
 	test_say("# rss %zu KiB, then %zu KiB; heaps %u, then %u\n", rss_early >> 10,
-		rss_late >> 10, early.heaps, late.heaps);
+		 rss_late >> 10, early.heaps, late.heaps);
 	/* the sizes alive are random: 32 blocks up to 90 KB; 90,000 leaks of 16 bytes would show */
 	CHECK(rss_late < rss_early + (4U << 20));
 	CHECK(late.mapped_bytes <= early.mapped_bytes + (8U << 20));

@@ -65,12 +65,12 @@ static void every_size_has_one_owner(void)
 		}
 		CHECK_EQ(c, class_of(n));
 		CHECK_EQ(usable, hak_class_bytes[c]);
-		CHECK(c == last || c == last + 1);	/* no class without a size */
+		CHECK(c == last || c == last + 1); /* no class without a size */
 		last = c;
 	}
 	CHECK_EQ(last, HAK_CLASSES - 1);
 	hak_snapshot(&after);
-	CHECK_EQ(after.mmap_fallbacks, fallbacks);	/* nothing became its own mapping */
+	CHECK_EQ(after.mmap_fallbacks, fallbacks); /* nothing became its own mapping */
 }
 
 static void lookup_tables_agree(void)
@@ -115,7 +115,7 @@ static void edges_of_layers(void)
 			hak_snapshot(&after);
 			if (!p) {
 				CHECK_EQ(errno, ENOMEM);
-				CHECK(n > (size_t)1 << 30);	/* less must be there */
+				CHECK(n > (size_t)1 << 30); /* less must be there */
 				CHECK_EQ(after.live_bytes, before.live_bytes);
 				continue;
 			}
@@ -150,7 +150,7 @@ static void too_large_is_refused(void)
 		errno = 0;
 		CHECK(hak_aligned_alloc(64, n) == NULL && errno == ENOMEM);
 	}
-	CHECK(test_verify(old, 100, 3));	/* a refused realloc leaves the block */
+	CHECK(test_verify(old, 100, 3)); /* a refused realloc leaves the block */
 	hak_free(old);
 	CHECK_EQ(hak_check(), 0);
 }

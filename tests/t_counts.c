@@ -76,7 +76,7 @@ static void each_class_alone(void)
 
 static void large_blocks(void)
 {
-	static const size_t sizes[] = { 70000, 1 << 20, 3 << 20, 300 << 20 };
+	static const size_t sizes[] = {70000, 1 << 20, 3 << 20, 300 << 20};
 	void *p[10];
 
 	for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
@@ -112,7 +112,7 @@ static void edge_calls(void)
 	check_only(0, 0, 0);
 	p = hak_malloc(100);
 	hak_snapshot(&a);
-	p = hak_realloc(p, 112);	/* fits */
+	p = hak_realloc(p, 112); /* fits */
 	hak_snapshot(&b);
 	check_only(0, 0, 0);
 	p = hak_realloc(p, 1000);
@@ -125,14 +125,14 @@ static void edge_calls(void)
 
 static pthread_barrier_t gate;
 static uint64_t made[THREADS][8], freed[THREADS][8];
-static const size_t mixed[8] = { 16, 100, 500, 1000, 4000, 9000, 33 * 1024, 64 * 1024 };
+static const size_t mixed[8] = {16, 100, 500, 1000, 4000, 9000, 33 * 1024, 64 * 1024};
 
 static void *worker(void *arg)
 {
 	unsigned me = (unsigned)(uintptr_t)arg, at = 0;
 	uint64_t seed = me + 1;
-	void *keep[64] = { 0 };
-	uint8_t kind[64] = { 0 };
+	void *keep[64] = {0};
+	uint8_t kind[64] = {0};
 
 	hak_free(hak_malloc(1));
 	pthread_barrier_wait(&gate);
@@ -147,7 +147,7 @@ static void *worker(void *arg)
 		keep[at] = hak_malloc(mixed[kind[at]]);
 		made[me][kind[at]]++;
 	}
-	pthread_barrier_wait(&gate);	/* the counters are compared */
+	pthread_barrier_wait(&gate); /* the counters are compared */
 	pthread_barrier_wait(&gate);
 	for (at = 0; at < 64; at++)
 		hak_free(keep[at]);

@@ -10,10 +10,10 @@
 #define FORKERS 3
 #define FORKS_EACH 40
 #define KEPT 400
-#define CHILD_SECONDS 30	/* a child that hangs is ended and counted as failed */
+#define CHILD_SECONDS 30 /* a child that hangs is ended and counted as failed */
 
 static bool stop;
-static void *kept[KEPT];	/* made before the forks, verified in every child */
+static void *kept[KEPT]; /* made before the forks, verified in every child */
 
 static size_t kept_size(int i)
 {
@@ -22,7 +22,7 @@ static size_t kept_size(int i)
 
 static void churn(uint64_t *state, int ops)
 {
-	void *p[32] = { 0 };
+	void *p[32] = {0};
 
 	for (int i = 0; i < ops; i++) {
 		uint32_t r = test_random(state);

@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <sys/wait.h>
 
-#define STAGES "PCMaAFD"	/* in the order they must appear */
+#define STAGES "PCMaAFD" /* in the order they must appear */
 
 extern int __cxa_thread_atexit_impl(void (*fn)(void *), void *arg, void *dso);
 extern void *__dso_handle;
@@ -20,7 +20,7 @@ static void *last[3];
 /* Frees the blocks of the stage before, makes some of its own. */
 static void stage(char letter)
 {
-	static const size_t sizes[3] = { 24, 5000, 200000 };
+	static const size_t sizes[3] = {24, 5000, 200000};
 
 	for (int i = 0; i < 3; i++) {
 		if (last[i] && !test_verify(last[i], sizes[i], 5))
@@ -132,7 +132,8 @@ static void on_key(void *p)
 	q = malloc(700);
 	test_fill(q, 700, 8);
 	if (n % 3)
-		pthread_setspecific(keys[n % KEYS], q);	/* may come back in the next round, or leak */
+		pthread_setspecific(keys[n % KEYS],
+				    q); /* may come back in the next round, or leak */
 	else
 		free(q);
 }
@@ -185,7 +186,7 @@ static void destructors_of_threads(void)
 	}
 	CHECK(destroyed >= 500 * (KEYS + 2));
 	hak_snapshot(&s);
-	CHECK(s.heaps < 8);	/* a thread that is ending leaks no heap */
+	CHECK(s.heaps < 8); /* a thread that is ending leaks no heap */
 	CHECK_EQ(hak_check(), 0);
 }
 

@@ -61,7 +61,7 @@ static void free_kept(size_t bytes)
 
 static void each_size_recovers(void)
 {
-	static const size_t sizes[] = { 1000, 4000, 40000, 65536, 100000, 1 << 20, 5 << 20 };
+	static const size_t sizes[] = {1000, 4000, 40000, 65536, 100000, 1 << 20, 5 << 20};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		uint64_t ooms = hakmem_root.os.ooms;
@@ -71,9 +71,9 @@ static void each_size_recovers(void)
 		CHECK(exhaust(sizes[i]));
 		CHECK(hakmem_root.os.ooms > ooms);
 		CHECK_EQ(hak_check(), 0);
-		CHECK(n_kept >= ROOM / 4 / sizes[i]);	/* most of the room was usable */
+		CHECK(n_kept >= ROOM / 4 / sizes[i]); /* most of the room was usable */
 		free_kept(sizes[i]);
-		p = malloc(sizes[i]);	/* still under the limit */
+		p = malloc(sizes[i]); /* still under the limit */
 		CHECK(p != NULL);
 		free(p);
 		CHECK_EQ(hak_check(), 0);
@@ -132,7 +132,7 @@ static void freed_memory_serves_other_sizes(void)
 static void *thread_under_limit(void *arg)
 {
 	uint64_t state = (uintptr_t)arg;
-	void *p[64] = { 0 };
+	void *p[64] = {0};
 	unsigned refused = 0;
 
 	for (int i = 0; i < 20000; i++) {

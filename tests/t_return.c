@@ -8,9 +8,9 @@
 #define TOTAL ((size_t)500 << 20)
 /* The documented constant: memory that may stay, besides 10 % of what there was. */
 #define SLACK ((size_t)24 << 20)
-#define PATIENCE_S 6	/* decay takes half a second; a process that never returns must end */
+#define PATIENCE_S 6 /* decay takes half a second; a process that never returns must end */
 
-static void **blocks;	/* in memory of our own, so that it does not count */
+static void **blocks; /* in memory of our own, so that it does not count */
 static size_t made, capacity = 1U << 20;
 
 static size_t mixed_size(uint64_t *state)
@@ -96,7 +96,7 @@ static void returns_by(void (*activity)(void), size_t before)
 		rss = test_rss();
 		if (rss <= limit)
 			break;
-		nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
 	} while (time(NULL) < end);
 	test_say("# rss %zu MiB before, %zu MiB after\n", before >> 20, rss >> 20);
 	CHECK(rss <= limit);

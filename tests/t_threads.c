@@ -54,9 +54,9 @@ static void *exchanger(void *arg)
 
 			check_and_free(__atomic_exchange_n(s, tagged(&state), __ATOMIC_ACQ_REL));
 		}
-		CHECK_EQ(hak_check(), 0);	/* while the others go on */
+		CHECK_EQ(hak_check(), 0); /* while the others go on */
 		pthread_barrier_wait(&gate);
-		CHECK_EQ(hak_check(), 0);	/* and while nobody allocates */
+		CHECK_EQ(hak_check(), 0); /* and while nobody allocates */
 		pthread_barrier_wait(&gate);
 	}
 	return NULL;

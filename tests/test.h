@@ -28,8 +28,8 @@
 #define TEST_SANITIZED 0
 #endif
 
-static unsigned test_bad __attribute__((unused));	/* failed checks of this case */
-static unsigned test_failed __attribute__((unused));	/* failed cases */
+static unsigned test_bad __attribute__((unused));    /* failed checks of this case */
+static unsigned test_failed __attribute__((unused)); /* failed cases */
 
 /* Formats on the stack: dprintf would allocate. */
 __attribute__((format(printf, 1, 2))) static inline void test_say(const char *format, ...)
@@ -48,8 +48,7 @@ __attribute__((format(printf, 1, 2))) static inline void test_say(const char *fo
 }
 
 /* Records a failure and goes on; safe in any thread. */
-#define CHECK(cond) \
-	((cond) ? true : (test_fail(__FILE__, __LINE__, #cond), false))
+#define CHECK(cond) ((cond) ? true : (test_fail(__FILE__, __LINE__, #cond), false))
 
 static inline void test_fail(const char *file, int line, const char *what)
 {
@@ -90,7 +89,7 @@ static inline int test_done(void)
 /* Keeps the compiler from knowing a value, and so from removing or warning about calls. */
 #define HIDE(v)                                       \
 	({                                            \
-		__typeof__((v) + 0) hidden_ = (v);         \
+		__typeof__((v) + 0) hidden_ = (v);    \
 		__asm__ volatile("" : "+r"(hidden_)); \
 		hidden_;                              \
 	})

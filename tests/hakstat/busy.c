@@ -113,6 +113,6 @@ int main(void)
 		large();
 		wrong();
 		malloc_trim(0);
-		nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 	}
 }

@@ -35,7 +35,7 @@
 
 struct count {
 	bool used;
-	size_t bytes;	/* usable size, 0 for large */
+	size_t bytes; /* usable size, 0 for large */
 	uint64_t allocs, frees, live;
 };
 
@@ -44,7 +44,7 @@ struct thread {
 	uint64_t random;
 };
 
-static struct thread me[THREADS + 1];	/* the last one is the main thread's */
+static struct thread me[THREADS + 1]; /* the last one is the main thread's */
 static pthread_barrier_t gate;
 static uint64_t remote_blocks, remote_bytes, fallbacks, fallback_bytes;
 
@@ -80,7 +80,7 @@ static void drop(struct thread *t, void *p)
 
 	free(p);
 	c->frees++;
-	c->live--;	/* of this thread; only the sum means anything */
+	c->live--; /* of this thread; only the sum means anything */
 }
 
 static uint32_t next_random(struct thread *t)
@@ -97,8 +97,8 @@ static void pairs(struct thread *t, long n, size_t bytes)
 
 static void mixed(struct thread *t)
 {
-	static const size_t sizes[] = { 24, 100, 700, 3000, 20000, 33 * 1024, 65536, 200000 };
-	void *held[128] = { 0 };
+	static const size_t sizes[] = {24, 100, 700, 3000, 20000, 33 * 1024, 65536, 200000};
+	void *held[128] = {0};
 
 	for (int i = 0; i < 100000; i++) {
 		uint32_t r = next_random(t);
@@ -116,7 +116,7 @@ static void mixed(struct thread *t)
 
 static void *mixed_thread(void *arg)
 {
-	pairs(arg, 1, 1);	/* has a heap from here on */
+	pairs(arg, 1, 1); /* has a heap from here on */
 	pthread_barrier_wait(&gate);
 	pthread_barrier_wait(&gate);
 	mixed(arg);
@@ -141,7 +141,7 @@ static void *consumer(void *arg)
 		remote_blocks++;
 		drop(arg, p);
 	}
-	return NULL;	/* its cache goes home, too */
+	return NULL; /* its cache goes home, too */
 }
 
 static void produce(struct thread *t)
@@ -205,7 +205,7 @@ static void forks(struct thread *t)
 	pairs(t, 7000, 900);
 }
 
-static void *(*const thread_fn[])(void *) = { mixed_thread, consumer, ending };
+static void *(*const thread_fn[])(void *) = {mixed_thread, consumer, ending};
 
 /* Threads a scenario needs: index into thread_fn and how many. */
 static int threads_of(const char *scenario, int *fn)
@@ -309,7 +309,7 @@ int main(int argc, char **argv)
 	warm_up(argv[1], t);
 	write_pid(argv[2]);
 	if (argc < 4) {
-		for (int i = 0; i <= THREADS; i++)	/* all of them wait at the gate */
+		for (int i = 0; i <= THREADS; i++) /* all of them wait at the gate */
 			memset(me[i].of, 0, sizeof(me[i].of));
 		wait_for_byte();
 	}

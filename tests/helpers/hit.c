@@ -16,7 +16,7 @@
 
 #define MARK() __asm__ volatile("int3" ::: "memory")
 
-static const size_t sizes[] = { 100, 5000, 65536 };
+static const size_t sizes[] = {100, 5000, 65536};
 static void *(*volatile malloc_fn)(size_t);
 static void (*volatile free_fn)(void *);
 
@@ -24,9 +24,10 @@ static void child(void)
 {
 	ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 	for (int i = 0; i < 3; i++) {
-		void *volatile p, *volatile q = malloc_fn(sizes[i]), *volatile r = malloc_fn(sizes[i]);
+		void *volatile p, *volatile q = malloc_fn(sizes[i]),
+					    *volatile r = malloc_fn(sizes[i]);
 
-		free_fn(r);	/* one is in the cache, and there is room for more */
+		free_fn(r); /* one is in the cache, and there is room for more */
 		MARK();
 		p = malloc_fn(sizes[i]);
 		MARK();
@@ -94,7 +95,7 @@ int main(void)
 	pid = fork();
 	if (pid == 0)
 		child();
-	waitpid(pid, &(int){ 0 }, 0);	/* stopped at the first mark */
+	waitpid(pid, &(int){0}, 0); /* stopped at the first mark */
 	for (int i = 0; i < 3 && ok; i++) {
 		ok = step(pid, "malloc", sizes[i], (uintptr_t)malloc_fn) && to_mark(pid) &&
 		     step(pid, "free", sizes[i], (uintptr_t)free_fn);

@@ -39,7 +39,7 @@ static void work_a_second(void)
 	for (int i = 0; i < 30; i++) {
 		void *q[40];
 
-		nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
 		for (int k = 0; k < 40; k++)
 			q[k] = malloc(20000);
 		for (int k = 0; k < 40; k++)

@@ -6,8 +6,8 @@
 
 int main(void)
 {
-	void *volatile p = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE,
-				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *volatile p =
+		mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	dprintf(1, "%p\n", p);
 	free(p);
