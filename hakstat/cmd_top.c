@@ -124,8 +124,9 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 {
 	double at = 0;
 	long frames = 0;
-	int r = step(w, p, m);
+	int r;
 
+	step(w, p, m);
 	while (!o->frames || frames < o->frames) {
 		enum watch_event e = watch_wait(w, o->seconds);
 

@@ -117,7 +117,7 @@ int collect(const struct target *t, struct attachment *a, struct sample *s)
 	n = target_read(t->pid, t->root_addr, &s->root, sizeof(s->root));
 	if (n != sizeof(s->root))
 		return n < 0 && n != -EFAULT ? (int)n : -ESRCH;
-	if (memcmp(s->root.magic, HAK_MAGIC, sizeof(s->root.magic)) || s->root.abi != HAK_ABI)
+	if (memcmp(s->root.magic, HAK_MAGIC, sizeof(s->root.magic)) != 0 || s->root.abi != HAK_ABI)
 		return -EPROTO;
 	r = read_heaps(t, s);
 	if (r)

@@ -48,7 +48,7 @@ void complain(const char *format, ...)
 	fflush(stdout);
 	fputs("hakstat: ", stderr);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	vfprintf(stderr, format, args); /* NOLINT(clang-analyzer-valist.Uninitialized) */
 	va_end(args);
 	fputc('\n', stderr);
 }

@@ -423,7 +423,7 @@ static int try_mapping(struct target *t, const struct mapping *m)
 	default:
 		return -EAGAIN;
 	}
-	if (memcmp(head.magic, HAK_MAGIC, sizeof(head.magic)))
+	if (memcmp(head.magic, HAK_MAGIC, sizeof(head.magic)) != 0)
 		return -EAGAIN;
 	memcpy(t->version, head.version, sizeof(t->version));
 	t->version[sizeof(t->version) - 1] = 0;
