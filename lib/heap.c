@@ -418,7 +418,8 @@ __attribute__((destructor)) static void at_exit(void)
 {
 	struct heap *h = hak_tls;
 
-	if (h == &hak_no_heap)
+	/* busy: exit was called from a signal handler, in the middle of a slow operation */
+	if (h == &hak_no_heap || peek(&h->xbusy))
 		return;
 	h = heap_enter();
 	cache_flush_all(h, HAK_FLUSH_EXIT);

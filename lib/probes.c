@@ -29,6 +29,7 @@
 #define HAK_REG5 "x4"
 #define HAK_REG6 "x5"
 #endif
+/* clang-format off: it never agrees with itself on these */
 #define HAK_PIN(i, arg) register HAK_TYPE_ arg r##i __asm__(HAK_REG##i) = HAK_NAME_ arg;
 
 #define HAK_BODY(p, n) __attribute__((noinline, cold, used)) void hak_probe_##p##_##n
@@ -71,6 +72,7 @@
 		HAK_PIN(3, c) HAK_PIN(4, d) HAK_PIN(5, e) HAK_PIN(6, f)                      \
 			STAP_PROBE6(p, n, r1, r2, r3, r4, r5, r6);                           \
 	}
+/* clang-format on */
 #include "probes.def"
 
 #else

@@ -15,7 +15,7 @@ watched() { # SCENARIO [PROGRAM]
 		start_known "$program" "$scenario" || return
 		"$HAKSTAT" stat -p "$known_pid" -d $seconds --json >"$TMP/json" 2>"$TMP/err" 7>&- &
 		local watcher=$!
-		wait_attached "$known_pid" || { not_ok "$scenario: hakstat attaches" "$(cat "$TMP/err")"; end_known; return; }
+		wait_attached "$known_pid" $watcher || { not_ok "$scenario: hakstat attaches" "$(cat "$TMP/err")"; end_known; return; }
 		go
 		wait_for 60 grep -qs '^done' "$TMP/counts"
 		local in_time=0

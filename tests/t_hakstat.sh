@@ -11,7 +11,7 @@ stat_works() { # NAME
 	"$HAKSTAT" stat -p "$known_pid" -d 2 --json >"$TMP/json" 2>"$TMP/err" 7>&- &
 	local watcher=$!
 
-	wait_attached "$known_pid" || not_ok "$1: attaches" "$(cat "$TMP/err")"
+	wait_attached "$known_pid" $watcher || not_ok "$1: attaches" "$(cat "$TMP/err")"
 	go
 	wait $watcher
 	check "$1: stat ends with 0" [ $? -eq 0 ]
@@ -64,7 +64,7 @@ fi
 start_known "$TMP/known" pairs
 "$HAKSTAT" stat -p "$known_pid" -d 60 --json >"$TMP/json" 2>"$TMP/err" 7>&- &
 watcher=$!
-wait_attached "$known_pid"
+wait_attached "$known_pid" $watcher
 end_known
 wait_for 15 gone $watcher
 check "target exits: hakstat ends" gone $watcher
@@ -77,7 +77,7 @@ check "target exits: what it saw is valid JSON" valid_json "$TMP/json"
 start_known "$TMP/known" pairs
 "$HAKSTAT" top -p "$known_pid" -d 0.2 -b >"$TMP/top" 2>"$TMP/err" 7>&- &
 watcher=$!
-wait_attached "$known_pid"
+wait_attached "$known_pid" $watcher
 end_known
 wait_for 15 gone $watcher
 check "target exits: top ends" gone $watcher
@@ -92,7 +92,7 @@ for signal in INT TERM; do
 	python3 -c 'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])' \
 		"$HAKSTAT" stat -p "$known_pid" -d 60 >"$TMP/out" 2>"$TMP/err" 7>&- &
 	watcher=$!
-	wait_attached "$known_pid" || not_ok "SIG$signal: attaches"
+	wait_attached "$known_pid" $watcher || not_ok "SIG$signal: attaches"
 	kill -$signal $watcher
 	wait_for 10 gone $watcher
 	check "SIG$signal: hakstat ends" gone $watcher
@@ -108,7 +108,7 @@ done
 bpf_of() { sed -n 's/^\(prog\|link\|map\)_id:[[:space:]]*\([0-9]*\)$/\1 \2/p' /proc/"$1"/fdinfo/* | sort -u; }
 "$HAKSTAT" stat -p "$known_pid" -d 60 >/dev/null 2>&1 7>&- &
 watcher=$!
-wait_attached "$known_pid" || not_ok "kill -9: attaches first"
+wait_attached "$known_pid" $watcher || not_ok "kill -9: attaches first"
 bpf_of $watcher >"$TMP/objects"
 check "kill -9: it had a program and a link" grep -Pzq 'link \d+\n(.*\n)*prog \d+' "$TMP/objects"
 kill -KILL $watcher

@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-namespace {
+namespace
+{
 
 std::vector<std::string> at_load(100, std::string(200, 'x'));
 
@@ -81,7 +82,8 @@ extern "C" int plugin_out_of_memory(std::size_t too_large)
 		caught++;
 	}
 	try {
-		::operator delete[](::operator new[](too_large, std::align_val_t(128)), std::align_val_t(128));
+		::operator delete[](::operator new[](too_large, std::align_val_t(128)),
+				    std::align_val_t(128));
 	} catch (const std::bad_alloc &) {
 		caught++;
 	}
