@@ -78,8 +78,8 @@ PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.SECONDARY:
-.PHONY: all lib demo test bench install uninstall docs lint print-flags clean deps-build deps-demo deps-test deps-bench bench-bin test-bin san-bin compile_commands help
+.PRECIOUS: $(B)/bpf/%.bpf.o
+.PHONY: all lib demo test bench install uninstall docs lint print-flags clean deps-build deps-demo deps-test deps-bench bench-bin test-bin san-bin help FORCE
 
 all: lib $(if $(SANITIZE),,$(B)/hakstat)
 lib: $(B)/libhakmem.so $(B)/libhakmem.a $(B)/hakmem.pc

@@ -29,7 +29,8 @@
 #define HAK_REG5 "x4"
 #define HAK_REG6 "x5"
 #endif
-/* clang-format off: it never agrees with itself on these */
+/* clang-format never agrees with itself on these */
+/* clang-format off */
 #define HAK_PIN(i, arg) register HAK_TYPE_ arg r##i __asm__(HAK_REG##i) = HAK_NAME_ arg;
 
 #define HAK_BODY(p, n) __attribute__((noinline, cold, used)) void hak_probe_##p##_##n
