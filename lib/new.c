@@ -15,6 +15,11 @@ typedef void (*new_handler)(void);
 extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
 extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak, noreturn));
 
+/* weak: a static program has no use for them, and its linker would warn */
+#pragma weak dlopen
+#pragma weak dlsym
+#pragma weak dlclose
+
 typedef new_handler (*get_handler_fn)(void);
 typedef void (*throw_fn)(void);
 
@@ -25,8 +30,11 @@ typedef void (*throw_fn)(void);
  */
 static void *late(const char *name)
 {
-	void *handle = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD), *f;
+	void *handle, *f;
 
+	if (!dlopen || !dlsym || !dlclose)
+		return NULL;
+	handle = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
 	if (!handle)
 		return NULL;
 	f = dlsym(handle, name);
