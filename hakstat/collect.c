@@ -43,7 +43,7 @@ static void add_heap(struct sample *s, const struct hak_heap_view *v)
 		const struct hak_bin *bin = &v->bin[c];
 		const struct hak_bin_stat *st = &v->stat[c];
 
-		k->allocs += bin->allocs;
+		k->allocs += hak_bin_allocs(bin, st);
 		k->frees += bin->frees;
 		k->seen_allocs += st->seen_allocs;
 		k->seen_frees += st->seen_frees;
@@ -52,8 +52,7 @@ static void add_heap(struct sample *s, const struct hak_heap_view *v)
 		k->flushes += st->flushes;
 		k->flush_blocks += st->flush_blocks;
 		k->remote_blocks += st->remote_blocks;
-		if (c)
-			k->cached += (uint64_t)st->base + bin->frees - bin->allocs;
+		k->cached += hak_bin_length(bin);
 	}
 	s->large_alloc_bytes += v->large_alloc_bytes;
 	s->large_free_bytes += v->large_free_bytes;

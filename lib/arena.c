@@ -1,8 +1,10 @@
 /*
  * The arena: all segments, their free runs, growth, and giving memory back.
  *
- * One lock, held for a few dozen instructions and never over a system call: what is to be
- * purged is taken out of the free masks under the lock, purged without it, put back with it.
+ * One lock, held for a few dozen instructions and never over a system call. Only who needs
+ * slices waits for it: slices on their way back are pushed on a lock-free stack, which the next
+ * holder empties; what is to be purged is taken out of the free masks by whoever gets the lock
+ * at once, purged without it, and comes back by the same stack.
  */
 #include "internal.h"
 #include "pagemap.h"
@@ -10,6 +12,11 @@
 struct lock arena_lock = {.id = HAK_LOCK_ARENA};
 
 uint32_t arena_xshrinks;
+
+static struct page *xreturned; /* runs on their way back, any thread */
+static uint64_t xgiven;	       /* bytes purged for being too many, and not asked for again yet */
+static uint64_t xregret;       /* bytes that were asked for again soon after: kept next time */
+static uint64_t xease_ms;      /* when both shrink next */
 
 static struct segment *bins[HAK_RUN_BINS];	 /* lock ARENA: by longest free run */
 static struct segment *dirty_first, *dirty_last; /* lock ARENA */
@@ -190,6 +197,91 @@ static void describe(struct page *pg, struct segment *s, unsigned at)
 }
 
 /*
+ * Bytes by which unused memory exceeds what may stay, `parts` quarters of it: a constant, a
+ * quarter of what is in use, and what experience shows to be needed again at once.
+ */
+size_t arena_excess(unsigned parts)
+{
+	const struct hak_gauges *g = &hakmem_root.now;
+	size_t keep = hak_options.keep_bytes + (peek(&g->used_bytes) + peek(&g->large_bytes)) / 4;
+	size_t unused = peek(&g->dirty_bytes) + peek(&g->cached_bytes);
+
+	keep = keep / 4 * parts + peek(&xregret);
+	return unused > keep ? unused - keep : 0;
+}
+
+/* Memory above the limit went to the system. */
+void arena_note_given(size_t bytes)
+{
+	add_relaxed(&xgiven, bytes);
+}
+
+/* Fresh memory was taken: as far as some was given away a moment ago, that was a mistake. */
+void arena_note_taken(size_t bytes)
+{
+	uint64_t given = peek(&xgiven);
+	uint64_t both = bytes < given ? bytes : given;
+
+	if (likely(!both))
+		return;
+	/* a lost race costs a little precision of an estimate */
+	poke(&xgiven, given - both);
+	add_relaxed(&xregret, both);
+}
+
+/* Experience fades: by a quarter per decay time. A trim forgets it all. */
+static void ease(uint64_t now_ms, enum hak_os_reason why)
+{
+	if (why == HAK_OS_TRIM) {
+		poke(&xgiven, 0);
+		poke(&xregret, 0);
+	} else if (why == HAK_OS_DECAY && now_ms >= peek(&xease_ms)) {
+		poke(&xease_ms, now_ms + hak_options.decay_ms);
+		poke(&xgiven, peek(&xgiven) / 2);
+		poke(&xregret, peek(&xregret) - peek(&xregret) / 4);
+	}
+}
+
+static void push_returned(struct page *pg, bool dirty)
+{
+	struct page *head = peek(&xreturned);
+
+	pg->zero = !dirty;
+	if (dirty)
+		add_relaxed(&hakmem_root.now.dirty_bytes, pg->slices * HAK_SLICE);
+	do
+		pg->next = head;
+	/* release: the taker sees the descriptor */
+	while (!__atomic_compare_exchange_n(&xreturned, &head, pg, true, __ATOMIC_SEQ_CST,
+					    __ATOMIC_RELAXED));
+}
+
+/* Slices on the stack become free; lock held. */
+static void take_returned(void)
+{
+	struct page *pg, *next;
+	uint64_t now;
+
+	if (!peek(&xreturned))
+		return;
+	now = os_now_ms();
+	for (pg = swap_acq_rel(&xreturned, NULL); pg; pg = next) {
+		struct segment *s = pg->segment;
+		uint64_t mask = segment_mask(pg->slice, pg->slices);
+
+		next = pg->next;
+		s->free |= mask;
+		if (!pg->zero) {
+			dirty_unlink(s);
+			s->dirty |= mask;
+			s->freed_ms = now;
+			dirty_append(s);
+		}
+		bin_update(s);
+	}
+}
+
+/*
  * A run of slices as a page of kind PAGE_RUN, not yet in the pagemap; NULL when out of memory.
  * *zero: its memory is clean. *source: FRESH (used before), ARENA (clean) or OS (arena grew).
  */
@@ -203,6 +295,7 @@ struct page *arena_alloc(unsigned slices, enum hak_source *source, bool *zero)
 		int at;
 
 		lock_take(&arena_lock);
+		take_returned();
 		s = find_segment(slices, &at);
 		if (s) {
 			pg = cut(s, (unsigned)at, slices, zero);
@@ -210,6 +303,8 @@ struct page *arena_alloc(unsigned slices, enum hak_source *source, bool *zero)
 		}
 		lock_drop(&arena_lock);
 		if (pg) {
+			if (*zero)
+				arena_note_taken(slices * HAK_SLICE);
 			*source = grown	  ? HAK_SOURCE_OS
 				  : *zero ? HAK_SOURCE_ARENA
 					  : HAK_SOURCE_FRESH;
@@ -221,45 +316,12 @@ struct page *arena_alloc(unsigned slices, enum hak_source *source, bool *zero)
 	}
 }
 
-/* Puts slices back; lock held. `dirty`: they may hold data. */
-static void put_back(struct segment *s, uint64_t mask, bool dirty)
-{
-	s->free |= mask;
-	if (dirty) {
-		dirty_unlink(s);
-		s->dirty |= mask;
-		s->freed_ms = os_now_ms();
-		dirty_append(s);
-	}
-	bin_update(s);
-}
-
-/*
- * Bytes by which unused memory exceeds what may stay, `parts` quarters of it: a constant, and a
- * quarter of what is in use.
- */
-size_t arena_excess(unsigned parts)
-{
-	const struct hak_gauges *g = &hakmem_root.now;
-	size_t keep = hak_options.keep_bytes + (peek(&g->used_bytes) + peek(&g->large_bytes)) / 4;
-	size_t unused = peek(&g->dirty_bytes) + peek(&g->cached_bytes);
-
-	return unused > keep / 4 * parts ? unused - keep / 4 * parts : 0;
-}
-
 void arena_free(struct page *pg)
 {
-	struct segment *s = pg->segment;
-	size_t bytes = pg->slices * HAK_SLICE;
-	uint64_t mask = segment_mask(pg->slice, pg->slices);
-
 	pagemap_set(pg->start, pg->slices, NULL, 0);
-	lock_take(&arena_lock);
 	poke(&pg->kind, PAGE_UNUSED);
-	put_back(s, mask, true);
-	sub_relaxed(&hakmem_root.now.used_bytes, bytes);
-	add_relaxed(&hakmem_root.now.dirty_bytes, bytes);
-	lock_drop(&arena_lock);
+	sub_relaxed(&hakmem_root.now.used_bytes, pg->slices * HAK_SLICE);
+	push_returned(pg, true);
 	if (unlikely(arena_excess(4))) {
 		add_relaxed(&arena_xshrinks, 1);
 		arena_purge(0, HAK_OS_LIMIT);
@@ -290,47 +352,68 @@ static struct segment *next_to_purge(uint64_t now_ms, enum hak_os_reason why, ui
 	return s;
 }
 
-/* Slices the system refused to take stay dirty. */
-static uint64_t purge_runs(const struct segment *s, uint64_t mask, enum hak_os_reason why)
+/* Slices the system refused to take stay dirty. Returns the bytes it took. */
+static size_t purge_runs(struct segment *s, uint64_t mask, enum hak_os_reason why)
 {
-	uint64_t refused = 0;
+	size_t purged = 0;
 
 	while (mask) {
 		unsigned first = (unsigned)__builtin_ctzll(mask);
 		uint64_t rest = ~(mask >> first);
 		unsigned n = rest ? (unsigned)__builtin_ctzll(rest) : 64 - first;
-		uint64_t run = segment_mask(first, n);
+		struct page *pg = &s->pages[first];
+		bool done = os_purge(s->base + first * HAK_SLICE, n * HAK_SLICE, why);
 
-		if (!os_purge(s->base + first * HAK_SLICE, n * HAK_SLICE, why))
-			refused |= run;
-		mask &= ~run;
+		describe(pg, s, first);
+		pg->slices = (uint16_t)n;
+		push_returned(pg, !done);
+		if (done)
+			purged += n * HAK_SLICE;
+		mask &= ~segment_mask(first, n);
 	}
-	return refused;
+	return purged;
+}
+
+/* The lock, for who can do without: a trim insists. */
+static bool lock_to_purge(enum hak_os_reason why)
+{
+	if (why != HAK_OS_TRIM)
+		return lock_try(&arena_lock);
+	lock_take(&arena_lock);
+	return true;
+}
+
+/* One segment's worth; bytes given to the system, 0 if there is nothing (more) to do. */
+static size_t purge_one(uint64_t now_ms, enum hak_os_reason why)
+{
+	struct segment *s;
+	uint64_t mask;
+	size_t bytes;
+
+	do {
+		if (!lock_to_purge(why))
+			return 0;
+		take_returned();
+		s = next_to_purge(now_ms, why, &mask);
+		lock_drop(&arena_lock);
+		/* again if somebody pushed and, finding the lock held, left it to us */
+	} while (!s && why == HAK_OS_LIMIT && peek(&xreturned) && arena_excess(4));
+	if (!s)
+		return 0;
+	bytes = purge_runs(s, mask, why);
+	if (why == HAK_OS_LIMIT)
+		arena_note_given(bytes);
+	return bytes;
 }
 
 /* True if anything was given back. now_ms is used for decay only. */
 bool arena_purge(uint64_t now_ms, enum hak_os_reason why)
 {
-	struct segment *s;
-	uint64_t mask, refused = 0;
 	bool any = false;
 
-	while (!refused) {
-		lock_take(&arena_lock);
-		s = next_to_purge(now_ms, why, &mask);
-		lock_drop(&arena_lock);
-		if (!s)
-			break;
-		refused = purge_runs(s, mask, why);
-		any |= refused != mask;
-		lock_take(&arena_lock);
-		put_back(s, mask & ~refused, false);
-		if (refused)
-			put_back(s, refused, true);
-		add_relaxed(&hakmem_root.now.dirty_bytes,
-			    (size_t)__builtin_popcountll(refused) * HAK_SLICE);
-		lock_drop(&arena_lock);
-	}
+	ease(now_ms, why);
+	while (purge_one(now_ms, why))
+		any = true;
 	return any;
 }
 
@@ -361,6 +444,7 @@ unsigned arena_check(void)
 	unsigned bad = 0;
 
 	lock_take(&arena_lock);
+	take_returned();
 	for (const struct segment *s = all_segments; s; s = s->all_next)
 		bad += check_segment(s);
 	lock_drop(&arena_lock);

@@ -12,8 +12,17 @@
 #define HAK_COLD __attribute__((noinline, cold))
 #define HAK_NOINLINE __attribute__((noinline))
 #define HAK_INLINE static inline __attribute__((always_inline))
+/* on a declaration: no other library can define it, so no table leads to it */
+#define HAK_HIDDEN __attribute__((visibility("hidden")))
 #define HAK_EXPORT __attribute__((visibility("default")))
 #define HAK_CACHE_LINE 64
+
+/* Loads p where a function returns it, so that returning it is no instruction of its own. */
+#if defined(__x86_64__)
+#define in_result(p) __asm__("" : "+a"(p))
+#else
+#define in_result(p) ((void)(p))
+#endif
 
 /*
  * Atomics by meaning. A "count" is written by one thread and read by any at any time: a plain
@@ -35,6 +44,8 @@
 #define HAK_TSAN 1
 #endif
 #endif
+/* Keeps the compiler from swapping two counts; readers elsewhere rely on their order. */
+#define count_order() __atomic_signal_fence(__ATOMIC_RELEASE)
 #ifdef HAK_TSAN
 #define count_add(p, v) poke((p), peek(p) + (v))
 #define count_set(p, v) poke((p), (v))

@@ -6,10 +6,14 @@
  * the thread's byte budget (HAKMEM_CACHE_BYTES), for which another class may lose half of its.
  * A class not used between two ticks loses everything.
  *
- *   length = base + frees - allocs,  room = limit - base   (types of shared.h)
+ * Slots: a class begins with a few in the heap itself. A limit above those moves it, for good, to
+ * a map of the heap's own with slots for every class at its highest limit, of which only what is
+ * used is ever touched. A cache never holds more than its slots; see shared.h for the equations.
  */
 #include "internal.h"
 #include "pagemap.h"
+
+#include <string.h>
 
 #define BATCH_BYTES ((size_t)16 << 10)	/* 16 KiB: most a refill moves */
 #define BATCH_BLOCKS 64U		/* and most blocks */
@@ -38,56 +42,114 @@ static uint32_t limit_start(unsigned class)
 	return clamp(START_BYTES / hak_class_bytes[class], 2, 32);
 }
 
+static struct hak_bin *bin_of(struct heap *h, unsigned class)
+{
+	return &h->view.bin[class];
+}
+
+static uint64_t allocs_of(const struct heap *h, unsigned class)
+{
+	return hak_bin_allocs(&h->view.bin[class], &h->view.stat[class]);
+}
+
 static uint64_t length_of(const struct heap *h, unsigned class)
 {
-	const struct hak_bin *bin = &h->view.bin[class];
-
-	return (uint64_t)h->view.stat[class].base + bin->frees - bin->allocs;
+	return hak_bin_length(&h->view.bin[class]);
 }
 
-static void set_room(struct heap *h, unsigned class)
+/* Most blocks a class can hold before it needs the map, and with it. */
+static uint32_t slots_start(unsigned class)
 {
-	struct hak_bin_stat *st = &h->view.stat[class];
-
-	count_set(&h->view.bin[class].room, (int64_t)st->limit - st->base);
+	return limit_start(class);
 }
 
-static void move_base(struct heap *h, unsigned class, int64_t by)
+static uint32_t slots_max(unsigned class)
 {
-	count_add(&h->view.stat[class].base, by);
-	set_room(h, class);
+	uint32_t limit = limit_max(class), batch = batch_max(class);
+
+	return limit > batch ? limit : batch;
+}
+
+/* Slots of all classes below this one in the map, each with its slot 0. */
+static size_t map_offset(unsigned class)
+{
+	size_t n = 0;
+
+	for (unsigned c = 1; c < class; c++)
+		n += slots_max(c) + 1;
+	return n;
+}
+
+/* Moves a class to the map; false if the system has no memory for it. */
+static bool use_map(struct heap *h, unsigned class)
+{
+	struct hak_bin *bin = bin_of(h, class);
+	size_t length = length_of(h, class);
+	void **slots;
+
+	if (!h->slot_map) {
+		size_t bytes = align_up(map_offset(HAK_CLASSES) * sizeof(void *), HAK_OS_PAGE);
+
+		h->slot_map = os_map(bytes, HAK_OS_META);
+		if (!h->slot_map)
+			return false;
+		add_relaxed(&hakmem_root.now.meta_bytes, bytes);
+	}
+	slots = h->slot_map + map_offset(class);
+	memcpy(slots, bin->slots, (length + 1) * sizeof(*slots));
+	/* a reader in between finds a length that is off: it sees h busy and reads again */
+	count_set(&bin->slots, slots);
+	count_set(&bin->top, slots + length);
+	count_set(&bin->limit, slots + h->view.stat[class].limit);
+	h->in_map[class] = true;
+	return true;
+}
+
+/* Slots the class has, after an attempt to have `want`. */
+static uint32_t get_slots(struct heap *h, unsigned class, uint32_t want)
+{
+	if (h->in_map[class] || (want > slots_start(class) && use_map(h, class)))
+		return slots_max(class);
+	return slots_start(class);
 }
 
 static void set_limit(struct heap *h, unsigned class, uint32_t limit)
 {
 	struct hak_bin_stat *st = &h->view.stat[class];
+	struct hak_bin *bin = bin_of(h, class);
 
 	h->budget_used += (uint64_t)limit * hak_class_bytes[class];
 	h->budget_used -= (uint64_t)st->limit * hak_class_bytes[class];
 	count_set(&st->limit, limit);
-	set_room(h, class);
+	count_set(&bin->limit, bin->slots + limit);
 }
+
+static void *no_block; /* slot 0 of class 0, which never has another */
 
 void cache_init(struct heap *h)
 {
-	h->view.bin[0].room = INT64_MIN; /* class 0 never hits */
+	void **slots = h->start_slots;
+
+	h->view.bin[0].top = h->view.bin[0].slots = &no_block;
 	for (unsigned c = 1; c < HAK_CLASSES; c++) {
+		h->view.bin[c].top = h->view.bin[c].slots = slots;
+		slots += slots_start(c) + 1;
 		h->view.stat[c].batch = clamp(256 / hak_class_bytes[c], 1, 16);
 		set_limit(h, c, limit_start(c));
 	}
-	for (unsigned c = HAK_CLASSES; c < HAK_CLASS_MAX; c++)
-		h->view.bin[c].room = INT64_MIN;
+	hak_assert(slots <= h->start_slots + HAK_START_SLOTS);
 }
 
 /* What the thread did since the class's last probe; the probes' sums stay exact. */
 static void take_deltas(struct heap *h, unsigned class, uint64_t *allocs, uint64_t *frees)
 {
-	const struct hak_bin *bin = &h->view.bin[class];
+	const struct hak_bin *bin = bin_of(h, class);
 	struct hak_bin_stat *st = &h->view.stat[class];
+	uint64_t all = allocs_of(h, class);
 
-	*allocs = bin->allocs - st->seen_allocs;
+	*allocs = all - st->seen_allocs;
 	*frees = bin->frees - st->seen_frees;
-	count_set(&st->seen_allocs, bin->allocs);
+	count_set(&st->seen_allocs, all);
 	count_set(&st->seen_frees, bin->frees);
 }
 
@@ -104,55 +166,23 @@ static void note_flush(struct heap *h, unsigned class, uint32_t given, enum hak_
 	hak_probe_hakmem_flush(class, hak_class_bytes[class], given, allocs, frees, reason);
 }
 
-/* The list is longer than frees and allocations allow: some block is in it twice. Which? */
-static HAK_COLD void report_cycle(const struct block *head, uint64_t length)
-{
-	const struct block *b = head, *seen;
-	uint64_t i, k;
-
-	for (i = 0; i <= length; i++, b = b->next)
-		for (seen = head, k = 0; k < i; k++, seen = seen->next)
-			if (seen == b) {
-				hak_misuse(b, HAK_MISUSE_DOUBLE_FREE, "free");
-				return;
-			}
-	hak_misuse(head, HAK_MISUSE_CORRUPT, "free");
-}
-
-/* Cuts the list after `keep` blocks; the rest, *n blocks, is returned. */
-static struct block *cut_list(struct hak_bin *bin, uint64_t keep, uint64_t length, uint64_t *n)
-{
-	struct block **cut = (struct block **)&bin->head, *list, *b;
-	uint64_t i, rest = 0;
-
-	for (i = 0; i < keep && *cut; i++)
-		cut = &(*cut)->next;
-	list = *cut;
-	for (b = list; b && rest < length - keep; b = b->next)
-		rest++;
-	if (unlikely(b != NULL)) {
-		report_cycle(bin->head, length);
-		list = NULL; /* HAKMEM_ABORT=0: the blocks are lost, not handed out twice */
-	}
-	*cut = NULL;
-	*n = rest;
-	return list;
-}
-
 /*
  * Gives back all but the `keep` blocks freed last, which are still warm in the CPU's caches.
  * Returns how many.
  */
 static uint32_t flush(struct heap *h, unsigned class, uint64_t keep, enum hak_flush_reason reason)
 {
+	struct hak_bin *bin = bin_of(h, class);
 	uint64_t length = length_of(h, class), n;
-	struct block *list;
 
 	if (class == 0 || length <= keep)
 		return 0;
-	list = cut_list(&h->view.bin[class], keep, length, &n);
-	move_base(h, class, -(int64_t)n);
-	remote_give_list(h, list, reason);
+	n = length - keep;
+	remote_give(h, bin->slots + 1, n, reason);
+	memmove(bin->slots + 1, bin->slots + 1 + n, keep * sizeof(void *));
+	count_add(&h->view.stat[class].base, -(int64_t)n);
+	count_order();
+	count_set(&bin->top, bin->slots + keep);
 	return (uint32_t)n;
 }
 
@@ -190,6 +220,9 @@ static bool raise_limit(struct heap *h, unsigned class)
 		limit = max;
 	if (limit <= old)
 		return false;
+	limit = clamp(limit, 0, get_slots(h, class, limit));
+	if (limit <= old)
+		return false;
 	more = (uint64_t)(limit - old) * hak_class_bytes[class];
 	while (h->budget_used + more > hak_options.cache_bytes)
 		if (!cut_other(h, class))
@@ -201,9 +234,6 @@ static bool raise_limit(struct heap *h, unsigned class)
 /* Blocks for an empty cache, from the nearest place that has some. */
 static uint32_t gather(struct heap *h, unsigned class, uint32_t want, enum hak_source *source)
 {
-	struct block *list = NULL;
-	uint32_t got;
-
 	*source = HAK_SOURCE_PAGE;
 	if (peek(&h->xqueue)) {
 		bool had = h->avail[class] != NULL;
@@ -216,37 +246,34 @@ static uint32_t gather(struct heap *h, unsigned class, uint32_t want, enum hak_s
 		*source = HAK_SOURCE_ADOPTED;
 	if (!h->avail[class] && !page_new(h, class, source))
 		return 0;
-	got = page_take(h, class, want, &list);
-	count_set(&h->view.bin[class].head, (void *)list);
-	return got;
+	want = clamp(want, 1, get_slots(h, class, want));
+	return page_take(h, class, want, bin_of(h, class)->slots + 1);
 }
 
 /* The cache of the class is empty: fills it and takes one. NULL when out of memory. */
 void *cache_refill_alloc(struct heap *h, unsigned class)
 {
-	struct hak_bin *bin = &h->view.bin[class];
+	struct hak_bin *bin = bin_of(h, class);
 	struct hak_bin_stat *st = &h->view.stat[class];
 	enum hak_source source;
 	uint64_t allocs, frees;
-	struct block *b;
 	uint32_t got;
+	void *p;
 
 	got = gather(h, class, st->batch, &source);
 	if (!got)
 		return NULL;
-	/* the list was empty, so its length was 0: base starts over from the counters */
-	count_set(&st->base, (int64_t)(bin->allocs - bin->frees));
-	move_base(h, class, got);
-	b = bin->head;
-	bin->head = b->next;
-	count_add(&bin->allocs, 1);
+	p = bin->slots[got];
+	count_set(&bin->top, bin->slots + got - 1);
+	count_order();
+	count_add(&st->base, got);
 	if (st->batch < batch_max(class))
 		count_set(&st->batch, clamp((size_t)st->batch * 2, 1, batch_max(class)));
 	take_deltas(h, class, &allocs, &frees);
 	count_add(&st->refills, 1);
 	count_add(&st->refill_blocks, got);
 	hak_probe_hakmem_refill(class, hak_class_bytes[class], got, allocs, frees, source);
-	return b;
+	return p;
 }
 
 /*
@@ -267,7 +294,7 @@ static uint32_t flush_one_way(struct heap *h, unsigned class)
 /* True when the cache filled up several times while nothing was taken out. */
 static bool is_one_way(struct heap *h, unsigned class)
 {
-	uint64_t allocs = h->view.bin[class].allocs;
+	uint64_t allocs = allocs_of(h, class);
 
 	if (allocs != h->seen_full[class]) {
 		h->seen_full[class] = allocs;
@@ -282,15 +309,16 @@ static bool is_one_way(struct heap *h, unsigned class)
 /* Room for one more block in a full cache: a higher limit, or a flush of the older half. */
 void cache_free_full(struct heap *h, void *p, unsigned class)
 {
-	struct hak_bin *bin = &h->view.bin[class];
+	struct hak_bin *bin = bin_of(h, class);
 	uint32_t given = 0;
 
 	if (is_one_way(h, class))
 		given = flush_one_way(h, class);
 	else if (!raise_limit(h, class))
 		given = flush(h, class, h->view.stat[class].limit / 2, HAK_FLUSH_OVERFLOW);
-	((struct block *)p)->next = bin->head;
-	bin->head = p;
+	bin->top[1] = p;
+	count_set(&bin->top, bin->top + 1);
+	count_order();
 	count_add(&bin->frees, 1);
 	if (given)
 		note_flush(h, class, given, HAK_FLUSH_OVERFLOW);
@@ -306,8 +334,7 @@ void cache_flush_all(struct heap *h, enum hak_flush_reason reason)
 void cache_flush_idle(struct heap *h)
 {
 	for (unsigned c = 1; c < HAK_CLASSES; c++) {
-		const struct hak_bin *bin = &h->view.bin[c];
-		uint64_t used = bin->allocs + bin->frees;
+		uint64_t used = allocs_of(h, c) + h->view.bin[c].frees;
 
 		if (used == h->seen_tick[c] && length_of(h, c)) {
 			flush_and_note(h, c, 0, HAK_FLUSH_TRIM);
@@ -324,7 +351,7 @@ void cache_flush_idle(struct heap *h)
 void cache_flush_shrinking(struct heap *h)
 {
 	for (unsigned c = 1; c < HAK_CLASSES; c++) {
-		uint64_t allocs = h->view.bin[c].allocs;
+		uint64_t allocs = allocs_of(h, c);
 
 		if (allocs == h->seen_shrink[c] && length_of(h, c)) {
 			flush_and_note(h, c, 0, HAK_FLUSH_TRIM);
@@ -334,24 +361,10 @@ void cache_flush_shrinking(struct heap *h)
 	}
 }
 
-/*
- * A thread that vanished in a fork may have been between its list and its counter. The list is
- * what there is; base follows. The counters stay as they are, one operation off at most.
- */
-void cache_recount(struct heap *h)
-{
-	for (unsigned c = 1; c < HAK_CLASSES; c++) {
-		uint64_t n = 0, most = length_of(h, c) + 2;
-
-		for (const struct block *b = h->view.bin[c].head; b && n < most; b = b->next)
-			n++;
-		move_base(h, c, (int64_t)(n - length_of(h, c)));
-	}
-}
-
+/* Class 0 holds no blocks: its base moves with the counts. */
 void cache_large_alloc(struct heap *h, size_t bytes, bool hit)
 {
-	count_add(&h->view.bin[0].allocs, 1);
+	count_add(&h->view.stat[0].base, 1);
 	count_add(&h->view.large_alloc_bytes, bytes);
 	if (hit)
 		count_add(&h->view.large_cache_hits, 1);
@@ -359,24 +372,26 @@ void cache_large_alloc(struct heap *h, size_t bytes, bool hit)
 
 void cache_large_free(struct heap *h, size_t bytes)
 {
+	count_add(&h->view.stat[0].base, -1);
+	count_order();
 	count_add(&h->view.bin[0].frees, 1);
 	count_add(&h->view.large_free_bytes, bytes);
 }
 
-/* A cache nobody else is using: its list has the length the counters say, of its own class. */
+/* A cache nobody else is using: within its slots, and every block of its own class. */
 unsigned cache_check(const struct heap *h)
 {
 	unsigned bad = 0;
 
 	for (unsigned c = 1; c < HAK_CLASSES; c++) {
-		uint64_t n = 0, length = length_of(h, c);
+		const struct hak_bin *bin = &h->view.bin[c];
+		uint64_t length = length_of(h, c);
 
-		for (const struct block *b = h->view.bin[c].head; b && n <= length; b = b->next) {
-			bad += pagemap_class(b) != c;
-			n++;
-		}
-		bad += n != length;
-		bad += h->view.bin[c].room != (int64_t)h->view.stat[c].limit - h->view.stat[c].base;
+		bad += bin->slots[0] != NULL;
+		bad += length > (h->in_map[c] ? slots_max(c) : slots_start(c));
+		for (uint64_t i = 1; i <= length; i++)
+			bad += pagemap_class(bin->slots[i]) != c;
+		bad += bin->limit != bin->slots + h->view.stat[c].limit;
 	}
 	return bad;
 }

@@ -4,16 +4,12 @@
 #define SIZE_(n, a) n,
 const uint32_t hak_class_bytes[HAK_CLASS_MAX] = {0, HAK_CLASS_SIZES(SIZE_, 0)};
 
-/* The class of a size is one more than the number of classes too small for it. */
-#define TOO_SMALL_(n, b) +((n) < (b))
-#define CLASS_OF(b) (1 HAK_CLASS_SIZES(TOO_SMALL_, b))
-
-#define T1(i) CLASS_OF((i)*16),
+#define T1(i) HAK_CLASS_OF((i)*16),
 #define T4(i) T1(i) T1((i) + 1) T1((i) + 2) T1((i) + 3)
 #define T16(i) T4(i) T4((i) + 4) T4((i) + 8) T4((i) + 12)
 const uint8_t hak_class_tiny[HAK_TINY_STEPS] = {T16(0) T16(16) T16(32) T16(48) T1(64)};
 
-#define M1(i) CLASS_OF((i)*256),
+#define M1(i) HAK_CLASS_OF((i)*256),
 #define M4(i) M1(i) M1((i) + 1) M1((i) + 2) M1((i) + 3)
 #define M16(i) M4(i) M4((i) + 4) M4((i) + 8) M4((i) + 12)
 #define M64(i) M16(i) M16((i) + 16) M16((i) + 32) M16((i) + 48)

@@ -74,7 +74,6 @@ _Static_assert(HAK_CLASSES <= HAK_CLASS_MAX, "per-class arrays of the contract")
 extern const uint32_t hak_class_bytes[HAK_CLASS_MAX];
 extern const uint8_t hak_class_tiny[HAK_TINY_STEPS];
 extern const uint8_t hak_class_mid[HAK_MID_STEPS];
-
 /* bytes <= HAK_TINY_MAX */
 HAK_INLINE unsigned class_of_tiny(size_t bytes)
 {
@@ -87,6 +86,20 @@ HAK_INLINE unsigned class_of(size_t bytes)
 	return likely(bytes <= HAK_TINY_MAX) ? class_of_tiny(bytes)
 					     : hak_class_mid[(bytes + 255) >> 8];
 }
+
+/* The class of a size is one more than the number of classes too small for it. */
+#define HAK_TOO_SMALL_(n, b) +((n) < (b))
+#define HAK_CLASS_OF(b) (1 HAK_CLASS_SIZES(HAK_TOO_SMALL_, b))
+
+/* For each step of 16 bytes the distance of its class's bin from the start of a heap. */
+#define HAK_B1_(i) HAK_CLASS_OF((i)*16) * sizeof(struct hak_bin),
+#define HAK_B4_(i) HAK_B1_(i) HAK_B1_((i) + 1) HAK_B1_((i) + 2) HAK_B1_((i) + 3)
+#define HAK_B16_(i) HAK_B4_(i) HAK_B4_((i) + 4) HAK_B4_((i) + 8) HAK_B4_((i) + 12)
+#define HAK_BIN_TINY                                                           \
+	{                                                                      \
+		HAK_B16_(0) HAK_B16_(16) HAK_B16_(32) HAK_B16_(48) HAK_B1_(64) \
+	}
+_Static_assert(HAK_CLASS_MAX * sizeof(struct hak_bin) <= UINT16_MAX, "distances fit");
 
 /* Slices of a page of the class: at least 8 blocks, at most 1/16 lost at its end. */
 unsigned class_page_slices(unsigned class);

@@ -2,13 +2,14 @@
 #include "cache.h"
 
 /* The thread's cache of the class is empty, or it has no heap yet. */
-HAK_COLD void *alloc_slow(size_t bytes, unsigned class)
+HAK_COLD void *alloc_slow(size_t bytes, struct hak_bin *bin)
 {
+	unsigned class = (unsigned)(bin - hak_thread.heap->view.bin);
 	struct heap *h = heap_enter();
 	void *p = NULL;
 
 	if (h) {
-		p = cache_pop(h, class); /* a heap just taken over may have some */
+		p = cache_pop(&h->view.bin[class]); /* a heap just taken over may have some */
 		if (!p)
 			p = cache_refill_alloc(h, class);
 		heap_leave(h);
@@ -35,6 +36,13 @@ HAK_NOINLINE void *alloc_large(size_t bytes, size_t alignment)
 	return pg ? pg->start : hak_oom(bytes, h ? HAK_OOM_NO_MEMORY : HAK_OOM_NO_METADATA);
 }
 
+static bool is_live_large(const struct page *pg)
+{
+	unsigned kind = peek(&pg->kind);
+
+	return kind == PAGE_RUN || kind == PAGE_MAPPED;
+}
+
 static void free_large(struct heap *h, void *p)
 {
 	struct page *pg = pagemap_page(p);
@@ -45,6 +53,10 @@ static void free_large(struct heap *h, void *p)
 	}
 	if (pg->start != p) {
 		hak_misuse(p, HAK_MISUSE_MISALIGNED, "free");
+		return;
+	}
+	if (!is_live_large(pg)) {
+		hak_misuse(p, HAK_MISUSE_DOUBLE_FREE, "free");
 		return;
 	}
 	cache_large_free(h, pg->bytes);
@@ -63,9 +75,9 @@ HAK_COLD void free_slow(void *p)
 		return; /* no memory for a heap: the block is lost, the program goes on */
 	if (class == 0)
 		free_large(h, p);
-	else if (h->view.bin[class].head == p)
+	else if (*h->view.bin[class].top == p)
 		hak_misuse(p, HAK_MISUSE_DOUBLE_FREE, "free");
-	else if (!cache_push(h, p, class))
+	else if (!cache_push(&h->view.bin[class], p))
 		cache_free_full(h, p, class);
 	heap_leave(h);
 }
@@ -79,5 +91,5 @@ size_t usable_size(const void *p)
 		return 0;
 	if (peek(&pg->kind) == PAGE_SMALL)
 		return pg->block_bytes;
-	return pg->start == p ? pg->bytes : 0;
+	return pg->start == p && is_live_large(pg) ? pg->bytes : 0;
 }

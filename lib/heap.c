@@ -13,13 +13,17 @@
 #include <pthread.h>
 #include <sched.h>
 
-__thread struct heap *hak_tls __attribute__((tls_model("initial-exec"))) =
-	(struct heap *)(uintptr_t)&hak_no_heap;
+__thread struct hak_thread hak_thread __attribute__((tls_model("initial-exec"))) = {
+	.heap = (struct heap *)(uintptr_t)&hak_no_heap,
+	.bin_tiny = HAK_BIN_TINY,
+};
 static __thread bool thread_ended __attribute__((tls_model("initial-exec")));
+
+static void *const no_block;
 
 /* What threads without a heap point to: no class ever hits, and nothing is written. */
 const struct heap hak_no_heap = {
-	.view.bin = {[0 ... HAK_CLASS_MAX - 1] = {.room = INT64_MIN}},
+	.view.bin = {[0 ... HAK_CLASS_MAX - 1] = {.top = (void **)(uintptr_t)&no_block}},
 };
 
 struct lock heaps_lock = {.id = HAK_LOCK_HEAPS};
@@ -76,10 +80,6 @@ static void wait_remove(struct heap *h, enum hak_heap_state state)
 	if (!idle)
 		sub_relaxed(&xabandoned, 1);
 	__atomic_store_n(&h->view.state, state, __ATOMIC_SEQ_CST);
-	if (unlikely(h->recount)) {
-		cache_recount(h);
-		h->recount = false;
-	}
 }
 
 /* Position of a heap's chunk and the heaps before it. */
@@ -245,7 +245,7 @@ static void on_thread_exit(void *arg)
 {
 	struct heap *h = arg;
 
-	hak_tls = (struct heap *)(uintptr_t)&hak_no_heap;
+	hak_thread.heap = (struct heap *)(uintptr_t)&hak_no_heap;
 	thread_ended = true;
 	poke(&h->xbusy, 1);
 	give_back(h);
@@ -266,6 +266,7 @@ static void start(void)
 	}
 	options_read();
 	root_init();
+	pagemap_init();
 	pthread_key_create(&exit_key, on_thread_exit);
 	store_release(&xstarted, 2);
 }
@@ -284,7 +285,7 @@ static struct heap *begin(void)
 	count_adoption(h, h, h->npages, h->out);
 	if (thread_ended) /* its destructors have run: borrowed for one operation */
 		return h;
-	hak_tls = h;
+	hak_thread.heap = h;
 	/* these may allocate, which works from here on */
 	pthread_setspecific(exit_key, h);
 	fork_init();
@@ -294,7 +295,7 @@ static struct heap *begin(void)
 /* The thread's heap for a slow operation, NULL when out of memory. errno is kept. */
 struct heap *heap_enter(void)
 {
-	struct heap *h = hak_tls;
+	struct heap *h = hak_thread.heap;
 	int saved = errno;
 
 	if (unlikely(h == &hak_no_heap))
@@ -321,7 +322,7 @@ void heap_leave(struct heap *h)
 	}
 	if (unlikely(++h->slow_ops >= TICK_OPS))
 		heap_tick(h);
-	if (unlikely(h != hak_tls)) {
+	if (unlikely(h != hak_thread.heap)) {
 		give_back(h);
 		return;
 	}
@@ -365,7 +366,7 @@ bool heap_trim(struct heap *h)
  */
 void heap_fork_child(void)
 {
-	struct heap *me = hak_tls;
+	struct heap *me = hak_thread.heap;
 
 	waiting[0] = waiting[1] = NULL;
 	xabandoned = 0;
@@ -379,14 +380,13 @@ void heap_fork_child(void)
 			continue;
 		if (h->view.state == HAK_HEAP_CLAIMED || h->xbusy)
 			continue;
-		h->recount |= h->view.state == HAK_HEAP_LIVE;
 		wait_push(h);
 	}
 }
 
 unsigned heap_check(void)
 {
-	struct heap *me = hak_tls;
+	struct heap *me = hak_thread.heap;
 	unsigned bad = 0;
 
 	if (me != &hak_no_heap)
@@ -394,7 +394,7 @@ unsigned heap_check(void)
 	lock_take(&heaps_lock);
 	for (int i = 0; i < 2; i++)
 		for (const struct heap *h = waiting[i]; h; h = h->next)
-			bad += page_check(h) + (h->recount ? 0 : cache_check(h));
+			bad += page_check(h) + cache_check(h);
 	lock_drop(&heaps_lock);
 	if (bad)
 		hak_say("check: heaps break invariants: ", bad, "");
@@ -416,7 +416,7 @@ __attribute__((constructor(101))) static void at_load(void)
  */
 __attribute__((destructor)) static void at_exit(void)
 {
-	struct heap *h = hak_tls;
+	struct heap *h = hak_thread.heap;
 
 	/* busy: exit was called from a signal handler, in the middle of a slow operation */
 	if (h == &hak_no_heap || peek(&h->xbusy))

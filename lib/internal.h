@@ -11,13 +11,18 @@
 #include "types.h"
 
 /* free.c: pointers that are not a plain hit */
-void *alloc_slow(size_t bytes, unsigned class);
+void *alloc_slow(size_t bytes, struct hak_bin *bin);
 void *alloc_large(size_t bytes, size_t alignment);
 void free_slow(void *p);
 size_t usable_size(const void *p);
 
 /* heap.c: heaps and the threads that use them */
-extern __thread struct heap *hak_tls __attribute__((tls_model("initial-exec")));
+/* bin_tiny: what hak_bin_tiny of class.h says, where the hit path finds it without an address. */
+struct hak_thread {
+	struct heap *heap; /* &hak_no_heap before the thread's first call and after its end */
+	uint16_t bin_tiny[HAK_TINY_STEPS];
+};
+extern __thread struct hak_thread hak_thread __attribute__((tls_model("initial-exec")));
 extern const struct heap hak_no_heap;
 extern struct lock heaps_lock;
 struct heap *heap_enter(void);
@@ -37,20 +42,18 @@ void cache_init(struct heap *h);
 void cache_flush_all(struct heap *h, enum hak_flush_reason reason);
 void cache_flush_idle(struct heap *h);
 void cache_flush_shrinking(struct heap *h);
-void cache_recount(struct heap *h);
 void cache_large_alloc(struct heap *h, size_t bytes, bool hit);
 void cache_large_free(struct heap *h, size_t bytes);
 unsigned cache_check(const struct heap *h);
 
 /* remote.c: blocks on their way home */
-void remote_give_list(struct heap *h, struct block *list, enum hak_flush_reason why);
+void remote_give(struct heap *h, void **blocks, uint64_t n, enum hak_flush_reason why);
 unsigned remote_drain(struct heap *h);
 
 /* page.c: pages of a heap */
 bool page_new(struct heap *h, unsigned class, enum hak_source *source);
-unsigned page_take(struct heap *h, unsigned class, unsigned want, struct block **list);
+unsigned page_take(struct heap *h, unsigned class, unsigned want, void **out);
 void page_give(struct heap *h, struct page *pg, struct block *b, enum hak_flush_reason why);
-bool page_has_free(const struct page *pg, const void *p);
 void page_release_empty(struct heap *h, enum hak_flush_reason why);
 void page_move_all(struct heap *to, struct heap *from);
 unsigned page_check(const struct heap *h);
@@ -67,6 +70,8 @@ struct page *arena_alloc(unsigned slices, enum hak_source *source, bool *zero);
 void arena_free(struct page *pg);
 bool arena_purge(uint64_t now_ms, enum hak_os_reason why);
 size_t arena_excess(unsigned parts);
+void arena_note_given(size_t bytes);
+void arena_note_taken(size_t bytes);
 unsigned arena_check(void);
 extern struct lock arena_lock;
 /* Times unused memory exceeded its limit: the process is shrinking, caches should follow. */
@@ -96,6 +101,9 @@ void options_read(void);
 
 /* os.c: the only file that makes system calls for memory; no policy */
 void *os_map(size_t bytes, enum hak_os_reason why);
+bool os_space_is_limited(void);
+void *os_reserve(size_t bytes);
+bool os_commit(void *p, size_t bytes);
 void *os_map_at(void *hint, size_t bytes, enum hak_os_reason why);
 void os_unmap(void *p, size_t bytes, enum hak_os_reason why);
 bool os_purge(void *p, size_t bytes, enum hak_os_reason why);

@@ -1,6 +1,12 @@
 /*
- * Blocks above the largest class: runs of slices up to HAK_LARGE_MAX, mappings of their own
- * beyond that or when over-aligned. Freed mappings wait in a bounded reuse cache, newest first.
+ * Blocks above the largest class: runs of slices up to HAK_LARGE_MAX; beyond that, or when
+ * over-aligned, spans of address space mapped for them.
+ *
+ * A freed span waits in the reuse cache. Neighbours there become one span, and a block takes the
+ * start of the smallest that fits, so that the same memory serves blocks of changing sizes.
+ * The pagemap knows a live span by its first slice, a cached one by its first and its last.
+ *
+ * Frees push on a lock-free stack; whoever needs memory, or finds the lock free, empties it.
  */
 #include "internal.h"
 #include "pagemap.h"
@@ -8,10 +14,11 @@
 struct lock large_lock = {.id = HAK_LOCK_LARGE};
 
 static struct page *newest, *oldest; /* lock LARGE: reuse cache */
+static struct page *xreturned;	     /* freed spans on their way to the cache, any thread */
 
-static char *map_end(const struct page *pg)
+static char *end_of(const struct page *pg)
 {
-	return pg->map_start + pg->map_bytes;
+	return pg->start + pg->map_bytes;
 }
 
 static void cache_unlink(struct page *pg)
@@ -24,12 +31,13 @@ static void cache_unlink(struct page *pg)
 		pg->next->prev = pg->prev;
 	else
 		oldest = pg->prev;
-	sub_relaxed(&hakmem_root.now.cached_bytes, pg->map_bytes);
+	pagemap_set(pg->start, 1, NULL, 0);
+	pagemap_set(end_of(pg) - HAK_SLICE, 1, NULL, 0);
 }
 
-static void cache_push(struct page *pg)
+static void cache_link(struct page *pg)
 {
-	pg->freed_ms = os_now_ms();
+	poke(&pg->kind, PAGE_CACHED);
 	pg->prev = NULL;
 	pg->next = newest;
 	if (newest)
@@ -37,87 +45,157 @@ static void cache_push(struct page *pg)
 	else
 		oldest = pg;
 	newest = pg;
-	add_relaxed(&hakmem_root.now.cached_bytes, pg->map_bytes);
+	pagemap_set(pg->start, 1, pg, 0);
+	pagemap_set(end_of(pg) - HAK_SLICE, 1, pg, 0);
 }
 
-/* The smallest kept mapping that fits, taken out of the cache; NULL if none. */
-static struct page *cache_take(size_t need, size_t alignment, bool *had_any)
+static bool is_cached(const struct page *pg)
+{
+	/* this kind appears and goes with the lock held, which we have */
+	return pg && peek(&pg->kind) == PAGE_CACHED;
+}
+
+/* pg, not in the cache, takes over its cached neighbours; their descriptors go to *spare. */
+static void merge(struct page *pg, struct page **spare)
+{
+	struct page *left = pagemap_page(pg->start - HAK_SLICE), *right = pagemap_page(end_of(pg));
+
+	if (is_cached(left)) {
+		cache_unlink(left);
+		pg->start = left->start;
+		pg->map_bytes += left->map_bytes;
+		left->next = *spare;
+		*spare = left;
+	}
+	if (is_cached(right)) {
+		cache_unlink(right);
+		pg->map_bytes += right->map_bytes;
+		right->next = *spare;
+		*spare = right;
+	}
+}
+
+/* Freed spans enter the cache; lock held. */
+static void take_returned(struct page **spare)
+{
+	struct page *pg, *next;
+	uint64_t now;
+
+	if (!peek(&xreturned))
+		return;
+	now = os_now_ms();
+	for (pg = swap_acq_rel(&xreturned, NULL); pg; pg = next) {
+		next = pg->next;
+		pagemap_set(pg->start, 1, NULL, 0);
+		merge(pg, spare);
+		pg->freed_ms = now;
+		cache_link(pg);
+	}
+}
+
+static void drop_spares(struct page *spare)
+{
+	while (spare) {
+		struct page *pg = spare;
+
+		spare = pg->next;
+		meta_page_free(pg);
+	}
+}
+
+/* The smallest cached span with room for `need` bytes at a multiple of alignment. */
+static struct page *best_fit(size_t need, size_t alignment)
 {
 	struct page *best = NULL;
 
-	lock_take(&large_lock);
-	*had_any = newest != NULL;
 	for (struct page *pg = newest; pg; pg = pg->next) {
-		if ((uintptr_t)pg->start & (alignment - 1))
-			continue;
-		if ((size_t)(map_end(pg) - pg->start) < need)
+		if ((uintptr_t)pg->start & (alignment - 1) || pg->map_bytes < need)
 			continue;
 		if (!best || pg->map_bytes < best->map_bytes)
 			best = pg;
 	}
-	if (best)
-		cache_unlink(best);
-	lock_drop(&large_lock);
 	return best;
 }
 
-/* More than a quarter too long: the tail goes back, the faulted-in front is kept. */
-static void cut_tail(struct page *pg, size_t need)
+/* A cached span of `need` bytes, NULL if none fits. What is left of a longer one stays. */
+static struct page *cache_take(size_t need, size_t alignment, bool *had_any)
 {
-	size_t have = (size_t)(map_end(pg) - pg->start);
+	struct page *rest = meta_page_new(), *spare = NULL, *pg;
 
-	if (have - need <= need / 4)
-		return;
-	os_unmap(pg->start + need, have - need, HAK_OS_LARGE);
-	pg->map_bytes -= have - need;
+	lock_take(&large_lock);
+	take_returned(&spare);
+	*had_any = newest != NULL;
+	pg = best_fit(need, alignment);
+	if (pg) {
+		cache_unlink(pg);
+		if (pg->map_bytes > need && rest) {
+			rest->start = pg->start + need;
+			rest->map_bytes = pg->map_bytes - need;
+			rest->freed_ms = pg->freed_ms;
+			pg->map_bytes = need;
+			cache_link(rest);
+			rest = NULL;
+		}
+		sub_relaxed(&hakmem_root.now.cached_bytes, pg->map_bytes);
+	}
+	lock_drop(&large_lock);
+	if (rest)
+		meta_page_free(rest);
+	drop_spares(spare);
+	return pg;
 }
 
-/* A mapping whose `need` bytes begin at a multiple of alignment (at least a slice). */
-static bool map_aligned(struct page *pg, size_t need, size_t alignment)
+static void unmap_around(char *p, size_t total, char *start, size_t need)
 {
-	size_t total = need + alignment - HAK_OS_PAGE, head;
-	char *p, *start;
+	size_t head = (size_t)(start - p);
 
+	if (head)
+		os_unmap(p, head, HAK_OS_LARGE);
+	if (total > head + need)
+		os_unmap(start + need, total - head - need, HAK_OS_LARGE);
+}
+
+/*
+ * A new mapping of `need` bytes at a multiple of alignment, at least a slice; NULL if refused.
+ * The system places mappings one below the other, mostly: the second is aligned by itself.
+ */
+static char *map_span(size_t need, size_t alignment)
+{
+	char *p = os_map(need, HAK_OS_LARGE), *start;
+	size_t total = need + alignment - HAK_OS_PAGE;
+
+	if (!p || !((uintptr_t)p & (alignment - 1)))
+		return p;
+	os_unmap(p, need, HAK_OS_LARGE);
 	if (total < need || total > PTRDIFF_MAX)
-		return false;
+		return NULL;
 	p = os_map(total, HAK_OS_LARGE);
 	if (!p)
-		return false;
+		return NULL;
 	start = (char *)align_up((uintptr_t)p, alignment);
-	head = (size_t)(start - p);
-	pg->map_start = p;
-	pg->map_bytes = total;
-	pg->start = start;
-	if (alignment <= HAK_SLICE) /* at most 15 OS pages of address space */
-		return true;
-	if (head) {
-		os_unmap(p, head, HAK_OS_LARGE);
-		pg->map_start = start;
-		pg->map_bytes -= head;
-	}
-	if (pg->map_bytes > need) {
-		os_unmap(start + need, pg->map_bytes - need, HAK_OS_LARGE);
-		pg->map_bytes = need;
-	}
-	return true;
+	unmap_around(p, total, start, need);
+	return start;
 }
 
 static struct page *map_new(size_t need, size_t alignment)
 {
 	struct page *pg = meta_page_new();
+	char *p;
 
 	if (!pg)
 		return NULL;
-	if (!map_aligned(pg, need, alignment)) {
+	p = map_span(need, alignment);
+	if (p && !pagemap_reserve(p, need)) {
+		os_unmap(p, need, HAK_OS_LARGE);
+		p = NULL;
+	}
+	if (!p) {
 		meta_page_free(pg);
 		return NULL;
 	}
-	if (!pagemap_reserve(pg->start, 1)) {
-		os_unmap(pg->map_start, pg->map_bytes, HAK_OS_LARGE);
-		meta_page_free(pg);
-		return NULL;
-	}
-	pg->kind = PAGE_MAPPED;
+	arena_note_taken(need);
+	pg->start = p;
+	pg->map_bytes = need;
 	pg->zero = 1;
 	pg->segment = NULL;
 	return pg;
@@ -134,14 +212,13 @@ static enum hak_fallback_reason why_mapped(size_t bytes, size_t alignment, bool 
 
 static struct page *mapped_alloc(size_t bytes, size_t alignment, bool *hit)
 {
-	size_t need = align_up(bytes, HAK_OS_PAGE);
+	size_t need = align_up(bytes, HAK_SLICE);
 	size_t at_least = alignment > HAK_SLICE ? alignment : HAK_SLICE;
 	bool had_any;
 	struct page *pg = cache_take(need, at_least, &had_any);
 
 	*hit = pg != NULL;
 	if (pg) {
-		cut_tail(pg, need);
 		pg->zero = 0;
 	} else {
 		pg = map_new(need, at_least);
@@ -153,8 +230,9 @@ static struct page *mapped_alloc(size_t bytes, size_t alignment, bool *hit)
 		if (!pg)
 			return NULL;
 	}
-	pg->bytes = need;
+	pg->bytes = align_up(bytes, HAK_OS_PAGE);
 	add_relaxed(&hakmem_root.now.large_bytes, pg->map_bytes);
+	poke(&pg->kind, PAGE_MAPPED);
 	pagemap_set(pg->start, 1, pg, 0);
 	return pg;
 }
@@ -193,74 +271,141 @@ struct page *large_alloc(size_t bytes, size_t alignment, bool *hit)
 	return mapped_alloc(bytes, alignment, hit);
 }
 
-static void unmap(struct page *pg, enum hak_os_reason why)
+#define DROP_LEAST ((size_t)1 << 20) /* 1 MiB: least to unmap for the limit's sake */
+
+/* What has to go of the oldest cached span: all of it, or for the limit as much as is too much. */
+static size_t part_to_drop(const struct page *pg, uint64_t now_ms, enum hak_os_reason why)
 {
-	os_unmap(pg->map_start, pg->map_bytes, why);
-	meta_page_free(pg);
+	size_t excess = align_up(arena_excess(4), HAK_SLICE);
+
+	if (why == HAK_OS_DECAY && now_ms - pg->freed_ms < hak_options.decay_ms)
+		return 0;
+	if (why != HAK_OS_LIMIT)
+		return pg->map_bytes;
+	if (excess && excess < DROP_LEAST)
+		excess = DROP_LEAST;
+	return excess < pg->map_bytes ? excess : pg->map_bytes;
 }
 
-/* The oldest kept mapping if it has to go, taken out of the cache. */
-static struct page *next_to_drop(uint64_t now_ms, enum hak_os_reason why)
+/* Takes the end of the oldest span, or all of it, out of the cache; lock held. */
+static size_t cut_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, struct page **spare)
 {
-	struct page *pg;
+	struct page *pg = oldest;
+	size_t bytes = pg ? part_to_drop(pg, now_ms, why) : 0;
 
+	if (!bytes)
+		return 0;
+	*start = end_of(pg) - bytes;
+	sub_relaxed(&hakmem_root.now.cached_bytes, bytes);
+	if (bytes < pg->map_bytes) {
+		pagemap_set(end_of(pg) - HAK_SLICE, 1, NULL, 0);
+		pg->map_bytes -= bytes;
+		pagemap_set(end_of(pg) - HAK_SLICE, 1, pg, 0);
+		return bytes;
+	}
+	cache_unlink(pg);
+	pg->next = *spare;
+	*spare = pg;
+	return bytes;
+}
+
+static bool lock_to_purge(enum hak_os_reason why)
+{
+	if (why != HAK_OS_TRIM)
+		return lock_try(&large_lock);
 	lock_take(&large_lock);
-	pg = oldest;
-	if (pg && why == HAK_OS_DECAY && now_ms - pg->freed_ms < hak_options.decay_ms)
-		pg = NULL;
-	if (pg && why == HAK_OS_LIMIT && !arena_excess(4))
-		pg = NULL;
-	if (pg)
-		cache_unlink(pg);
-	lock_drop(&large_lock);
-	return pg;
+	return true;
+}
+
+/* Bytes to unmap from *start, 0 if there is nothing (more) to do. */
+static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start)
+{
+	struct page *spare = NULL;
+	size_t bytes = 0;
+
+	do {
+		if (!lock_to_purge(why))
+			break;
+		take_returned(&spare);
+		bytes = cut_oldest(now_ms, why, start, &spare);
+		lock_drop(&large_lock);
+		/* again if somebody pushed and, finding the lock held, left it to us */
+	} while (!bytes && why == HAK_OS_LIMIT && peek(&xreturned) && arena_excess(4));
+	drop_spares(spare);
+	return bytes;
 }
 
 bool large_purge(uint64_t now_ms, enum hak_os_reason why)
 {
-	struct page *pg;
 	bool any = false;
+	size_t bytes;
+	char *start;
 
-	while ((pg = next_to_drop(now_ms, why))) {
-		unmap(pg, why);
+	while ((bytes = take_oldest(now_ms, why, &start))) {
+		os_unmap(start, bytes, why);
+		if (why == HAK_OS_LIMIT)
+			arena_note_given(bytes);
 		any = true;
 	}
 	return any;
 }
 
+static void push_returned(struct page *pg)
+{
+	struct page *head = peek(&xreturned);
+
+	do
+		pg->next = head;
+	/* release: the taker sees the descriptor */
+	while (!__atomic_compare_exchange_n(&xreturned, &head, pg, true, __ATOMIC_SEQ_CST,
+					    __ATOMIC_RELAXED));
+}
+
+/* pg: of a live large block */
 void large_free(struct page *pg)
 {
+	size_t bytes = pg->map_bytes;
+
 	if (pg->kind == PAGE_RUN) {
 		arena_free(pg);
 		return;
 	}
-	pagemap_set(pg->start, 1, NULL, 0);
-	sub_relaxed(&hakmem_root.now.large_bytes, pg->map_bytes);
-	lock_take(&large_lock);
-	cache_push(pg);
-	lock_drop(&large_lock);
-	large_purge(0, HAK_OS_LIMIT);
+	poke(&pg->kind, PAGE_UNUSED); /* a second free finds it so */
+	sub_relaxed(&hakmem_root.now.large_bytes, bytes);
+	add_relaxed(&hakmem_root.now.cached_bytes, bytes);
+	push_returned(pg);
+	if (unlikely(arena_excess(4))) {
+		add_relaxed(&arena_xshrinks, 1);
+		large_purge(0, HAK_OS_LIMIT);
+		arena_purge(0, HAK_OS_LIMIT);
+	}
 }
 
-/* Moves the mapping of a block to a longer or shorter one, without copying. */
+/* The span's end goes back to the system. */
+static void cut_end(struct page *pg, size_t need)
+{
+	size_t bytes = pg->map_bytes - need;
+
+	os_unmap(pg->start + need, bytes, HAK_OS_REALLOC);
+	pg->map_bytes = need;
+	sub_relaxed(&hakmem_root.now.large_bytes, bytes);
+}
+
+/* Moves the mapping of a block to a longer one, without copying. */
 static bool remap(struct page *pg, size_t need)
 {
-	struct page fresh;
-	size_t old = (size_t)(map_end(pg) - pg->start);
+	char *to = map_span(need, HAK_SLICE);
 
-	if (!map_aligned(&fresh, need, HAK_SLICE))
+	if (!to)
 		return false;
-	if (!pagemap_reserve(fresh.start, 1) || !os_move(pg->start, old, fresh.start, need)) {
-		os_unmap(fresh.map_start, fresh.map_bytes, HAK_OS_REALLOC);
+	if (!pagemap_reserve(to, need) || !os_move(pg->start, pg->map_bytes, to, need)) {
+		os_unmap(to, need, HAK_OS_REALLOC);
 		return false;
 	}
-	if (pg->start != pg->map_start)
-		os_unmap(pg->map_start, (size_t)(pg->start - pg->map_start), HAK_OS_REALLOC);
 	pagemap_set(pg->start, 1, NULL, 0);
-	add_relaxed(&hakmem_root.now.large_bytes, fresh.map_bytes - pg->map_bytes);
-	pg->start = fresh.start;
-	pg->map_start = fresh.map_start;
-	pg->map_bytes = fresh.map_bytes;
+	add_relaxed(&hakmem_root.now.large_bytes, need - pg->map_bytes);
+	pg->start = to;
+	pg->map_bytes = need;
 	pagemap_set(pg->start, 1, pg, 0);
 	return true;
 }
@@ -268,17 +413,19 @@ static bool remap(struct page *pg, size_t need)
 /* Changes the size of a large block without copying; false if it has to be copied. */
 bool large_resize(struct page *pg, size_t bytes)
 {
-	size_t need = align_up(bytes, HAK_OS_PAGE), room;
+	size_t need = align_up(bytes, HAK_SLICE), room;
 
 	if (bytes <= HAK_SMALL_MAX || need < bytes)
 		return false;
-	room = pg->kind == PAGE_RUN ? pg->slices * HAK_SLICE : (size_t)(map_end(pg) - pg->start);
-	if (need <= room && need >= room / 2) {
-		pg->bytes = need;
-		return true;
+	room = pg->kind == PAGE_RUN ? pg->slices * HAK_SLICE : pg->map_bytes;
+	if (need > room || need < room / 2) {
+		if (pg->kind != PAGE_MAPPED || bytes <= HAK_LARGE_MAX)
+			return false;
+		if (need < room)
+			cut_end(pg, need);
+		else if (!remap(pg, need))
+			return false;
 	}
-	if (pg->kind != PAGE_MAPPED || bytes <= HAK_LARGE_MAX || !remap(pg, need))
-		return false;
-	pg->bytes = need;
+	pg->bytes = align_up(bytes, HAK_OS_PAGE);
 	return true;
 }

@@ -30,14 +30,24 @@ HAK_INLINE void lock_take(struct lock *l)
 		lock_wait(l);
 }
 
+/* Never waits. False: held by somebody, who will look at what we left when done. */
+HAK_INLINE bool lock_try(struct lock *l)
+{
+	uint32_t free = 0;
+
+	return __atomic_compare_exchange_n(&l->xword, &free, 1, false, __ATOMIC_SEQ_CST,
+					   __ATOMIC_RELAXED);
+}
+
 HAK_INLINE void lock_drop(struct lock *l)
 {
 	if (unlikely(l->nested)) {
 		l->nested--;
 		return;
 	}
-	/* release: the next holder sees what we wrote */
-	if (unlikely(__atomic_exchange_n(&l->xword, 0, __ATOMIC_RELEASE) == 2))
+	/* release: the next holder sees what we wrote; seq_cst: who failed in lock_try before this
+	   has what it left seen by what we read after it */
+	if (unlikely(__atomic_exchange_n(&l->xword, 0, __ATOMIC_SEQ_CST) == 2))
 		lock_wake(l);
 }
 

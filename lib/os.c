@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -75,6 +76,34 @@ void *os_map_at(void *hint, size_t bytes, enum hak_os_reason why)
 		return NULL;
 	}
 	return p;
+}
+
+/* A limit on address space: none should go to what is only reserved. */
+bool os_space_is_limited(void)
+{
+	struct rlimit r;
+
+	return !getrlimit(RLIMIT_AS, &r) && r.rlim_cur != RLIM_INFINITY;
+}
+
+/* Address space that reads as zero and takes no memory; NULL if refused. errno is kept. */
+void *os_reserve(size_t bytes)
+{
+	int saved = errno;
+	void *p = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	errno = saved;
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* Makes part of it writable. */
+bool os_commit(void *p, size_t bytes)
+{
+	int saved = errno;
+	bool done = !mprotect(p, bytes, PROT_READ | PROT_WRITE);
+
+	errno = saved;
+	return done;
 }
 
 void os_unmap(void *p, size_t bytes, enum hak_os_reason why)

@@ -62,8 +62,8 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 	return true;
 }
 
-/* Links up to `want` free blocks behind *tail, lowest address first; returns how many. */
-static unsigned take_bits(struct page *pg, unsigned want, struct block ***tail)
+/* Takes up to `want` free blocks into out[], lowest address first; returns how many. */
+static unsigned take_bits(struct page *pg, unsigned want, void **out)
 {
 	unsigned got = 0;
 
@@ -71,13 +71,10 @@ static unsigned take_bits(struct page *pg, unsigned want, struct block ***tail)
 		uint64_t w = pg->bits[i];
 
 		while (w && got < want) {
-			unsigned k = i * 64 + (unsigned)__builtin_ctzll(w);
-			struct block *b = (struct block *)(pg->start + (size_t)k * pg->block_bytes);
+			size_t k = i * 64 + (unsigned)__builtin_ctzll(w);
 
 			w &= w - 1;
-			**tail = b;
-			*tail = &b->next;
-			got++;
+			out[got++] = pg->start + k * pg->block_bytes;
 		}
 		pg->bits[i] = w;
 		pg->hint = (uint16_t)i;
@@ -86,22 +83,34 @@ static unsigned take_bits(struct page *pg, unsigned want, struct block ***tail)
 	return got;
 }
 
-/* Up to `want` blocks of the class from pages of h, as a list; returns how many. */
-unsigned page_take(struct heap *h, unsigned class, unsigned want, struct block **list)
+static void reverse(void **a, unsigned n)
 {
-	struct block **tail = list;
+	for (unsigned i = 0; i < n / 2; i++) {
+		void *p = a[i];
+
+		a[i] = a[n - 1 - i];
+		a[n - 1 - i] = p;
+	}
+}
+
+/*
+ * Up to `want` blocks of the class from pages of h; returns how many. The lowest is out[]'s last,
+ * the first to be handed out. The blocks themselves are not touched.
+ */
+unsigned page_take(struct heap *h, unsigned class, unsigned want, void **out)
+{
 	unsigned got = 0;
 
 	while (got < want && h->avail[class]) {
 		struct page *pg = h->avail[class];
 
-		got += take_bits(pg, want - got, &tail);
+		got += take_bits(pg, want - got, out + got);
 		if (pg->nfree)
 			break;
 		list_remove(&h->avail[class], pg);
 		list_add(&h->full[class], pg);
 	}
-	*tail = NULL;
+	reverse(out, got);
 	h->out += got;
 	return got;
 }
@@ -134,14 +143,6 @@ static bool block_index(const struct page *pg, const void *p, size_t *k)
 {
 	*k = index_of(pg, p);
 	return *k < pg->capacity && pg->start + *k * pg->block_bytes == (const char *)p;
-}
-
-/* p: start of a block of a small page of the calling thread's heap */
-bool page_has_free(const struct page *pg, const void *p)
-{
-	size_t k;
-
-	return block_index(pg, p, &k) && (pg->bits[k / 64] >> (k % 64) & 1);
 }
 
 /* A block of a page of h becomes free in it. */

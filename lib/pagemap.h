@@ -1,12 +1,13 @@
 /*
- * Address -> class and page, for any 48-bit address, without a lock.
+ * Address -> class and page, without a lock.
  *
- * A root of 2^16 entries, each for 4 GiB, leads to leaves of 2^16 slices. The leaf answers with
- * one byte, the class of the slice (0: large, foreign or nothing), which is all a cached free
- * needs, and with the page, which the slow paths need.
+ * The class, all a cached free needs, is one byte per slice in one flat table: two gigabytes of
+ * address space for the 2^47 bytes a process can have, of which only what describes our segments
+ * is ever touched. Where address space is limited (RLIMIT_AS) the table is shorter and addresses
+ * share entries; ranges of ours that would collide are refused.
  *
- * Root entries hold the distance from the empty leaf, so that the zero-filled root points there:
- * the lookup needs no NULL test, and any pointer at all decodes to class 0.
+ * The page, which the slow paths need, is found by a root with one entry per 4 GiB and leaves of
+ * 2^16 slices, exactly, for any pointer at all.
  *
  * Ordering: a slice's entries are written before the page's first block leaves the allocator;
  * whoever frees a block got its address from there, by the program's own synchronisation.
@@ -20,39 +21,32 @@
 #define PAGEMAP_ROOTS ((size_t)1 << 16)	      /* 48 bits / 4 GiB */
 
 struct pagemap_leaf {
-	uint8_t class[PAGEMAP_LEAF_SLICES];	/* 64 KiB */
 	struct page *page[PAGEMAP_LEAF_SLICES]; /* 512 KiB */
 };
 
-struct pagemap {
-	uint8_t empty_class[PAGEMAP_LEAF_SLICES]; /* all 0: class[] of the empty leaf */
-	intptr_t xroot[PAGEMAP_ROOTS];
-};
-
-extern struct pagemap hak_pagemap;
+/* class of slice number i: hak_class_map[i & hak_class_mask]; 0: large, foreign, nothing */
+HAK_HIDDEN extern uint8_t *hak_class_map;
+HAK_HIDDEN extern uint64_t hak_class_mask;
+extern struct pagemap_leaf *hak_pagemap_root[PAGEMAP_ROOTS];
 
 HAK_INLINE unsigned pagemap_class(const void *p)
 {
-	uintptr_t a = (uintptr_t)p;
-	uintptr_t d = (uintptr_t)peek(&hak_pagemap.xroot[(uint16_t)(a >> 32)]);
-	const uint8_t *leaf = (const uint8_t *)((uintptr_t)hak_pagemap.empty_class + d);
-
-	return peek(&leaf[(uint16_t)(a >> HAK_SLICE_SHIFT)]);
+	return peek(&hak_class_map[(uintptr_t)p >> HAK_SLICE_SHIFT & hak_class_mask]);
 }
 
 /* NULL for addresses that are not ours. */
 HAK_INLINE struct page *pagemap_page(const void *p)
 {
 	uintptr_t a = (uintptr_t)p;
-	intptr_t d = load_acquire(&hak_pagemap.xroot[(uint16_t)(a >> 32)]);
-	const struct pagemap_leaf *leaf;
+	const struct pagemap_leaf *leaf = load_acquire(&hak_pagemap_root[(uint16_t)(a >> 32)]);
 
-	if (d == 0 || a >> 48)
+	if (!leaf || a >> 48)
 		return NULL;
-	leaf = (const struct pagemap_leaf *)((uintptr_t)hak_pagemap.empty_class + (uintptr_t)d);
 	return peek(&leaf->page[(uint16_t)(a >> HAK_SLICE_SHIFT)]);
 }
 
+/* Called once, before anything else here. */
+void pagemap_init(void);
 /* Makes leaves for [start, start + bytes); false when out of memory. */
 bool pagemap_reserve(const void *start, size_t bytes);
 /* Enters `slices` slices from `start`; the leaves are there. pg NULL and class 0 to remove. */

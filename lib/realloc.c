@@ -63,7 +63,7 @@ void *realloc_any(void *p, size_t bytes)
 	}
 	if (unlikely(pg->kind == PAGE_SMALL
 			     ? ((size_t)((char *)p - pg->start) % pg->block_bytes) != 0
-			     : p != pg->start)) {
+			     : p != pg->start || !usable_size(p))) {
 		hak_misuse(p, HAK_MISUSE_MISALIGNED, "realloc");
 		return NULL;
 	}

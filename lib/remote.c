@@ -1,5 +1,5 @@
 /*
- * Remote frees. A list of blocks leaving a cache is sorted by owning heap: own blocks go into
+ * Remote frees. Blocks leaving a cache are sorted by owning heap: own blocks go into
  * their pages, the others into a small outbox, one batch per owner, and every batch reaches its
  * owner's queue by one compare-exchange. The owner takes the whole queue by one exchange.
  *
@@ -89,17 +89,13 @@ static void give_one(struct heap *h, struct outbox *box, struct block *b, enum h
 		outbox_add(h, box, owner, pg, b);
 }
 
-/* Every block of the list goes home. */
-void remote_give_list(struct heap *h, struct block *list, enum hak_flush_reason why)
+/* Every one of n blocks goes home. */
+void remote_give(struct heap *h, void **blocks, uint64_t n, enum hak_flush_reason why)
 {
 	struct outbox box = {0};
 
-	while (list) {
-		struct block *b = list;
-
-		list = b->next;
-		give_one(h, &box, b, why);
-	}
+	for (uint64_t i = 0; i < n; i++)
+		give_one(h, &box, blocks[i], why);
 	outbox_send_all(h, &box);
 }
 

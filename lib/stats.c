@@ -12,17 +12,21 @@ _Static_assert(HAK_SNAPSHOT_CLASSES == HAK_CLASS_MAX, "one entry per class");
 static void add_heap(struct hak_snapshot *s, struct heap *h)
 {
 	for (unsigned c = 0; c < HAK_CLASSES; c++) {
-		struct hak_bin *bin = &h->view.bin[c];
 		struct hak_bin_stat *st = &h->view.stat[c];
+		struct hak_bin *from = &h->view.bin[c];
 		struct hak_class_snapshot *k = &s->class_[c];
-		uint64_t allocs = peek(&bin->allocs), frees = peek(&bin->frees);
+		struct hak_bin bin = {.slots = peek(&from->slots)};
+		int64_t base;
 
-		k->allocs += allocs;
-		k->frees += frees;
+		/* in this order a thread at work can make allocs too small, not too large */
+		base = peek(&st->base);
+		bin.frees = peek(&from->frees);
+		bin.top = peek(&from->top);
+		k->allocs += (uint64_t)base + bin.frees - hak_bin_length(&bin);
+		k->frees += bin.frees;
+		k->cached_blocks += hak_bin_length(&bin);
 		k->refills += peek(&st->refills);
 		k->flushes += peek(&st->flushes);
-		if (c)
-			k->cached_blocks += (uint64_t)peek(&st->base) + frees - allocs;
 	}
 	s->large_live_bytes += peek(&h->view.large_alloc_bytes);
 	s->large_live_bytes -= peek(&h->view.large_free_bytes);

@@ -2,8 +2,8 @@
  * The design in one header: words, sizes, structures, who owns what, what always holds.
  *
  * Words
- *   block         what malloc returns. Free blocks hold a link in their first word while they
- *                 are in a cache or a queue, and nothing while they are free in their page.
+ *   block         what malloc returns. Free blocks hold a link in their first words while they
+ *                 are in a queue, and nothing of ours in a cache or while free in their page.
  *   size class    a block size; small requests are rounded up to one (class.h). Class 0 means
  *                 "no class": blocks above HAK_SMALL_MAX.
  *   slice         64 KiB of address space, aligned; the grain of everything below.
@@ -11,7 +11,7 @@
  *                 (The kernel's pages are called "OS pages" here.)
  *   segment       64 slices, aligned to their 4 MiB; its state is two 64-bit masks.
  *   arena         all segments; grows by chunks of 1, 2, 4 ... segments.
- *   thread cache  per thread and class: a LIFO of free blocks of any page, own or not.
+ *   thread cache  per thread and class: a stack of free blocks of any page, own or not.
  *   heap          a thread's caches plus the pages it owns. It outlives its thread: abandoned,
  *                 it waits for a new thread or is merged into the heap of a living one.
  *   remote free   a block freed by a thread that does not own its page; it travels in a batch
@@ -43,6 +43,7 @@
 #define HAK_PAGE_BLOCKS_MAX 4096U		  /* 64 KiB / 16 B */
 #define HAK_PAGE_WORDS (HAK_PAGE_BLOCKS_MAX / 64) /* 64 */
 #define HAK_GROW_LEVELS 5U			  /* chunks of 4, 8, 16, 32, 64 MiB */
+#define HAK_START_SLOTS 512U			  /* of a heap's caches before they grow */
 #define HAK_RUN_BINS 7U /* longest free run 1, 2-3, 4-7 ... 32-63, 64 slices */
 
 _Static_assert(HAK_PAGE_BLOCKS_MAX *HAK_ALIGN == HAK_SLICE, "smallest blocks fill one slice");
@@ -52,13 +53,14 @@ enum page_kind {
 	PAGE_UNUSED, /* descriptor not in use */
 	PAGE_SMALL,  /* blocks of a class */
 	PAGE_RUN,    /* one large block, slices of a segment */
-	PAGE_MAPPED, /* one large block, its own mapping */
+	PAGE_MAPPED, /* one large block, mapped for it */
+	PAGE_CACHED, /* a span in the reuse cache */
 };
 
 struct heap;
 struct segment;
 
-/* A free block on its way: in a cache only `next` is used. */
+/* A free block on a queue. In a cache and in its page nothing is written to it. */
 struct block {
 	struct block *next;
 	uint64_t batch; /* first block of a batch on a queue: blocks in the batch */
@@ -79,13 +81,12 @@ struct page {
 	uint16_t nfree;	      /* own: bits set */
 	uint16_t hint;	      /* own: no bit is set in words below this one */
 	uint8_t class;	      /* const */
-	uint8_t kind;	      /* enum page_kind; arena lock to change */
+	uint8_t kind;	      /* enum page_kind; set by who takes the page or gives it back */
 	uint16_t slices;      /* const: length */
 	uint8_t zero;	     /* const: PAGE_RUN and PAGE_MAPPED: memory was clean when handed out */
 	uint8_t slice;	     /* const: index of the first slice in its segment */
 	size_t bytes;	     /* usable bytes of a large block; heap bytes of a small page */
-	size_t map_bytes;    /* PAGE_MAPPED: length of the mapping */
-	char *map_start;     /* PAGE_MAPPED: its start, at or below `start` */
+	size_t map_bytes;    /* PAGE_MAPPED, PAGE_CACHED: length of the span, in whole slices */
 	struct heap *xowner; /* changes only when its heap is adopted */
 	struct page *next;   /* own: list of the class, or of the reuse cache (lock: LARGE) */
 	struct page *prev;
@@ -133,10 +134,12 @@ struct heap {
 	uint32_t xbusy;	   /* own: inside a slow operation; a forked child may not adopt it */
 	uint32_t victim;   /* own: class whose limit is cut next */
 	uint32_t shrinks;  /* own: arena_xshrinks as last seen */
-	bool recount;	   /* own: abandoned by a fork, base may be off by one */
-	struct heap *next; /* lock HEAPS: list of abandoned or idle heaps */
+	bool in_map[HAK_CLASS_MAX]; /* own: the class's slots are in slot_map */
+	void **slot_map;	    /* own: NULL until a class outgrows start_slots */
+	struct heap *next;	    /* lock HEAPS: list of abandoned or idle heaps */
 	struct heap *prev;
 	struct block *xqueue __attribute__((aligned(HAK_CACHE_LINE))); /* remote frees */
+	void *start_slots[HAK_START_SLOTS] __attribute__((aligned(HAK_CACHE_LINE))); /* own */
 } __attribute__((aligned(HAK_CACHE_LINE)));
 
 _Static_assert(offsetof(struct heap, view) == 0, "readers and hot paths rely on it");

@@ -18,7 +18,7 @@
 
 #include <linux/types.h>
 
-#define HAK_ABI 1U
+#define HAK_ABI 2U
 #define HAK_MAGIC "hakmem\n" /* with its final NUL: 8 bytes */
 #define HAK_NOTE_OWNER "hakmem"
 #define HAK_NOTE_ROOT 1
@@ -103,17 +103,23 @@ enum hak_heap_state {
 };
 
 /*
- * The thread cache of one class, written by its thread only. Class 0 stands for large blocks
- * (above the largest class): nothing is cached there, the two counters count all the same.
+ * The thread cache of one class, written by its thread only: a stack of free blocks. Slot 0 of
+ * the stack holds NULL for ever, so that an empty cache needs no test of its own.
  *
- *   blocks in the list = hak_bin_stat.base + frees - allocs      (classes 1 ..)
+ *   length = top - slots                                   (in slots)
+ *   allocs = hak_bin_stat.base + frees - length            (allocations of this class, ever)
  *   live blocks of a class = sum over all heaps of (allocs - frees)
+ *
+ * Class 0 stands for large blocks (above the largest class): nothing is cached there, its length
+ * is 0 and its base counts along. `top` moves before `frees`, and before `base` grows, so who
+ * reads while the thread works may find allocs too small for an instant, never too large: the
+ * highest value read so far is right as soon as the thread pauses.
  */
 struct hak_bin {
-	void *head;   /* list of free blocks, linked through their first word */
-	__u64 allocs; /* allocations of this class by this heap's threads, ever */
+	void **top;   /* slot of the block freed last */
+	void **limit; /* a free is a hit while top < limit */
 	__u64 frees;  /* frees of this class by this heap's threads, ever */
-	__s64 room;   /* a free is a hit while frees - allocs < room */
+	void **slots; /* slot 0 */
 };
 
 /* What happened to the cache of one class on its slow path; same writer. */
@@ -125,10 +131,20 @@ struct hak_bin_stat {
 	__u64 flushes;	     /* times the flush probe fired */
 	__u64 flush_blocks;  /* sum of its `given` */
 	__u64 remote_blocks; /* blocks of this class sent to other owners */
-	__s64 base;	     /* see the equation above */
+	__s64 base;	     /* blocks that came by refill, less those that left by flush */
 	__u32 limit;	     /* most blocks the cache may hold now */
 	__u32 batch;	     /* blocks the next refill asks for */
 };
+
+static inline __u64 hak_bin_length(const struct hak_bin *bin)
+{
+	return ((__u64)bin->top - (__u64)bin->slots) / sizeof(void *);
+}
+
+static inline __u64 hak_bin_allocs(const struct hak_bin *bin, const struct hak_bin_stat *st)
+{
+	return (__u64)st->base + bin->frees - hak_bin_length(bin);
+}
 
 /* First part of every heap. */
 struct hak_heap_view {

@@ -1,4 +1,4 @@
-/* pointer was not allocated here */
+/* double free */
 /* A block with a mapping of its own, which stays in the reuse cache, is freed again. */
 #include <stdio.h>
 #include <stdlib.h>
