@@ -5,6 +5,7 @@
 #include "collect.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -13,6 +14,8 @@
 #define HEAPS_MAX 100000U /* more threads than a process can have */
 #define HEAP_BYTES_MAX 65536U
 #define BATCH 64U /* heaps a system call */
+#define RETRIES 100
+#define IN_FLIGHT_MAX 65536U /* operations threads can be in the middle of */
 
 static uint64_t now_ns(void)
 {
@@ -64,32 +67,66 @@ static void add_heap(struct sample *s, const struct hak_heap_view *v)
 	s->heaps_live += v->state == HAK_HEAP_LIVE;
 }
 
-static int read_batch(const struct target *t, struct sample *s, struct hak_heap_view *buf,
-		      uint32_t first, uint32_t n)
+/* One heap as read: the sequence numbers around it tell whether it was at rest. */
+struct copy {
+	struct hak_heap_seq before;
+	struct hak_heap_view view;
+	struct hak_heap_seq after;
+};
+
+static bool at_rest(const struct copy *c)
 {
-	struct iovec to[BATCH], from[BATCH];
+	return !c->before.busy && !c->after.busy && c->before.changes == c->after.changes;
+}
+
+static int read_copies(const struct target *t, const struct hak_root *root, struct copy *buf,
+		       uint32_t first, uint32_t n)
+{
+	struct iovec to[BATCH * 3], from[BATCH * 3];
 	ssize_t want = (ssize_t)(n * sizeof(*buf)), got;
 
 	for (uint32_t i = 0; i < n; i++) {
-		to[i] = (struct iovec){&buf[i], sizeof(*buf)};
-		from[i] = (struct iovec){(void *)(uintptr_t)heap_addr(&s->root, first + i),
-					 sizeof(*buf)};
+		uint64_t at = heap_addr(root, first + i);
+		void *seq = (void *)(uintptr_t)(at + offsetof(struct hak_heap_view, seq));
+
+		to[3 * i] = (struct iovec){&buf[i].before, sizeof(buf->before)};
+		from[3 * i] = (struct iovec){seq, sizeof(buf->before)};
+		to[3 * i + 1] = (struct iovec){&buf[i].view, sizeof(buf->view)};
+		from[3 * i + 1] = (struct iovec){(void *)(uintptr_t)at, sizeof(buf->view)};
+		to[3 * i + 2] = (struct iovec){&buf[i].after, sizeof(buf->after)};
+		from[3 * i + 2] = (struct iovec){seq, sizeof(buf->after)};
 	}
-	got = process_vm_readv(t->pid, to, n, from, n, 0);
+	got = process_vm_readv(t->pid, to, (size_t)n * 3, from, (size_t)n * 3, 0);
 	if (got != want)
 		return got < 0 ? -errno : -EIO;
-	for (uint32_t i = 0; i < n; i++)
-		add_heap(s, &buf[i]);
 	return 0;
+}
+
+/*
+ * Heaps caught in a slow operation are read again, for a while: those take microseconds, unless
+ * their thread is stopped or waits for a CPU. Then its counts may lag behind by a batch.
+ */
+static int read_batch(const struct target *t, struct sample *s, struct copy *buf, uint32_t first,
+		      uint32_t n)
+{
+	int r = read_copies(t, &s->root, buf, first, n);
+
+	for (uint32_t i = 0; !r && i < n; i++) {
+		for (int k = 0; !r && k < RETRIES && !at_rest(&buf[i]); k++)
+			r = read_copies(t, &s->root, &buf[i], first + i, 1);
+		if (!r)
+			add_heap(s, &buf[i].view);
+	}
+	return r;
 }
 
 static int read_heaps(const struct target *t, struct sample *s)
 {
-	struct hak_heap_view *buf;
+	struct copy *buf;
 	int r = 0;
 
 	if (s->root.heaps > HEAPS_MAX || s->root.heap_bytes > HEAP_BYTES_MAX ||
-	    s->root.heap_bytes < sizeof(*buf) || s->root.classes > HAK_CLASS_MAX)
+	    s->root.heap_bytes < sizeof(buf->view) || s->root.classes > HAK_CLASS_MAX)
 		return -EPROTO;
 	buf = malloc(BATCH * sizeof(*buf));
 	if (!buf)
@@ -105,6 +142,16 @@ void collect_zero(struct sample *s)
 	memset(s, 0, sizeof(*s));
 	s->t_ns = now_ns();
 	s->events = s->lost = s->run_ns = -1;
+}
+
+void collect_after(struct sample *s, const struct sample *before)
+{
+	for (unsigned c = 0; c < HAK_CLASS_MAX; c++) {
+		uint64_t most = before->class_[c].allocs, *now = &s->class_[c].allocs;
+
+		if (*now < most && most - *now <= IN_FLIGHT_MAX)
+			*now = most;
+	}
 }
 
 int collect(const struct target *t, struct attachment *a, struct sample *s)

@@ -30,6 +30,12 @@ struct sample {
 /* 0, or a negative errno: -ESRCH when the target is gone. a may be NULL. */
 int collect(const struct target *t, struct attachment *a, struct sample *s);
 
+/*
+ * Counts of allocations never go back: an operation in progress may hide for an instant one that
+ * `before` has seen already (shared.h, hak_bin). A process that became another starts over.
+ */
+void collect_after(struct sample *s, const struct sample *before);
+
 /* The state of a process that has not begun: all counters zero, t_ns now. */
 void collect_zero(struct sample *s);
 

@@ -155,13 +155,21 @@ static int get_ready(struct watch *w)
 
 int watch_sample(struct watch *w, struct sample *s)
 {
-	if (!w->ready) {
-		int r = w->l.pid ? get_ready(w) : -ESRCH;
+	int r;
 
+	if (!w->ready) {
+		r = w->l.pid ? get_ready(w) : -ESRCH;
 		if (r)
 			return r;
 	}
-	return collect(&w->t, w->a, s);
+	r = collect(&w->t, w->a, s);
+	if (r)
+		return r;
+	if (w->any)
+		collect_after(s, &w->last);
+	w->last = *s;
+	w->any = true;
+	return 0;
 }
 
 void watch_finish(struct watch *w, char *text, size_t len)

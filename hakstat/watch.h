@@ -12,8 +12,10 @@ struct watch {
 	struct attachment *a; /* NULL: counters only */
 	struct launch l;
 	bool launched;
-	bool ready; /* the counters are there: always with -p */
-	int pidfd;  /* of a process that is not ours, or -1 */
+	bool ready;	    /* the counters are there: always with -p */
+	bool any;	    /* `last` is there */
+	struct sample last; /* what watch_sample told last */
+	int pidfd;	    /* of a process that is not ours, or -1 */
 	char who[160];
 };
 

@@ -242,7 +242,7 @@ static uint32_t gather(struct heap *h, unsigned class, uint32_t want, enum hak_s
 		if (!had && h->avail[class])
 			*source = HAK_SOURCE_REMOTE;
 	}
-	if (!h->avail[class] && heap_adopt_any(h))
+	if (!h->avail[class] && heap_steal(h, class))
 		*source = HAK_SOURCE_ADOPTED;
 	if (!h->avail[class] && !page_new(h, class, source))
 		return 0;

@@ -6,11 +6,12 @@
 
 #include <pthread.h>
 
-static struct lock *const locks[] = {&heaps_lock, &arena_lock, &large_lock, &meta_lock};
+static struct lock *const locks[] = {&arena_lock, &large_lock, &meta_lock};
 #define LOCKS (sizeof(locks) / sizeof(locks[0]))
 
 static void before(void)
 {
+	heap_fork_before();
 	for (unsigned i = 0; i < LOCKS; i++)
 		lock_take(locks[i]);
 	poke(&lock_forking_tid, os_tid());
@@ -21,11 +22,14 @@ static void in_parent(void)
 	poke(&lock_forking_tid, 0);
 	for (unsigned i = LOCKS; i-- > 0;)
 		lock_drop(locks[i]);
+	heap_fork_parent();
 }
 
 static void in_child(void)
 {
 	lock_forking_tid = 0;
+	heaps_lock.xword = 0;
+	heaps_lock.nested = 0;
 	for (unsigned i = 0; i < LOCKS; i++) {
 		locks[i]->xword = 0;
 		locks[i]->nested = 0;

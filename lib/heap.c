@@ -1,10 +1,11 @@
 /*
- * Heaps and threads. A heap is never destroyed: when its thread ends it is flushed and waits,
- * with its pages, for a new thread (which goes on with it) or for a living one that runs out of
- * blocks or frees into it (which merges its pages into its own heap).
+ * Heaps and threads. A heap is never destroyed: when its thread ends it is flushed and idle, and
+ * waits for a new thread, which goes on with it and its pages. Living threads that run out of
+ * blocks take pages from it, one at a time, and from each other what is mostly empty.
  *
- *   LIVE -> ABANDONED (pages) or IDLE (none) -> LIVE by a new thread
- *                                            -> CLAIMED -> IDLE by a merge
+ * A heap's pages are under its lock. Its own thread takes it in every slow operation, nearly
+ * always free and in its cache; others only try it: to take a page before asking the arena for
+ * one, or to empty the queue of a heap whose thread is gone or sleeps.
  */
 #include "internal.h"
 #include "pagemap.h"
@@ -28,8 +29,7 @@ const struct heap hak_no_heap = {
 
 struct lock heaps_lock = {.id = HAK_LOCK_HEAPS};
 
-static struct heap *waiting[2]; /* lock HEAPS: abandoned, idle */
-static uint32_t xabandoned;	/* heaps in waiting[0] */
+static struct heap *idle; /* lock HEAPS: heaps without a thread, newest first */
 static pthread_key_t exit_key;
 static uint32_t xstarted; /* 0 not, 1 being, 2 done */
 
@@ -51,35 +51,22 @@ struct heap *heap_at(uint32_t index)
 	return NULL;
 }
 
-static void wait_push(struct heap *h)
+/* Only the heap's thread changes `busy`: more than 0, and it is inside already. */
+static void enter(struct heap *h)
 {
-	bool idle = h->npages == 0;
-	struct heap **list = &waiting[idle];
-
-	__atomic_store_n(&h->view.state, idle ? HAK_HEAP_IDLE : HAK_HEAP_ABANDONED,
-			 __ATOMIC_SEQ_CST);
-	h->prev = NULL;
-	h->next = *list;
-	if (h->next)
-		h->next->prev = h;
-	*list = h;
-	if (!idle)
-		add_relaxed(&xabandoned, 1);
+	if (likely(!h->view.seq.busy))
+		lock_take(&h->pages);
+	poke(&h->view.seq.busy, h->view.seq.busy + 1);
+	count_order();
 }
 
-static void wait_remove(struct heap *h, enum hak_heap_state state)
+static void leave(struct heap *h)
 {
-	bool idle = h->view.state == HAK_HEAP_IDLE;
-
-	if (h->prev)
-		h->prev->next = h->next;
-	else
-		waiting[idle] = h->next;
-	if (h->next)
-		h->next->prev = h->prev;
-	if (!idle)
-		sub_relaxed(&xabandoned, 1);
-	__atomic_store_n(&h->view.state, state, __ATOMIC_SEQ_CST);
+	poke(&h->view.seq.changes, h->view.seq.changes + 1);
+	/* release: who sees it unbusy sees what was done */
+	store_release(&h->view.seq.busy, h->view.seq.busy - 1);
+	if (likely(!h->view.seq.busy))
+		lock_drop(&h->pages);
 }
 
 /* Position of a heap's chunk and the heaps before it. */
@@ -112,15 +99,16 @@ static bool reserve_chunk(uint32_t index)
 	return true;
 }
 
-/* A heap that waits, or a new one; NULL if the chunk for it is missing. Lock held. */
+/* An idle heap, or a new one; NULL if the chunk for it is missing. Lock held. */
 static struct heap *pick_locked(uint32_t *missing)
 {
-	struct heap *h = waiting[0] ? waiting[0] : waiting[1];
+	struct heap *h = idle;
 	uint32_t first;
 	unsigned k;
 
 	if (h) {
-		wait_remove(h, HAK_HEAP_LIVE);
+		idle = h->next;
+		__atomic_store_n(&h->view.state, HAK_HEAP_LIVE, __ATOMIC_SEQ_CST);
 		return h;
 	}
 	*missing = hakmem_root.heaps;
@@ -129,6 +117,8 @@ static struct heap *pick_locked(uint32_t *missing)
 		return NULL;
 	h = heap_at(*missing);
 	h->view.index = *missing;
+	h->cursor = *missing;
+	h->pages.id = HAK_LOCK_HEAP;
 	cache_init(h);
 	/* release: a reader that sees the count sees the heap */
 	store_release(&hakmem_root.heaps, *missing + 1);
@@ -160,85 +150,73 @@ static void count_adoption(const struct heap *me, const struct heap *from, uint6
 }
 
 /*
- * A heap that was given back goes to the list; blocks that arrived while we did so are ours to
- * fetch, since the sender may have looked at the state before we changed it. Both sides use
- * seq_cst: either the sender sees the new state or we see its blocks.
+ * Sorts in what is on the queue of h, for a thread that is gone or does not come to it. If
+ * somebody else holds the lock he will see what was pushed: the owner at his next refill, a
+ * helper by looking again after dropping it. Both sides use seq_cst.
  */
-static void put_waiting(struct heap *h)
+void heap_help(struct heap *h)
 {
-	for (;;) {
-		lock_take(&heaps_lock);
-		wait_push(h);
-		lock_drop(&heaps_lock);
-		if (!__atomic_load_n(&h->xqueue, __ATOMIC_SEQ_CST))
+	do {
+		if (!lock_try(&h->pages))
 			return;
-		lock_take(&heaps_lock);
-		if (h->view.state != HAK_HEAP_ABANDONED && h->view.state != HAK_HEAP_IDLE) {
-			lock_drop(&heaps_lock);
-			return; /* taken already: its new user drains it */
-		}
-		wait_remove(h, HAK_HEAP_CLAIMED);
-		lock_drop(&heaps_lock);
 		remote_drain(h);
-	}
+		if (h->view.state != HAK_HEAP_LIVE)
+			page_release_empty(h, HAK_FLUSH_REMOTE_FREE);
+		lock_drop(&h->pages);
+	} while (__atomic_load_n(&h->xqueue, __ATOMIC_SEQ_CST) &&
+		 __atomic_load_n(&h->view.state, __ATOMIC_SEQ_CST) != HAK_HEAP_LIVE);
 }
 
-static void merge(struct heap *me, struct heap *from)
+static bool steal_from(struct heap *me, struct heap *from, unsigned class)
 {
-	uint64_t pages, live;
+	int64_t live;
 
-	cache_flush_all(from, HAK_FLUSH_EXIT); /* only after a fork is anything left in it */
-	pages = from->npages;
-	live = from->out;
-	page_move_all(me, from);
-	count_adoption(me, from, pages, live);
-	if (peek(&from->xqueue))
-		remote_drain(from); /* its blocks are ours now: they come to our queue */
-	put_waiting(from);
-}
-
-bool heap_adopt_any(struct heap *me)
-{
-	struct heap *from;
-
-	if (likely(!peek(&xabandoned)))
+	if (from == me || !(peek(&from->xavail) >> class & 1) || !lock_try(&from->pages))
 		return false;
-	lock_take(&heaps_lock);
-	from = waiting[0];
-	if (from)
-		wait_remove(from, HAK_HEAP_CLAIMED);
-	lock_drop(&heaps_lock);
-	if (!from)
+	live = page_steal(me, from, class);
+	lock_drop(&from->pages);
+	if (live < 0)
 		return false;
-	merge(me, from);
-	if (peek(&me->xqueue))
-		remote_drain(me);
+	count_adoption(me, from, 1, (uint64_t)live);
 	return true;
 }
 
-/* Blocks were sent to a heap without a thread: its pages and its queue become ours. */
-void heap_rescue(struct heap *me, struct heap *from)
-{
-	bool ours;
+#define SCAN_HEAPS 16U /* heaps looked at before the arena is asked */
 
-	lock_take(&heaps_lock);
-	ours = from != me &&
-	       (from->view.state == HAK_HEAP_ABANDONED || from->view.state == HAK_HEAP_IDLE);
-	if (ours)
-		wait_remove(from, HAK_HEAP_CLAIMED);
-	lock_drop(&heaps_lock);
-	if (ours)
-		merge(me, from);
+/* A page of the class from another heap. False: none found nearby. */
+bool heap_steal(struct heap *me, unsigned class)
+{
+	uint32_t n = load_acquire(&hakmem_root.heaps), scan = n < SCAN_HEAPS ? n : SCAN_HEAPS;
+
+	for (uint32_t i = 0; i < scan; i++) {
+		if (me->cursor >= n)
+			me->cursor = 0;
+		/* stays at a heap that had one: it may have more */
+		if (steal_from(me, heap_at(me->cursor), class))
+			return true;
+		me->cursor++;
+	}
+	return false;
 }
 
+/*
+ * The thread leaves its heap. A sender may have looked at the state before we changed it, and
+ * left its blocks to us: either it sees the new state or we see the blocks.
+ */
 static void give_back(struct heap *h)
 {
 	cache_flush_all(h, HAK_FLUSH_EXIT);
 	remote_drain(h);
 	page_release_empty(h, HAK_FLUSH_EXIT);
 	hak_probe_hakmem_thread_exit(h->view.tid, (uintptr_t)h);
-	poke(&h->xbusy, 0);
-	put_waiting(h);
+	leave(h);
+	lock_take(&heaps_lock);
+	h->next = idle;
+	idle = h;
+	__atomic_store_n(&h->view.state, HAK_HEAP_IDLE, __ATOMIC_SEQ_CST);
+	lock_drop(&heaps_lock);
+	if (__atomic_load_n(&h->xqueue, __ATOMIC_SEQ_CST))
+		heap_help(h);
 }
 
 static void on_thread_exit(void *arg)
@@ -247,7 +225,7 @@ static void on_thread_exit(void *arg)
 
 	hak_thread.heap = (struct heap *)(uintptr_t)&hak_no_heap;
 	thread_ended = true;
-	poke(&h->xbusy, 1);
+	enter(h);
 	give_back(h);
 }
 
@@ -292,7 +270,7 @@ static struct heap *begin(void)
 	return h;
 }
 
-/* The thread's heap for a slow operation, NULL when out of memory. errno is kept. */
+/* The thread's heap for a slow operation, locked; NULL when out of memory. errno is kept. */
 struct heap *heap_enter(void)
 {
 	struct heap *h = hak_thread.heap;
@@ -302,7 +280,7 @@ struct heap *heap_enter(void)
 		h = begin();
 	errno = saved;
 	if (h)
-		poke(&h->xbusy, h->xbusy + 1);
+		enter(h);
 	return h;
 }
 
@@ -326,7 +304,7 @@ void heap_leave(struct heap *h)
 		give_back(h);
 		return;
 	}
-	poke(&h->xbusy, h->xbusy - 1);
+	leave(h);
 }
 
 /* Decay: what was not used for a while goes one layer down, and from there to the system. */
@@ -350,51 +328,89 @@ bool heap_trim(struct heap *h)
 {
 	bool any;
 
-	while (heap_adopt_any(h))
-		;
-	remote_drain(h);
 	cache_flush_all(h, HAK_FLUSH_TRIM);
+	for (uint32_t i = 0; i < hakmem_root.heaps; i++) {
+		struct heap *other = heap_at(i);
+
+		if (other == h || !lock_try(&other->pages))
+			continue;
+		remote_drain(other);
+		page_release_empty(other, HAK_FLUSH_TRIM);
+		lock_drop(&other->pages);
+	}
 	remote_drain(h);
 	page_release_empty(h, HAK_FLUSH_TRIM);
 	any = large_purge(0, HAK_OS_TRIM);
 	return arena_purge(0, HAK_OS_TRIM) || any;
 }
 
+static struct heap *forking; /* lock HEAPS */
+
+/* Held over fork: no helper is caught with the heap the child goes on with. */
+void heap_fork_before(void)
+{
+	struct heap *h = hak_thread.heap;
+
+	if (h == &hak_no_heap || h->view.seq.busy)
+		h = NULL;
+	if (h)
+		lock_take(&h->pages);
+	lock_take(&heaps_lock);
+	forking = h;
+}
+
+void heap_fork_parent(void)
+{
+	struct heap *h = forking;
+
+	lock_drop(&heaps_lock);
+	if (h)
+		lock_drop(&h->pages);
+}
+
 /*
- * In the child only the forking thread exists. Heaps of the others are abandoned, except those
- * caught in the middle of a slow operation: what they hold stays, unused. Locks are free.
+ * In the child only the forking thread exists. Heaps of the others are idle, except those whose
+ * pages somebody was working on: what they hold stays, unused. All other locks are free.
  */
 void heap_fork_child(void)
 {
 	struct heap *me = hak_thread.heap;
 
-	waiting[0] = waiting[1] = NULL;
-	xabandoned = 0;
+	idle = NULL;
 	hakmem_root.pid = os_tid();
-	if (me != &hak_no_heap)
+	if (me != &hak_no_heap) {
 		count_set(&me->view.tid, os_tid());
+		if (forking == me)
+			me->pages = (struct lock){.id = HAK_LOCK_HEAP};
+	}
 	for (uint32_t i = 0; i < hakmem_root.heaps; i++) {
 		struct heap *h = heap_at(i);
 
-		if (h == me)
+		if (h == me || peek(&h->pages.xword))
 			continue;
-		if (h->view.state == HAK_HEAP_CLAIMED || h->xbusy)
-			continue;
-		wait_push(h);
+		h->next = idle;
+		idle = h;
+		poke(&h->view.state, HAK_HEAP_IDLE);
 	}
 }
 
+/* Heaps in use by others right now are left out; caches only of heaps without a thread. */
 unsigned heap_check(void)
 {
 	struct heap *me = hak_thread.heap;
 	unsigned bad = 0;
 
-	if (me != &hak_no_heap)
-		bad += page_check(me) + cache_check(me);
-	lock_take(&heaps_lock);
-	for (int i = 0; i < 2; i++)
-		for (const struct heap *h = waiting[i]; h; h = h->next)
-			bad += page_check(h) + cache_check(h);
+	lock_take(&heaps_lock); /* no idle heap gets a thread meanwhile */
+	for (uint32_t i = 0; i < hakmem_root.heaps; i++) {
+		struct heap *h = heap_at(i);
+
+		if (!lock_try(&h->pages))
+			continue;
+		bad += page_check(h);
+		if (h == me || h->view.state == HAK_HEAP_IDLE)
+			bad += cache_check(h);
+		lock_drop(&h->pages);
+	}
 	lock_drop(&heaps_lock);
 	if (bad)
 		hak_say("check: heaps break invariants: ", bad, "");
@@ -419,7 +435,7 @@ __attribute__((destructor)) static void at_exit(void)
 	struct heap *h = hak_thread.heap;
 
 	/* busy: exit was called from a signal handler, in the middle of a slow operation */
-	if (h == &hak_no_heap || peek(&h->xbusy))
+	if (h == &hak_no_heap || peek(&h->view.seq.busy))
 		return;
 	h = heap_enter();
 	cache_flush_all(h, HAK_FLUSH_EXIT);

@@ -28,8 +28,10 @@ extern struct lock heaps_lock;
 struct heap *heap_enter(void);
 void heap_leave(struct heap *h);
 struct heap *heap_at(uint32_t index);
-bool heap_adopt_any(struct heap *me);
-void heap_rescue(struct heap *me, struct heap *from);
+bool heap_steal(struct heap *me, unsigned class);
+void heap_help(struct heap *h);
+void heap_fork_before(void);
+void heap_fork_parent(void);
 void heap_fork_child(void);
 bool heap_trim(struct heap *h);
 void heap_tick(struct heap *h);
@@ -55,7 +57,7 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source);
 unsigned page_take(struct heap *h, unsigned class, unsigned want, void **out);
 void page_give(struct heap *h, struct page *pg, struct block *b, enum hak_flush_reason why);
 void page_release_empty(struct heap *h, enum hak_flush_reason why);
-void page_move_all(struct heap *to, struct heap *from);
+int64_t page_steal(struct heap *to, struct heap *from, unsigned class);
 unsigned page_check(const struct heap *h);
 
 /* large.c: blocks above HAK_SMALL_MAX */

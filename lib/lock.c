@@ -27,11 +27,11 @@ static void count_wait(const struct lock *l, uint64_t ns, uint32_t spins)
 {
 	struct hak_lock_view *v = &hakmem_root.lock[l->id];
 
-	count_add(&v->waits, 1);
-	count_add(&v->wait_ns, ns);
-	count_add(&v->spins, spins);
-	if (ns > v->max_ns)
-		count_set(&v->max_ns, ns);
+	add_relaxed(&v->waits, 1);
+	add_relaxed(&v->wait_ns, ns);
+	add_relaxed(&v->spins, spins);
+	if (ns > peek(&v->max_ns))
+		poke(&v->max_ns, ns);
 }
 
 HAK_COLD void lock_wait(struct lock *l)

@@ -1,8 +1,9 @@
 /*
  * A futex lock. Uncontended: one compare-exchange, no system call, no probe. Contended: the
  * probes lock_wait_start and lock_wait_done, and the counts in hak_root.lock[].
- * Locks are leaves: none is taken while another is held, except by fork (fork.c), which holds
- * all of them while the handlers of others run; what those allocate may take them again.
+ * Nobody waits for a lock while holding one, except below a heap's own, which comes first; other
+ * heaps' are only tried. fork (fork.c) holds all of them while the handlers of others run; what
+ * those allocate may take them again.
  */
 #ifndef HAK_LOCK_H
 #define HAK_LOCK_H

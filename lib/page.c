@@ -25,6 +25,19 @@ static void list_remove(struct page **list, struct page *pg)
 		pg->next->prev = pg->prev;
 }
 
+static void avail_add(struct heap *h, struct page *pg)
+{
+	list_add(&h->avail[pg->class], pg);
+	poke(&h->xavail, h->xavail | (uint64_t)1 << pg->class);
+}
+
+static void avail_remove(struct heap *h, struct page *pg)
+{
+	list_remove(&h->avail[pg->class], pg);
+	if (!h->avail[pg->class])
+		poke(&h->xavail, h->xavail & ~((uint64_t)1 << pg->class));
+}
+
 static void set_all_free(struct page *pg)
 {
 	unsigned n = pg->capacity;
@@ -53,7 +66,7 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 	poke(&pg->kind, PAGE_SMALL);
 	poke(&pg->xowner, h);
 	set_all_free(pg);
-	list_add(&h->avail[class], pg);
+	avail_add(h, pg);
 	h->npages++;
 	h->released = 0;
 	pagemap_set(pg->start, slices, pg, class);
@@ -107,7 +120,7 @@ unsigned page_take(struct heap *h, unsigned class, unsigned want, void **out)
 		got += take_bits(pg, want - got, out + got);
 		if (pg->nfree)
 			break;
-		list_remove(&h->avail[class], pg);
+		avail_remove(h, pg);
 		list_add(&h->full[class], pg);
 	}
 	reverse(out, got);
@@ -119,7 +132,7 @@ static void release(struct heap *h, struct page *pg, enum hak_flush_reason why)
 {
 	unsigned class = pg->class;
 
-	list_remove(&h->avail[class], pg);
+	avail_remove(h, pg);
 	h->npages--;
 	h->released++;
 	sub_relaxed(&hakmem_root.class_pages[class], 1);
@@ -166,7 +179,7 @@ void page_give(struct heap *h, struct page *pg, struct block *b, enum hak_flush_
 	h->out--;
 	if (pg->nfree++ == 0) {
 		list_remove(&h->full[pg->class], pg);
-		list_add(&h->avail[pg->class], pg);
+		avail_add(h, pg);
 	}
 	if (pg->nfree == pg->capacity && !worth_keeping(pg))
 		release(h, pg, why);
@@ -185,29 +198,42 @@ void page_release_empty(struct heap *h, enum hak_flush_reason why)
 	}
 }
 
-static void move_list(struct heap *to, struct page **from, struct page **into)
-{
-	struct page *pg;
+#define SCAN_PAGES 4U /* pages of a living heap looked at for one to take */
 
-	while ((pg = *from)) {
-		list_remove(from, pg);
-		/* a thread that reads the old owner sends there; its queue is forwarded */
-		poke(&pg->xowner, to);
-		list_add(into, pg);
-	}
+/* A living heap parts with a page at least half free, and not with its only one. */
+static struct page *page_to_spare(const struct heap *from, unsigned class)
+{
+	struct page *pg = from->avail[class];
+	unsigned n = 0;
+
+	if (!pg || peek(&from->view.state) == HAK_HEAP_IDLE)
+		return pg;
+	if (!pg->next)
+		return NULL;
+	for (; pg && n < SCAN_PAGES; pg = pg->next, n++)
+		if (pg->nfree >= pg->capacity / 2)
+			return pg;
+	return NULL;
 }
 
-/* All pages of `from`, which nobody else uses, become pages of `to`. */
-void page_move_all(struct heap *to, struct heap *from)
+/* A page of the class moves from one heap to another, both locked; its blocks in use, or -1. */
+int64_t page_steal(struct heap *to, struct heap *from, unsigned class)
 {
-	for (unsigned c = 1; c < HAK_CLASSES; c++) {
-		move_list(to, &from->avail[c], &to->avail[c]);
-		move_list(to, &from->full[c], &to->full[c]);
-	}
-	to->npages += from->npages;
-	to->out += from->out;
-	from->npages = 0;
-	from->out = 0;
+	struct page *pg = page_to_spare(from, class);
+	unsigned out;
+
+	if (!pg)
+		return -1;
+	out = pg->capacity - pg->nfree;
+	avail_remove(from, pg);
+	from->npages--;
+	from->out -= out;
+	/* a thread that reads the old owner sends there; its queue is forwarded */
+	poke(&pg->xowner, to);
+	avail_add(to, pg);
+	to->npages++;
+	to->out += out;
+	return out;
 }
 
 static unsigned check_page(const struct page *pg, const struct heap *h, bool full)
@@ -241,5 +267,7 @@ unsigned page_check(const struct heap *h)
 			}
 		}
 	}
+	for (unsigned c = 1; c < HAK_CLASSES; c++)
+		bad += (h->avail[c] != NULL) != (h->xavail >> c & 1);
 	return bad + (pages != h->npages) + (out != h->out);
 }

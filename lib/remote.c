@@ -10,7 +10,8 @@
 #include "internal.h"
 #include "pagemap.h"
 
-#define OUTBOX_SLOTS 8U /* owners gathered at once; a clash sends early */
+#define PENDING_MAX ((uint64_t)1 << 20) /* 1 MiB unread: the sender sorts the blocks in itself */
+#define OUTBOX_SLOTS 8U			/* owners gathered at once; a clash sends early */
 
 struct batch {
 	struct heap *owner;
@@ -28,6 +29,7 @@ static void send(struct heap *me, struct batch *b)
 {
 	struct heap *to = b->owner;
 	struct block *head = peek(&to->xqueue);
+	uint64_t bytes = b->bytes;
 
 	b->first->batch = b->blocks;
 	do
@@ -41,8 +43,12 @@ static void send(struct heap *me, struct batch *b)
 	hak_probe_hakmem_remote_push(peek(&to->view.tid), b->class, b->blocks, b->bytes,
 				     head == NULL);
 	b->blocks = 0;
-	if (unlikely(__atomic_load_n(&to->view.state, __ATOMIC_SEQ_CST) != HAK_HEAP_LIVE))
-		heap_rescue(me, to);
+	if (head)
+		add_relaxed(&to->xpending, bytes);
+	/* the owner is gone, or sleeps */
+	if (unlikely(__atomic_load_n(&to->view.state, __ATOMIC_SEQ_CST) != HAK_HEAP_LIVE ||
+		     peek(&to->xpending) > PENDING_MAX))
+		heap_help(to);
 }
 
 static void outbox_send_all(struct heap *me, struct outbox *box)
@@ -120,6 +126,7 @@ unsigned remote_drain(struct heap *h)
 
 	if (!b)
 		return 0;
+	poke(&h->xpending, 0);
 	while (b) {
 		uint64_t n = b->batch;
 

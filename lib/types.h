@@ -12,15 +12,17 @@
  *   segment       64 slices, aligned to their 4 MiB; its state is two 64-bit masks.
  *   arena         all segments; grows by chunks of 1, 2, 4 ... segments.
  *   thread cache  per thread and class: a stack of free blocks of any page, own or not.
- *   heap          a thread's caches plus the pages it owns. It outlives its thread: abandoned,
- *                 it waits for a new thread or is merged into the heap of a living one.
+ *   heap          a thread's caches plus the pages it owns. It outlives its thread: idle, it
+ *                 waits for a new one, while living threads help themselves to its pages.
  *   remote free   a block freed by a thread that does not own its page; it travels in a batch
  *                 on the owner's queue.
  *   dirty         unused but still backed by memory; clean slices read as zero.
  *
  * Ownership tags on fields
  *   const:  set before the structure becomes visible, then only read
- *   own:    the owning heap's thread only
+ *   own:    the owning heap's thread only, inside a slow operation
+ *   pages:  under the heap's lock `pages`, which its thread holds in every slow operation and
+ *           which others try when its blocks pile up on the queue or its pages are of use
  *   lock:   under the lock named
  *   x       (prefix) atomic, any thread
  *
@@ -30,6 +32,7 @@
 #define HAK_TYPES_H
 
 #include "base.h"
+#include "lock.h"
 #include "shared.h"
 
 #define HAK_ALIGN 16U /* alignment of every block */
@@ -71,15 +74,15 @@ struct block {
  *   nfree = number of set bits in bits[0 .. capacity - 1]
  *   capacity - nfree = blocks live, cached by any thread, or travelling
  *   on owner's avail list of the class <=> nfree > 0;  otherwise on its full list
- * `bits` belong to the owner: other threads send blocks back, they never set bits.
+ * Threads that do not hold the owner's lock send blocks back, they never set bits.
  */
 struct page {
 	char *start;	      /* const: first byte */
 	uint32_t block_bytes; /* const: PAGE_SMALL */
 	uint32_t reciprocal;  /* const: ceil(2^32 / block_bytes) */
 	uint16_t capacity;    /* const: blocks */
-	uint16_t nfree;	      /* own: bits set */
-	uint16_t hint;	      /* own: no bit is set in words below this one */
+	uint16_t nfree;	      /* pages: bits set */
+	uint16_t hint;	      /* pages: no bit is set in words below this one */
 	uint8_t class;	      /* const */
 	uint8_t kind;	      /* enum page_kind; set by who takes the page or gives it back */
 	uint16_t slices;      /* const: length */
@@ -87,12 +90,12 @@ struct page {
 	uint8_t slice;	     /* const: index of the first slice in its segment */
 	size_t bytes;	     /* usable bytes of a large block; heap bytes of a small page */
 	size_t map_bytes;    /* PAGE_MAPPED, PAGE_CACHED: length of the span, in whole slices */
-	struct heap *xowner; /* changes only when its heap is adopted */
-	struct page *next;   /* own: list of the class, or of the reuse cache (lock: LARGE) */
+	struct heap *xowner; /* changes under the old and the new owner's lock `pages` */
+	struct page *next;   /* pages: list of the class, or of the reuse cache (lock: LARGE) */
 	struct page *prev;
 	struct segment *segment;       /* const: NULL for PAGE_MAPPED */
 	uint64_t freed_ms;	       /* lock LARGE: when it entered the reuse cache */
-	uint64_t bits[HAK_PAGE_WORDS]; /* own: 1 = free */
+	uint64_t bits[HAK_PAGE_WORDS]; /* pages: 1 = free */
 };
 
 /*
@@ -119,26 +122,28 @@ struct segment {
  */
 struct heap {
 	struct hak_heap_view view;
-	struct page *avail[HAK_CLASS_MAX];   /* own: pages with free blocks */
-	struct page *full[HAK_CLASS_MAX];    /* own: pages without */
+	struct page *avail[HAK_CLASS_MAX];   /* pages: with free blocks */
+	struct page *full[HAK_CLASS_MAX];    /* pages: without */
+	uint64_t xavail;		     /* pages to write: bit c is set <=> avail[c] */
 	uint64_t seen_full[HAK_CLASS_MAX];   /* own: allocs when the cache was last full */
 	uint8_t full_again[HAK_CLASS_MAX];   /* own: times it was full since, with no alloc */
 	uint64_t seen_shrink[HAK_CLASS_MAX]; /* own: allocs when the arena last shrank */
 	uint64_t seen_tick[HAK_CLASS_MAX];   /* own: allocs + frees at the last tick */
-	uint64_t npages;		     /* own */
-	uint64_t out;			     /* own: sum over pages of capacity - nfree */
+	uint64_t npages;		     /* pages */
+	uint64_t out;			     /* pages: sum over pages of capacity - nfree */
 	uint64_t budget_used;		     /* own: sum over classes of limit * block bytes */
 	uint64_t next_tick_ms;		     /* own */
-	uint32_t released; /* own: pages released since the last new page or shrink */
-	uint32_t slow_ops; /* own: slow operations since the clock was read */
-	uint32_t xbusy;	   /* own: inside a slow operation; a forked child may not adopt it */
-	uint32_t victim;   /* own: class whose limit is cut next */
-	uint32_t shrinks;  /* own: arena_xshrinks as last seen */
+	uint32_t released;	    /* own: pages released since the last new page or shrink */
+	uint32_t slow_ops;	    /* own: slow operations since the clock was read */
+	uint32_t victim;	    /* own: class whose limit is cut next */
+	uint32_t shrinks;	    /* own: arena_xshrinks as last seen */
 	bool in_map[HAK_CLASS_MAX]; /* own: the class's slots are in slot_map */
 	void **slot_map;	    /* own: NULL until a class outgrows start_slots */
-	struct heap *next;	    /* lock HEAPS: list of abandoned or idle heaps */
-	struct heap *prev;
+	struct heap *next;	    /* lock HEAPS: list of idle heaps */
+	struct lock pages;
+	uint32_t cursor; /* own: heap to look at next for a page */
 	struct block *xqueue __attribute__((aligned(HAK_CACHE_LINE))); /* remote frees */
+	uint64_t xpending; /* bytes pushed on a queue that was not empty, since the last drain */
 	void *start_slots[HAK_START_SLOTS] __attribute__((aligned(HAK_CACHE_LINE))); /* own */
 } __attribute__((aligned(HAK_CACHE_LINE)));
 

@@ -49,7 +49,8 @@
 	X(ARENA, "arena") /* segments and their slices */ \
 	X(HEAPS, "heaps") /* heaps without a thread */    \
 	X(LARGE, "large") /* reuse cache of mappings */   \
-	X(META, "meta")	  /* memory for metadata */
+	X(META, "meta")	  /* memory for metadata */       \
+	X(HEAP, "heap")	  /* pages of one heap */
 
 #define HAK_FALLBACK_REASONS(X)                                                 \
 	X(TOO_LARGE, "too large")	    /* above what a segment can hold */ \
@@ -96,10 +97,8 @@ enum hak_misuse { HAK_MISUSES(HAK_MISUSE_) HAK_MISUSE_COUNT };
 
 /* Heap states, as seen in hak_heap_view.state. */
 enum hak_heap_state {
-	HAK_HEAP_LIVE,	    /* a thread uses it */
-	HAK_HEAP_ABANDONED, /* its thread ended, its pages wait for an adopter */
-	HAK_HEAP_CLAIMED,   /* somebody is taking it over */
-	HAK_HEAP_IDLE,	    /* no thread, no pages */
+	HAK_HEAP_LIVE, /* a thread uses it */
+	HAK_HEAP_IDLE, /* no thread; it may still have pages, which others take one by one */
 };
 
 /*
@@ -146,6 +145,15 @@ static inline __u64 hak_bin_allocs(const struct hak_bin *bin, const struct hak_b
 	return (__u64)st->base + bin->frees - hak_bin_length(bin);
 }
 
+/*
+ * Around slow operations, which change several counts at once. A reader that finds busy 0 and
+ * the same numbers before and after has one consistent state; see hak_bin for the hit paths.
+ */
+struct hak_heap_seq {
+	__u32 busy;    /* slow operations in progress, one in another included */
+	__u32 changes; /* slow operations finished, ever */
+};
+
 /* First part of every heap. */
 struct hak_heap_view {
 	struct hak_bin bin[HAK_CLASS_MAX];
@@ -163,9 +171,10 @@ struct hak_heap_view {
 	__u64 drains;		/* times the remote_drain probe fired */
 	__u64 drain_blocks;
 	__u64 drain_bytes;
+	struct hak_heap_seq seq;
 };
 
-/* Contention of one lock; written with its lock held. */
+/* Contention of one lock, or of all heaps' locks; atomic but for max_ns. */
 struct hak_lock_view {
 	__u64 waits; /* times it was found held by another thread */
 	__u64 wait_ns;
@@ -217,7 +226,7 @@ struct hak_root {
 	_Static_assert(sizeof(type) == (bytes), "layout of " #type " is the contract")
 HAK_SHARED_SIZE(struct hak_bin, 32);
 HAK_SHARED_SIZE(struct hak_bin_stat, 72);
-HAK_SHARED_SIZE(struct hak_heap_view, 64 * (32 + 72) + 16 + 9 * 8);
+HAK_SHARED_SIZE(struct hak_heap_view, 64 * (32 + 72) + 16 + 10 * 8);
 HAK_SHARED_SIZE(struct hak_lock_view, 32);
 HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 48);
 
