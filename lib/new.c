@@ -15,32 +15,33 @@ typedef void (*new_handler)(void);
 extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
 extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak, noreturn));
 
-/* weak: a static program has no use for them, and its linker would warn */
-#pragma weak dlopen
-#pragma weak dlsym
-#pragma weak dlclose
-
 typedef new_handler (*get_handler_fn)(void);
 typedef void (*throw_fn)(void);
 
 /*
- * A function of libstdc++: linked with the program, or brought in later by a library that was
- * dlopened, perhaps out of everybody's sight. dlopen may allocate, hence the order of things in
- * new_failed; out of memory for a large block there is usually enough for that.
+ * A function of libstdc++ that was brought in by a library dlopened later, perhaps out of
+ * everybody's sight. dlopen may allocate, hence the order of things in new_failed; out of memory
+ * for a large block there is usually enough for that. The archive does without: a program that
+ * links these operators in is C++ and has libstdc++, and static ones must not refer to dlopen.
  */
+#ifdef HAK_ARCHIVE
 static void *late(const char *name)
 {
-	void *handle, *f;
+	(void)name;
+	return NULL;
+}
+#else
+static void *late(const char *name)
+{
+	void *handle = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD), *f;
 
-	if (!dlopen || !dlsym || !dlclose)
-		return NULL;
-	handle = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
 	if (!handle)
 		return NULL;
 	f = dlsym(handle, name);
 	dlclose(handle);
 	return f;
 }
+#endif
 
 /* Calls the new-handler, which may free memory, throw, or end the program. */
 static bool handled(void)

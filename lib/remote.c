@@ -11,7 +11,8 @@
 #include "pagemap.h"
 
 #define PENDING_MAX ((uint64_t)1 << 20) /* 1 MiB unread: the sender sorts the blocks in itself */
-#define OUTBOX_SLOTS 8U			/* owners gathered at once; a clash sends early */
+#define BLOCK_WORK 240U /* sorting a block in counts as so many bytes: 50 us at most */
+#define OUTBOX_SLOTS 8U /* owners gathered at once; a clash sends early */
 
 struct batch {
 	struct heap *owner;
@@ -29,7 +30,7 @@ static void send(struct heap *me, struct batch *b)
 {
 	struct heap *to = b->owner;
 	struct block *head = peek(&to->xqueue);
-	uint64_t bytes = b->bytes;
+	uint64_t bytes = b->bytes, blocks = b->blocks;
 
 	b->first->batch = b->blocks;
 	do
@@ -44,7 +45,7 @@ static void send(struct heap *me, struct batch *b)
 				     head == NULL);
 	b->blocks = 0;
 	if (head)
-		add_relaxed(&to->xpending, bytes);
+		add_relaxed(&to->xpending, bytes + blocks * BLOCK_WORK);
 	/* the owner is gone, or sleeps */
 	if (unlikely(__atomic_load_n(&to->view.state, __ATOMIC_SEQ_CST) != HAK_HEAP_LIVE ||
 		     peek(&to->xpending) > PENDING_MAX))

@@ -143,7 +143,8 @@ struct heap {
 	struct lock pages;
 	uint32_t cursor; /* own: heap to look at next for a page */
 	struct block *xqueue __attribute__((aligned(HAK_CACHE_LINE))); /* remote frees */
-	uint64_t xpending; /* bytes pushed on a queue that was not empty, since the last drain */
+	uint64_t xpending; /* weight of what was pushed on a queue that was not empty, see remote.c
+			    */
 	void *start_slots[HAK_START_SLOTS] __attribute__((aligned(HAK_CACHE_LINE))); /* own */
 } __attribute__((aligned(HAK_CACHE_LINE)));
 
