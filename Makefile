@@ -101,15 +101,10 @@ $(B)/libhakmem.so: $(LIB_OBJ) lib/libhakmem.map
 	$(call msg,LINK,$@)$(CC) -shared $(BASE_CFLAGS) $(LDFLAGS_SO) $(LIB_OBJ) -o $@ -pthread
 	$(Q)ln -sf libhakmem.so $(B)/$(SONAME)
 
-# The archive's new.o does not refer to dlopen (see lib/new.c).
-$(B)/obj/lib/new-archive.o: lib/new.c $(B)/.flags
-	$(call msg,CC,$@)$(CC) $(LIB_CFLAGS) -DHAK_ARCHIVE -MMD -MP -c $< -o $@
-
 # One object, so that a static program that uses any part gets the whole family.
-ARCHIVE_OBJ = $(patsubst %/new.o,%/new-archive.o,$(LIB_OBJ))
 
-$(B)/libhakmem.a: $(ARCHIVE_OBJ)
-	$(call msg,AR,$@)ld -r $(ARCHIVE_OBJ) -o $(B)/hakmem-all.o && rm -f $@ && ar crs $@ $(B)/hakmem-all.o
+$(B)/libhakmem.a: $(LIB_OBJ)
+	$(call msg,AR,$@)ld -r $(LIB_OBJ) -o $(B)/hakmem-all.o && rm -f $@ && ar crs $@ $(B)/hakmem-all.o
 
 # The public functions without the standard names: for sanitizers, which bring their own.
 API_OBJ := $(filter-out $(B)/obj/lib/malloc.o $(B)/obj/lib/new.o,$(LIB_OBJ))

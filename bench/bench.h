@@ -5,6 +5,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,6 +98,34 @@ static inline unsigned long bench_arg(int argc, char **argv, int i, unsigned lon
 		exit(2);
 	}
 	return v;
+}
+
+/* Runs f on n items of an array, each in a thread of its own, and waits for all. */
+static inline void bench_threads(unsigned n, void *(*f)(void *), void *items, size_t item_bytes)
+{
+	pthread_t t[256];
+
+	for (unsigned i = 0; i < n; i++) {
+		if (pthread_create(&t[i], NULL, f, (char *)items + i * item_bytes)) {
+			fprintf(stderr, "bench: cannot start thread %u\n", i);
+			exit(1);
+		}
+	}
+	for (unsigned i = 0; i < n; i++)
+		pthread_join(t[i], NULL);
+}
+
+/* Resident bytes of this process now. */
+static inline size_t bench_rss(void)
+{
+	unsigned long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	if (f && fscanf(f, "%*u %lu", &pages) != 1)
+		pages = 0;
+	if (f)
+		fclose(f);
+	return pages * 4096;
 }
 
 /* The two numbers bench/run.sh reads. Ends the line. */

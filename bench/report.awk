@@ -1,6 +1,6 @@
 # Makes the tables of bench/run.sh. Files: names of allocators, cells ("bench arguments"), and
-# values as "allocator<TAB>cell<TAB>metric<TAB>value", several for each metric. Variable csv: the
-# file to write.
+# values as "allocator<TAB>cell<TAB>metric<TAB>value", several for each metric. Variables: csv, the
+# file to write; ref, the allocator ratios are to.
 
 function split_cell(cell) {
 	bench = cell
@@ -48,14 +48,13 @@ function ratio_to(base, x) {
 
 # One line of a cell's table; adds to the sums of the geometric means.
 function row(name, cell,    rate, spread, r, per_op) {
+	r = ratio_to(median(ref, cell, "seconds_per_op"), median(name, cell, "seconds_per_op"))
+	add_mean(name, "time", r)
 	rate = median(name, cell, "ops_per_s")
 	spread = number(low) ".." number(high)
-	r = ratio_to(median(names[1], cell, "ops_per_s"), rate)
-	if (r != "-")
-		add_mean(name, "speed", r)
-	add_mean(name, "rss", ratio_to(median(names[1], cell, "peak_rss_kib"), median(name, cell, "peak_rss_kib")))
-	add_mean(name, "faults", ratio_to(median(names[1], cell, "minor_faults"), median(name, cell, "minor_faults")))
-	add_mean(name, "cpu", ratio_to(cpu_per_op(names[1], cell), cpu_per_op(name, cell)))
+	add_mean(name, "rss", ratio_to(median(ref, cell, "peak_rss_kib"), median(name, cell, "peak_rss_kib")))
+	add_mean(name, "faults", ratio_to(median(ref, cell, "minor_faults"), median(name, cell, "minor_faults")))
+	add_mean(name, "cpu", ratio_to(cpu_per_op(ref, cell), cpu_per_op(name, cell)))
 	per_op = median(name, cell, "syscalls_per_op")
 	printf "  %-10s %8s [%s]%*s %6s %8s %8s %9s %10s %9s %7s %10s\n", name, number(rate), spread,
 		20 - length(spread), "", r == "-" ? r : sprintf("%.2f", r), shown(name, cell, "wall_s"), shown(name, cell, "cpu_s"),
@@ -81,48 +80,46 @@ function mean(name, what) {
 	return counts[name, what] ? sprintf("%.3f", exp(logs[name, what] / counts[name, what])) : "-"
 }
 
-function write_csv(    c, a, m, n, key) {
-	n = split("ops_per_s wall_s cpu_s seconds ops minor_faults major_faults peak_rss_kib syscalls syscalls_memory syscalls_mmap syscalls_futex syscalls_per_op", metric, " ")
-	print "allocator,bench,args,metric,value" > csv
-	for (c = 1; c <= cell_count; c++) {
-		split_cell(cells[c])
-		for (a = 1; a <= name_count; a++) {
-			for (m = 1; m <= n; m++) {
-				key = names[a] SUBSEP cells[c] SUBSEP metric[m]
-				if (!(key in values))
-					continue
-				runs = summarize(key)
-				printf "%s,%s,%s,%s,%.9g\n", names[a], bench, args, metric[m], mid > csv
-				if (runs > 1) {
-					printf "%s,%s,%s,%s_min,%.9g\n", names[a], bench, args, metric[m], low > csv
-					printf "%s,%s,%s,%s_max,%.9g\n", names[a], bench, args, metric[m], high > csv
-				}
-			}
-		}
+# A line for each allocator, cell and metric, with the values of all runs.
+function write_csv(    i, part, v) {
+	print "allocator,bench,args,metric,values" > csv
+	for (i = 1; i <= key_count; i++) {
+		split(keys[i], part, SUBSEP)
+		split_cell(part[2])
+		v = values[keys[i]]
+		sub(/^ /, "", v)
+		printf "%s,%s,%s,%s,%s\n", part[1], bench, args, part[3], v > csv
 	}
 	close(csv)
+}
+
+function add_value(key, v) {
+	if (!(key in values))
+		keys[++key_count] = key
+	values[key] = values[key] " " v
 }
 
 FILENAME != last_file { last_file = FILENAME; file++ }
 file == 1 { names[++name_count] = $1 }
 file == 2 { cells[++cell_count] = $0 }
-file == 3 { key = $1 SUBSEP $2 SUBSEP $3; values[key] = values[key] " " $4 }
+file == 3 { add_value($1 SUBSEP $2 SUBSEP $3, $4) }
+file == 3 && $3 == "ops_per_s" && $4 > 0 { add_value($1 SUBSEP $2 SUBSEP "seconds_per_op", sprintf("%.9g", 1 / $4)) }
 
 END {
 	for (c = 1; c <= cell_count; c++) {
 		printf "%s\n", cells[c]
 		printf "  %-10s %8s %-22s %6s %8s %8s %9s %10s %9s %7s %10s\n", "allocator", "ops/s",
-			"[lowest..highest]", "ratio", "wall s", "CPU s", "faults", "RSS KiB", "syscalls",
+			"[lowest..highest]", "time", "wall s", "CPU s", "faults", "RSS KiB", "syscalls",
 			"mmap", "calls/op"
 		for (a = 1; a <= name_count; a++)
 			row(names[a], cells[c])
 		print ""
 	}
-	printf "geometric means over %d cells, relative to %s\n", cell_count, names[1]
-	printf "  %-10s %10s %10s %10s %10s\n", "allocator", "ops/s", "CPU/op", "faults", "RSS"
+	printf "geometric means over %d cells, relative to %s\n", cell_count, ref
+	printf "  %-10s %10s %10s %10s %10s\n", "allocator", "time", "CPU/op", "faults", "RSS"
 	for (a = 1; a <= name_count; a++)
-		printf "  %-10s %10s %10s %10s %10s\n", names[a], mean(names[a], "speed"),
+		printf "  %-10s %10s %10s %10s %10s\n", names[a], mean(names[a], "time"),
 			mean(names[a], "cpu"), mean(names[a], "faults"), mean(names[a], "rss")
-	print "  ops/s: higher is better; CPU/op, faults and RSS: lower is better"
+	print "  less is better in all of them; `time` above is per operation, too"
 	write_csv()
 }

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Compares allocators on the programs of bench/, each through LD_PRELOAD.
 #
-# usage: bench/run.sh [PATTERN]     only the cells whose "bench arguments" match the regex
+# usage: bench/run.sh [PATTERN]     only the cells whose "program arguments" match the regex
 # Environment
-#   RUNS=5      timed runs of each cell, after one that is not counted
-#   PEERS=      more allocators: "name=/path.so name=/path.so"
-#   ONLY=       only these allocators, by name: "glibc hakmem"
-#   LONG=1      longer cells (about 15 minutes)
-#   STRACE=0    leaves out the count of system calls
-#   OUT=        build/bench/results.csv
+#   SIZE=medium  column of bench/cells: small, medium or long
+#   RUNS=5       timed runs of each cell, after one that is not counted
+#   PEERS=       more allocators: "name=/path.so name=/path.so"
+#   ONLY=        only these allocators, by name: "glibc hakmem"
+#   REF=glibc    the allocator ratios are to
+#   STRACE=1     counts system calls too, in a run of their own
+#   OUT=         build/bench/results, to which .csv and .svg are added
 #
 # The runs of the allocators alternate, so that a slow moment of the machine hits all of them; the
-# figures are medians. Ratios are to glibc. System calls are counted in a run of their own.
+# figures are medians.
 set -u
 
 cd "$(dirname "$0")/.." || exit 1
@@ -19,7 +20,9 @@ BUILD=${BUILD:-build}
 RUNS=${RUNS:-5}
 PEERS=${PEERS:-}
 ONLY=${ONLY:-}
-OUT=${OUT:-$BUILD/bench/results.csv}
+OUT=${OUT:-$BUILD/bench/results}
+SIZE=${SIZE:-medium}
+REF=${REF:-glibc}
 pattern=${1:-.}
 names=() libs=() cells=()
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/hakmem-bench.XXXXXX")
@@ -70,38 +73,51 @@ find_allocators() {
 		add "${peer%%=*}" "${peer#*=}"
 	done
 	add hakmem "$BUILD/libhakmem.so"
+	[[ " ${names[*]} " == *" $REF "* ]] || REF=${names[0]:-}
 	[[ ${#names[@]} -gt 0 ]] || die "ONLY='$ONLY' leaves no allocator"
 }
 
-# The first line is the earlier allocator's own benchmark; as it takes milliseconds and measures
-# start-up, the second is its long form.
+# path_of PROGRAM: a binary of ours, or a script here
+path_of() {
+	[[ $1 == *.sh ]] && echo "bench/$1" || echo "$BUILD/bench/$1"
+}
+
+# The cells of the chosen size, with T replaced by each number of threads.
+list_cells() {
+	awk -F ' *[|] *' -v size="$SIZE" '
+		BEGIN { column = size == "small" ? 3 : size == "medium" ? 4 : size == "long" ? 5 : 0 }
+		/^#/ || NF < 5 { next }
+		{
+			gsub(/ +$/, "", $1)
+			sub(/ +$/, "", $5)
+			if (!column || $column == "-") next
+			n = split($2, threads, " ")
+			for (i = 1; i <= n; i++) {
+				args = $column
+				if (threads[i] != "-") {
+					args = " " args " "
+					sub(/ T /, " " threads[i] " ", args)
+					gsub(/^ | $/, "", args)
+				}
+				print $1, args
+			}
+		}' bench/cells
+}
+
 find_cells() {
-	local all=(
-		"mid_large_mt 2 40000 2048 42"
-		"mid_large_mt 2 10000000 2048 42"
-		"mid_large_mt 4 60000 256 1"
-		"larson 1 8 1024 1000 1000 1 2"
-		"larson 1 8 1024 1000 10 1 2"
-		"larson 1 2048 32768 1000 1000 1 2"
-		"random_mixed 20000000 400 1"
-		"random_mixed 20000000 8192 1234567"
-	) cell
-	[[ ${LONG:-0} == 1 ]] && all=(
-		"mid_large_mt 2 40000 2048 42"
-		"mid_large_mt 2 40000000 2048 42"
-		"mid_large_mt 4 20000000 256 1"
-		"larson 5 8 1024 1000 1000 1 2"
-		"larson 5 8 1024 1000 10 1 2"
-		"larson 5 4096 32768 1000 1000 0 2"
-		"larson 5 2048 32768 10000 1 12345 4"
-		"random_mixed 200000000 400 1"
-		"random_mixed 50000000 8192 1234567"
-	)
-	for cell in "${all[@]}"; do
+	local cell path
+
+	[[ $SIZE == small || $SIZE == medium || $SIZE == long ]] || die "SIZE must be small, medium or long"
+	while read -r cell; do
 		[[ $cell =~ $pattern ]] || continue
-		[[ -x $BUILD/bench/${cell%% *} ]] || die "there is no $BUILD/bench/${cell%% *}; run make bench-bin"
+		path=$(path_of "${cell%% *}")
+		[[ -x $path ]] || die "there is no $path; run make bench-bin"
+		if [[ $path == *.sh ]] && ! "$path" ${cell#* } >"$tmp/out" 2>&1; then
+			echo "note: '$cell' does not run here and is left out"
+			continue
+		fi
 		cells+=("$cell")
-	done
+	done < <(list_cells)
 	[[ ${#cells[@]} -gt 0 ]] || die "no cell matches '$pattern'"
 }
 
@@ -153,13 +169,14 @@ one_run() {
 	local name=${names[$1]} cell=$2 argv
 
 	read -ra argv <<<"$cell"
-	"$BUILD/bench/measure" "$tmp/cost" "${libs[$1]}" "$BUILD/bench/${argv[0]}" "${argv[@]:1}" \
+	"$BUILD/bench/measure" "$tmp/cost" "${libs[$1]}" "$(path_of "${argv[0]}")" "${argv[@]:1}" \
 		>"$tmp/out" 2>"$tmp/err" || die "$cell failed on $name: $(tail -n 3 "$tmp/err")"
 	[[ $3 == 1 ]] || return 0
+	# what the program says about itself counts more than what was measured around it
 	{
+		tr ' ' '\n' <"$tmp/out" | sed -n 's/^\([a-z_]*\)=\([0-9.]*\)$/\1 \2/p'
 		cat "$tmp/cost"
-		tr ' ' '\n' <"$tmp/out" | sed -n 's/^\(ops\|seconds\|ops_per_s\)=/\1 /p'
-	} | awk -v name="$name" -v cell="$cell" '{ print name "\t" cell "\t" $1 "\t" $2 }' >>"$tmp/raw"
+	} | awk -v name="$name" -v cell="$cell" '!seen[$1]++ { print name "\t" cell "\t" $1 "\t" $2 }' >>"$tmp/raw"
 }
 
 # Each round starts with another allocator: none of them always runs after the same one.
@@ -182,9 +199,10 @@ count_calls() {
 
 	for i in "${!names[@]}"; do
 		for cell in "$@"; do
+			[[ $cell == *.sh* ]] && continue
 			read -ra argv <<<"$cell"
 			strace -f -c -o "$tmp/calls" ${libs[i]:+-E "LD_PRELOAD=${libs[i]}"} \
-				"$BUILD/bench/${argv[0]}" "${argv[@]:1}" >"$tmp/out" 2>"$tmp/err" ||
+				"$(path_of "${argv[0]}")" "${argv[@]:1}" >"$tmp/out" 2>"$tmp/err" ||
 				die "$cell failed on ${names[i]} under strace: $(tail -n 3 "$tmp/err")"
 			awk -v name="${names[i]}" -v cell="$cell" -v ops="$(sed -n 's/.* ops=\([0-9]*\).*/\1/p' "$tmp/out")" '
 				$1 ~ /^[0-9.]+$/ && $NF == "total" { all = NF > 5 ? $(NF - 2) : $(NF - 1) }
@@ -206,13 +224,14 @@ measure_all() {
 	local cell n=0
 
 	: >"$tmp/raw"
+	echo "${#cells[@]} cells of size $SIZE"
 	for cell in "${cells[@]}"; do
 		n=$((n + 1))
 		[[ -t 2 ]] && printf '\r[%d/%d] %-50s' "$n" "${#cells[@]}" "$cell" >&2
 		run_cell "$cell"
 	done
 	[[ -t 2 ]] && printf '\r%-60s\r' '' >&2
-	if [[ ${STRACE:-1} == 0 ]]; then
+	if [[ ${STRACE:-0} == 0 ]]; then
 		:
 	elif command -v strace >/dev/null; then
 		count_calls "${cells[@]}"
@@ -225,7 +244,8 @@ measure_all() {
 report() {
 	printf '%s\n' "${names[@]}" >"$tmp/names"
 	printf '%s\n' "${cells[@]}" >"$tmp/cells"
-	awk -F '\t' -v csv="$OUT" -f bench/report.awk "$tmp/names" "$tmp/cells" "$tmp/raw"
+	awk -F '\t' -v csv="$OUT.csv" -v ref="$REF" -f bench/report.awk "$tmp/names" "$tmp/cells" "$tmp/raw"
+	awk -v ref="$REF" -f bench/plot.awk "$OUT.csv" >"$OUT.svg"
 }
 
 find_allocators
@@ -237,4 +257,4 @@ measure_all
 report
 quiet_or_say "after the last run"
 echo
-echo "all values: $OUT"
+echo "all values: $OUT.csv, drawn: $OUT.svg; compare two with bench/compare"

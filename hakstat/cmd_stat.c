@@ -254,6 +254,8 @@ static int interval(struct watch *w, double seconds, struct sample *last)
 		}
 	} while (e == WATCH_TIME && (seconds < 0 ? !w->launched : seconds > 1e-9));
 	if (e == WATCH_EXIT) {
+		if (!w->launched && w->a && last->has_bpf)
+			collect_end(last, w->a);
 		watch_finish(w, text, sizeof(text));
 		complain("%s", text);
 	}

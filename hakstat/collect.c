@@ -154,6 +154,34 @@ void collect_after(struct sample *s, const struct sample *before)
 	}
 }
 
+static void raise_to(uint64_t *v, uint64_t seen, uint64_t end, uint64_t then)
+{
+	uint64_t total = seen + (end >= then ? end - then : 0);
+
+	if (total > *v)
+		*v = total;
+}
+
+void collect_end(struct sample *s, struct attachment *a)
+{
+	struct bpf_sums end;
+
+	attach_read(a, &end);
+	for (unsigned c = 1; c < HAK_CLASS_MAX; c++) {
+		const struct class_sums *e = &end.class_[c], *b = &s->bpf.class_[c];
+		struct class_counts *k = &s->class_[c];
+
+		raise_to(&k->allocs, k->seen_allocs, e->allocs, b->allocs);
+		raise_to(&k->frees, k->seen_frees, e->frees, b->frees);
+		raise_to(&k->refills, k->refills, e->refills, b->refills);
+		raise_to(&k->flushes, k->flushes, e->flushes, b->flushes);
+		raise_to(&k->seen_allocs, k->seen_allocs, e->allocs, b->allocs);
+		raise_to(&k->seen_frees, k->seen_frees, e->frees, b->frees);
+	}
+	s->bpf = end;
+	s->t_ns = now_ns();
+}
+
 int collect(const struct target *t, struct attachment *a, struct sample *s)
 {
 	ssize_t n;

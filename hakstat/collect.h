@@ -36,6 +36,12 @@ int collect(const struct target *t, struct attachment *a, struct sample *s);
  */
 void collect_after(struct sample *s, const struct sample *before);
 
+/*
+ * The last sample of a process that has ended since: what its probes told afterwards is added.
+ * At exit the allocator flushes the main thread's caches, so that is nearly all there was.
+ */
+void collect_end(struct sample *s, struct attachment *a);
+
 /* The state of a process that has not begun: all counters zero, t_ns now. */
 void collect_zero(struct sample *s);
 

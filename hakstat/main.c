@@ -143,6 +143,7 @@ int main(int argc, char **argv)
 {
 	const struct command *c;
 	char name[64];
+	int r;
 
 	argp_err_exit_status = EXIT_USAGE;
 	if (argc < 2) {
@@ -165,5 +166,10 @@ int main(int argc, char **argv)
 	}
 	snprintf(name, sizeof(name), "hakstat %s", c->name);
 	argv[1] = name;
-	return c->run(argc - 1, argv + 1);
+	r = c->run(argc - 1, argv + 1);
+	if (fflush(stdout) || ferror(stdout)) {
+		complain("cannot write: %s", strerror(errno));
+		return r == EXIT_OK ? EXIT_FAIL : r;
+	}
+	return r;
 }

@@ -9,7 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define POLL_MS 5 /* how soon a traced command is served */
+#define EXEC_TRIES 30 /* of 10 ms: until a new program has its allocator */
+#define POLL_MS 5     /* how soon a traced command is served */
 
 static double now(void)
 {
@@ -51,9 +52,20 @@ static int open_pid(struct watch *w, pid_t pid)
 	return EXIT_OK;
 }
 
+static const char *own_file(pid_t pid, char *path, size_t len)
+{
+	char link[64];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/%d/exe", pid);
+	n = readlink(link, path, len - 1);
+	path[n > 0 ? n : 0] = '\0';
+	return path;
+}
+
 static int open_command(struct watch *w, const char *command)
 {
-	char library[PATH_MAX], err[512];
+	char library[PATH_MAX], exe[PATH_MAX], err[512];
 	int r;
 
 	if (!launch_library(library, sizeof(library))) {
@@ -61,13 +73,22 @@ static int open_command(struct watch *w, const char *command)
 		return EXIT_FAIL;
 	}
 	r = launch_start(&w->l, command, library);
+	if (r == -EINVAL) {
+		complain("cannot run '%s': one command with arguments is meant; for pipes and the "
+			 "like "
+			 "use: sh -c '...'",
+			 command);
+		return EXIT_USAGE;
+	}
 	if (r) {
 		complain("cannot run '%s': %s", command, strerror(-r));
 		return EXIT_FAIL;
 	}
 	w->launched = true;
 	snprintf(w->who, sizeof(w->who), "%.100s [%d]", command, w->l.pid);
-	if (target_from_file(&w->t, library, err, sizeof(err))) {
+	/* stopped before its first instruction: a static program has the library in itself */
+	if (target_from_file(&w->t, own_file(w->l.pid, exe, sizeof(exe)), err, sizeof(err)) &&
+	    target_from_file(&w->t, library, err, sizeof(err))) {
 		complain("%s", err);
 		return EXIT_FAIL;
 	}
@@ -140,17 +161,42 @@ static int get_ready(struct watch *w)
 	char err[512];
 	struct target t;
 	int r = target_open(&t, w->t.pid, err, sizeof(err));
+	char was[sizeof(w->t.lib)];
 
+	memcpy(was, w->t.lib, sizeof(was));
 	if (r)
 		return r == -ENOENT || r == -ESRCH ? -EAGAIN : r;
 	w->t = t;
 	w->ready = true;
 	name_it(w);
-	if (t.link == LINK_STATIC) {
+	if (t.link == LINK_STATIC && strcmp(was, t.lib) != 0) {
 		attach_close(w->a);
 		try_attach(w);
 	}
 	return 0;
+}
+
+/* The process became another program: that one is watched from here on, if it has hakmem. */
+static int follow_exec(struct watch *w, struct sample *s)
+{
+	struct target t;
+	char err[512];
+	int r = -ESRCH;
+
+	for (int i = 0; i < EXEC_TRIES && !has_ended(w); i++) {
+		r = target_open(&t, w->t.pid, err, sizeof(err));
+		if (!r)
+			break;
+		usleep(10000);
+	}
+	if (r)
+		return -ESRCH;
+	w->t = t;
+	w->any = false;
+	name_it(w);
+	attach_close(w->a);
+	try_attach(w);
+	return collect(&w->t, w->a, s);
 }
 
 int watch_sample(struct watch *w, struct sample *s)
@@ -163,6 +209,8 @@ int watch_sample(struct watch *w, struct sample *s)
 			return r;
 	}
 	r = collect(&w->t, w->a, s);
+	if (r == -ESRCH && !has_ended(w))
+		r = follow_exec(w, s);
 	if (r)
 		return r;
 	if (w->any)
@@ -175,7 +223,8 @@ int watch_sample(struct watch *w, struct sample *s)
 void watch_finish(struct watch *w, char *text, size_t len)
 {
 	if (!w->launched) {
-		snprintf(text, len, "target %d %s exited", w->t.pid, w->t.comm);
+		snprintf(text, len, "target %d %s %s", w->t.pid, w->t.comm,
+			 has_ended(w) ? "exited" : "is another program now, without libhakmem");
 		return;
 	}
 	if (w->l.pid) {

@@ -24,13 +24,6 @@ static struct segment *all_segments;		 /* lock ARENA */
 static char *last_chunk; /* lock ARENA: lowest chunk so far, the next goes below it */
 static unsigned level;	 /* lock ARENA: growth level of the next chunk */
 
-static int bin_of(uint64_t free)
-{
-	unsigned run = segment_longest(free);
-
-	return run ? 31 - __builtin_clz(run) : -1;
-}
-
 static void bin_unlink(struct segment *s)
 {
 	if (s->bin < 0)
@@ -46,7 +39,7 @@ static void bin_unlink(struct segment *s)
 
 static void bin_update(struct segment *s)
 {
-	int bin = bin_of(s->free);
+	int bin = segment_bin(s->free);
 
 	if (bin == s->bin)
 		return;
@@ -99,6 +92,17 @@ static struct segment *find_segment(unsigned slices, int *at)
 	return NULL;
 }
 
+static int64_t bytes_of(uint64_t mask)
+{
+	return (int64_t)((size_t)__builtin_popcountll(mask) * HAK_SLICE);
+}
+
+/* Lock held; others read at any time. */
+static void gauge(__u64 *g, int64_t by)
+{
+	poke(g, peek(g) + (uint64_t)by);
+}
+
 static struct page *cut(struct segment *s, unsigned at, unsigned slices, bool *clean)
 {
 	struct page *pg = &s->pages[at];
@@ -111,8 +115,9 @@ static struct page *cut(struct segment *s, unsigned at, unsigned slices, bool *c
 	if (dirty && !s->dirty)
 		dirty_unlink(s);
 	bin_update(s);
-	sub_relaxed(&hakmem_root.now.dirty_bytes, (size_t)__builtin_popcountll(dirty) * HAK_SLICE);
-	add_relaxed(&hakmem_root.now.used_bytes, slices * HAK_SLICE);
+	gauge(&hakmem_root.now.used_bytes, (int64_t)(slices * HAK_SLICE));
+	if (dirty)
+		gauge(&hakmem_root.now.dirty_bytes, -bytes_of(dirty));
 	poke(&pg->kind, PAGE_RUN);
 	pg->slices = (uint16_t)slices;
 	return pg;
@@ -203,8 +208,10 @@ static void describe(struct page *pg, struct segment *s, unsigned at)
 size_t arena_excess(unsigned parts)
 {
 	const struct hak_gauges *g = &hakmem_root.now;
-	size_t keep = hak_options.keep_bytes + (peek(&g->used_bytes) + peek(&g->large_bytes)) / 4;
-	size_t unused = peek(&g->dirty_bytes) + peek(&g->cached_bytes);
+	size_t back = peek(&g->returned_bytes);
+	size_t used = peek(&g->used_bytes) + peek(&g->large_bytes);
+	size_t unused = peek(&g->dirty_bytes) + peek(&g->cached_bytes) + back;
+	size_t keep = hak_options.keep_bytes + (used > back ? used - back : 0) / 4;
 
 	keep = keep / 4 * parts + peek(&xregret);
 	return unused > keep ? unused - keep : 0;
@@ -248,7 +255,7 @@ static void push_returned(struct page *pg, bool dirty)
 
 	pg->zero = !dirty;
 	if (dirty)
-		add_relaxed(&hakmem_root.now.dirty_bytes, pg->slices * HAK_SLICE);
+		add_relaxed(&hakmem_root.now.returned_bytes, pg->slices * HAK_SLICE);
 	do
 		pg->next = head;
 	/* release: the taker sees the descriptor */
@@ -259,6 +266,7 @@ static void push_returned(struct page *pg, bool dirty)
 /* Slices on the stack become free; lock held. */
 static void take_returned(void)
 {
+	int64_t used = 0, dirty = 0;
 	struct page *pg, *next;
 	uint64_t now;
 
@@ -266,12 +274,15 @@ static void take_returned(void)
 		return;
 	now = os_now_ms();
 	for (pg = swap_acq_rel(&xreturned, NULL); pg; pg = next) {
+		int64_t bytes = (int64_t)(pg->slices * HAK_SLICE);
 		struct segment *s = pg->segment;
 		uint64_t mask = segment_mask(pg->slice, pg->slices);
 
 		next = pg->next;
 		s->free |= mask;
+		used += bytes;
 		if (!pg->zero) {
+			dirty += bytes;
 			dirty_unlink(s);
 			s->dirty |= mask;
 			s->freed_ms = now;
@@ -279,6 +290,9 @@ static void take_returned(void)
 		}
 		bin_update(s);
 	}
+	gauge(&hakmem_root.now.used_bytes, -used);
+	gauge(&hakmem_root.now.dirty_bytes, dirty);
+	sub_relaxed(&hakmem_root.now.returned_bytes, (uint64_t)dirty);
 }
 
 /*
@@ -320,7 +334,6 @@ void arena_free(struct page *pg)
 {
 	pagemap_set(pg->start, pg->slices, NULL, 0);
 	poke(&pg->kind, PAGE_UNUSED);
-	sub_relaxed(&hakmem_root.now.used_bytes, pg->slices * HAK_SLICE);
 	push_returned(pg, true);
 	if (unlikely(arena_excess(4))) {
 		add_relaxed(&arena_xshrinks, 1);
@@ -348,7 +361,8 @@ static struct segment *next_to_purge(uint64_t now_ms, enum hak_os_reason why, ui
 	s->dirty = 0;
 	dirty_unlink(s);
 	bin_update(s);
-	sub_relaxed(&hakmem_root.now.dirty_bytes, (size_t)__builtin_popcountll(*mask) * HAK_SLICE);
+	gauge(&hakmem_root.now.dirty_bytes, -bytes_of(*mask));
+	gauge(&hakmem_root.now.used_bytes, bytes_of(*mask));
 	return s;
 }
 
@@ -424,7 +438,7 @@ static unsigned check_segment(const struct segment *s)
 	unsigned bad = 0;
 
 	bad += (s->dirty & ~s->free) != 0;
-	bad += s->bin != bin_of(s->free);
+	bad += s->bin != segment_bin(s->free);
 	for (unsigned i = 0; i < HAK_SEGMENT_SLICES; i++) {
 		const struct page *pg = &s->pages[i];
 

@@ -2,9 +2,9 @@
  * Thread caches behind the hit paths: refill, flush, and how much a cache may hold.
  *
  * A cache starts small and earns its size. Each refill asks for twice as many blocks as the one
- * before, up to batch_max; each overflow raises the limit by a batch, up to limit_max and within
- * the thread's byte budget (HAKMEM_CACHE_BYTES), for which another class may lose half of its.
- * A class not used between two ticks loses everything.
+ * before, up to batch_max; an overflow raises the limit by the number of blocks that were flushed
+ * and then missed, up to limit_max and within the thread's byte budget (HAKMEM_CACHE_BYTES), for
+ * which another class may lose half of its. A class not used between two ticks loses everything.
  *
  * Slots: a class begins with a few in the heap itself. A limit above those moves it, for good, to
  * a map of the heap's own with slots for every class at its highest limit, of which only what is
@@ -20,6 +20,7 @@
 #define LIMIT_BYTES ((size_t)512 << 10) /* 512 KiB: most one class may hold */
 #define LIMIT_BLOCKS 2048U
 #define ONE_WAY 4U		      /* see is_one_way */
+#define FREE_BYTES ((size_t)8 << 10)  /* 8 KiB: limit of a class that flushes in vain */
 #define START_BYTES ((size_t)2 << 10) /* 2 KiB: first limit of a class */
 
 static uint32_t clamp(size_t v, uint32_t low, uint32_t high)
@@ -35,6 +36,12 @@ static uint32_t batch_max(unsigned class)
 static uint32_t limit_max(unsigned class)
 {
 	return clamp(LIMIT_BYTES / hak_class_bytes[class], 8, LIMIT_BLOCKS);
+}
+
+/* Reached without having been missed: a few blocks make a batch worth sending. */
+static uint32_t limit_free(unsigned class)
+{
+	return clamp(FREE_BYTES / hak_class_bytes[class], 4, BATCH_BLOCKS);
 }
 
 static uint32_t limit_start(unsigned class)
@@ -178,6 +185,7 @@ static uint32_t flush(struct heap *h, unsigned class, uint64_t keep, enum hak_fl
 	if (class == 0 || length <= keep)
 		return 0;
 	n = length - keep;
+	h->flushed[class] = clamp(h->flushed[class] + n, 0, LIMIT_BLOCKS);
 	remote_give(h, bin->slots + 1, n, reason);
 	memmove(bin->slots + 1, bin->slots + 1 + n, keep * sizeof(void *));
 	count_add(&h->view.stat[class].base, -(int64_t)n);
@@ -210,14 +218,28 @@ static bool cut_other(struct heap *h, unsigned class)
 	return false;
 }
 
-static bool raise_limit(struct heap *h, unsigned class)
+/*
+ * How far the limit may rise: to a few blocks for nothing; beyond by as many as were flushed and
+ * then taken again, which a longer cache would have spared.
+ */
+static uint32_t limit_earned(struct heap *h, unsigned class)
 {
-	uint32_t old = h->view.stat[class].limit, max = limit_max(class);
-	uint32_t limit = old + batch_max(class);
+	uint32_t old = h->view.stat[class].limit, batch = batch_max(class);
+	uint32_t free = limit_free(class), regret = h->regret[class];
+
+	if (old < free)
+		return old + batch < free ? old + batch : free;
+	if (!regret)
+		return old;
+	h->regret[class] = 0;
+	return clamp((size_t)old + (regret < batch ? batch : regret), 0, limit_max(class));
+}
+
+static bool raise_limit(struct heap *h, unsigned class, uint32_t limit)
+{
+	uint32_t old = h->view.stat[class].limit;
 	uint64_t more;
 
-	if (limit > max)
-		limit = max;
 	if (limit <= old)
 		return false;
 	limit = clamp(limit, 0, get_slots(h, class, limit));
@@ -250,6 +272,15 @@ static uint32_t gather(struct heap *h, unsigned class, uint32_t want, enum hak_s
 	return page_take(h, class, want, bin_of(h, class)->slots + 1);
 }
 
+/* Blocks had to be fetched: as far as some were flushed before, the cache was too short. */
+static void note_missed(struct heap *h, unsigned class, uint32_t got)
+{
+	uint32_t both = got < h->flushed[class] ? got : h->flushed[class];
+
+	h->flushed[class] -= both;
+	h->regret[class] = clamp((size_t)h->regret[class] + both, 0, LIMIT_BLOCKS);
+}
+
 /* The cache of the class is empty: fills it and takes one. NULL when out of memory. */
 void *cache_refill_alloc(struct heap *h, unsigned class)
 {
@@ -267,6 +298,7 @@ void *cache_refill_alloc(struct heap *h, unsigned class)
 	count_set(&bin->top, bin->slots + got - 1);
 	count_order();
 	count_add(&st->base, got);
+	note_missed(h, class, got);
 	if (st->batch < batch_max(class))
 		count_set(&st->batch, clamp((size_t)st->batch * 2, 1, batch_max(class)));
 	take_deltas(h, class, &allocs, &frees);
@@ -284,7 +316,7 @@ static uint32_t flush_one_way(struct heap *h, unsigned class)
 {
 	struct hak_bin_stat *st = &h->view.stat[class];
 
-	if (st->limit < batch_max(class) && raise_limit(h, class))
+	if (st->limit < batch_max(class) && raise_limit(h, class, batch_max(class)))
 		return 0;
 	if (st->limit > batch_max(class))
 		set_limit(h, class, batch_max(class));
@@ -314,7 +346,7 @@ void cache_free_full(struct heap *h, void *p, unsigned class)
 
 	if (is_one_way(h, class))
 		given = flush_one_way(h, class);
-	else if (!raise_limit(h, class))
+	else if (!raise_limit(h, class, limit_earned(h, class)))
 		given = flush(h, class, h->view.stat[class].limit / 2, HAK_FLUSH_OVERFLOW);
 	bin->top[1] = p;
 	count_set(&bin->top, bin->top + 1);
@@ -341,6 +373,7 @@ void cache_flush_idle(struct heap *h)
 			set_limit(h, c, limit_start(c));
 		}
 		h->seen_tick[c] = used;
+		h->flushed[c] /= 2;
 	}
 }
 

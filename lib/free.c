@@ -17,6 +17,15 @@ HAK_COLD void *alloc_slow(size_t bytes, struct hak_bin *bin)
 	return p ? p : hak_oom(bytes, h ? HAK_OOM_NO_MEMORY : HAK_OOM_NO_METADATA);
 }
 
+static struct page *large_count_alloc(struct heap *h, size_t bytes, size_t alignment, bool *hit)
+{
+	struct page *pg = large_alloc(bytes, alignment, hit);
+
+	if (pg)
+		cache_large_alloc(h, pg->bytes, *hit);
+	return pg;
+}
+
 /* alignment: 0 or a power of two. Also serves small sizes with an alignment above a slice. */
 HAK_NOINLINE void *alloc_large(size_t bytes, size_t alignment)
 {
@@ -26,11 +35,15 @@ HAK_NOINLINE void *alloc_large(size_t bytes, size_t alignment)
 
 	if (unlikely(bytes > PTRDIFF_MAX || alignment > PTRDIFF_MAX))
 		return hak_oom(bytes, HAK_OOM_TOO_LARGE);
+	h = heap_enter_light();
+	if (likely(h != NULL)) {
+		pg = large_count_alloc(h, bytes, alignment, &hit);
+		heap_leave_light(h);
+		return pg ? pg->start : hak_oom(bytes, HAK_OOM_NO_MEMORY);
+	}
 	h = heap_enter();
 	if (h) {
-		pg = large_alloc(bytes, alignment, &hit);
-		if (pg)
-			cache_large_alloc(h, pg->bytes, hit);
+		pg = large_count_alloc(h, bytes, alignment, &hit);
 		heap_leave(h);
 	}
 	return pg ? pg->start : hak_oom(bytes, h ? HAK_OOM_NO_MEMORY : HAK_OOM_NO_METADATA);
@@ -70,6 +83,11 @@ HAK_COLD void free_slow(void *p)
 
 	if (!p)
 		return;
+	if (class == 0 && (h = heap_enter_light())) {
+		free_large(h, p);
+		heap_leave_light(h);
+		return;
+	}
 	h = heap_enter();
 	if (!h)
 		return; /* no memory for a heap: the block is lost, the program goes on */

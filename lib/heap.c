@@ -18,6 +18,7 @@ __thread struct hak_thread hak_thread __attribute__((tls_model("initial-exec")))
 	.heap = (struct heap *)(uintptr_t)&hak_no_heap,
 	.bin_tiny = HAK_BIN_TINY,
 };
+static __thread uint8_t exit_rounds __attribute__((tls_model("initial-exec")));
 static __thread bool thread_ended __attribute__((tls_model("initial-exec")));
 
 static void *const no_block;
@@ -34,7 +35,7 @@ static pthread_key_t exit_key;
 static uint32_t xstarted; /* 0 not, 1 being, 2 done */
 
 #define SHRINK_PAGES 64U /* pages released in a row, without a new one */
-#define TICK_OPS 64U	 /* slow operations between looks at the clock */
+#define TICK_OPS 4U	 /* slow operations between looks at the clock */
 
 struct heap *heap_at(uint32_t index)
 {
@@ -51,21 +52,33 @@ struct heap *heap_at(uint32_t index)
 	return NULL;
 }
 
-/* Only the heap's thread changes `busy`: more than 0, and it is inside already. */
-static void enter(struct heap *h)
+/* A slow operation that changes counts only. */
+static void begin_change(struct heap *h)
 {
-	if (likely(!h->view.seq.busy))
-		lock_take(&h->pages);
 	poke(&h->view.seq.busy, h->view.seq.busy + 1);
 	count_order();
 }
 
-static void leave(struct heap *h)
+static void end_change(struct heap *h)
 {
 	poke(&h->view.seq.changes, h->view.seq.changes + 1);
 	/* release: who sees it unbusy sees what was done */
 	store_release(&h->view.seq.busy, h->view.seq.busy - 1);
-	if (likely(!h->view.seq.busy))
+}
+
+/* Only the heap's thread changes `inside`: more than 0, and it has the lock already. */
+static void enter(struct heap *h)
+{
+	if (likely(!h->inside))
+		lock_take(&h->pages);
+	h->inside++;
+	begin_change(h);
+}
+
+static void leave(struct heap *h)
+{
+	end_change(h);
+	if (likely(--h->inside == 0))
 		lock_drop(&h->pages);
 }
 
@@ -219,10 +232,17 @@ static void give_back(struct heap *h)
 		heap_help(h);
 }
 
+/*
+ * Destructors of other keys may run after ours and use the allocator: ours asks for another
+ * round as long as the C library grants one, but for the last, where sanitizers tear down what
+ * they know of the thread. What runs after that borrows a heap per call.
+ */
 static void on_thread_exit(void *arg)
 {
 	struct heap *h = arg;
 
+	if (++exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS - 1 && !pthread_setspecific(exit_key, h))
+		return;
 	hak_thread.heap = (struct heap *)(uintptr_t)&hak_no_heap;
 	thread_ended = true;
 	enter(h);
@@ -287,7 +307,30 @@ struct heap *heap_enter(void)
 /* This thread, or the process, has been giving memory back for a while. */
 static bool shrinking(const struct heap *h)
 {
-	return h->released >= SHRINK_PAGES || h->shrinks != peek(&arena_xshrinks);
+	return peek(&h->released) >= SHRINK_PAGES || peek(&h->shrinks) != peek(&arena_xshrinks);
+}
+
+/*
+ * The same for an operation that does not touch the heap's pages: without its lock. Only for a
+ * thread that has a heap: NULL otherwise.
+ */
+struct heap *heap_enter_light(void)
+{
+	struct heap *h = hak_thread.heap;
+
+	if (unlikely(h == &hak_no_heap))
+		return NULL;
+	begin_change(h);
+	return h;
+}
+
+void heap_leave_light(struct heap *h)
+{
+	end_change(h);
+	if (unlikely(shrinking(h) || ++h->slow_ops >= TICK_OPS)) {
+		enter(h);
+		heap_leave(h);
+	}
 }
 
 void heap_leave(struct heap *h)
@@ -295,8 +338,8 @@ void heap_leave(struct heap *h)
 	if (unlikely(shrinking(h))) {
 		cache_flush_shrinking(h);
 		page_release_empty(h, HAK_FLUSH_TRIM);
-		h->shrinks = peek(&arena_xshrinks);
-		h->released = 0;
+		poke(&h->shrinks, peek(&arena_xshrinks));
+		poke(&h->released, 0);
 	}
 	if (unlikely(++h->slow_ops >= TICK_OPS))
 		heap_tick(h);
@@ -351,7 +394,7 @@ void heap_fork_before(void)
 {
 	struct heap *h = hak_thread.heap;
 
-	if (h == &hak_no_heap || h->view.seq.busy)
+	if (h == &hak_no_heap || h->inside)
 		h = NULL;
 	if (h)
 		lock_take(&h->pages);

@@ -27,6 +27,8 @@ extern const struct heap hak_no_heap;
 extern struct lock heaps_lock;
 struct heap *heap_enter(void);
 void heap_leave(struct heap *h);
+struct heap *heap_enter_light(void);
+void heap_leave_light(struct heap *h);
 struct heap *heap_at(uint32_t index);
 bool heap_steal(struct heap *me, unsigned class);
 void heap_help(struct heap *h);
@@ -81,7 +83,7 @@ extern uint32_t arena_xshrinks;
 
 /* segment.c: the two masks of a segment; arena lock held */
 int segment_find(const struct segment *s, unsigned slices);
-unsigned segment_longest(uint64_t mask);
+int segment_bin(uint64_t mask);
 uint64_t segment_mask(unsigned first, unsigned slices);
 
 /* pagemap.c (and pagemap.h): address -> class, page */

@@ -15,33 +15,40 @@ typedef void (*new_handler)(void);
 extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
 extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak, noreturn));
 
+/* What a static program that catches bad_alloc has of libstdc++, if not the function above. */
+extern void *__cxa_allocate_exception(size_t) __attribute__((weak));
+extern void __cxa_throw(void *, const void *, void (*)(void *)) __attribute__((weak, noreturn));
+extern const void *const _ZTVSt9bad_alloc[] __attribute__((weak));
+extern const char _ZTISt9bad_alloc[] __attribute__((weak));
+extern void _ZNSt9bad_allocD1Ev(void *) __attribute__((weak));
+
 typedef new_handler (*get_handler_fn)(void);
 typedef void (*throw_fn)(void);
 
 /*
+ * dlopen by name: a reference, weak or not, would make ld warn about every static program. With
+ * libc inside a static program dlsym is usually absent too.
+ */
+#pragma weak dlsym
+
+/*
  * A function of libstdc++ that was brought in by a library dlopened later, perhaps out of
  * everybody's sight. dlopen may allocate, hence the order of things in new_failed; out of memory
- * for a large block there is usually enough for that. The archive does without: a program that
- * links these operators in is C++ and has libstdc++, and static ones must not refer to dlopen.
+ * for a large block there is usually enough for that.
  */
-#ifdef HAK_ARCHIVE
 static void *late(const char *name)
 {
-	(void)name;
-	return NULL;
-}
-#else
-static void *late(const char *name)
-{
-	void *handle = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD), *f;
+	union {
+		void *p;
+		void *(*call)(const char *, int);
+	} open;
+	void *handle;
 
-	if (!handle)
-		return NULL;
-	f = dlsym(handle, name);
-	dlclose(handle);
-	return f;
+	open.p = dlsym ? dlsym(RTLD_DEFAULT, "dlopen") : NULL;
+	handle = open.p ? open.call("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD) : NULL;
+	/* never closed: it is only one more reference to a library that stays anyway */
+	return handle ? dlsym(handle, name) : NULL;
 }
-#endif
 
 /* Calls the new-handler, which may free memory, throw, or end the program. */
 static bool handled(void)
@@ -58,6 +65,18 @@ static bool handled(void)
 	return true;
 }
 
+/* throw std::bad_alloc(): an object that is one pointer, behind the table's two first entries. */
+static void throw_bad_alloc(void)
+{
+	const void **object;
+
+	if (!__cxa_allocate_exception || !__cxa_throw || !_ZTVSt9bad_alloc || !_ZTISt9bad_alloc)
+		return;
+	object = __cxa_allocate_exception(sizeof(void *));
+	*object = _ZTVSt9bad_alloc + 2;
+	__cxa_throw(object, _ZTISt9bad_alloc, _ZNSt9bad_allocD1Ev);
+}
+
 static HAK_COLD void *new_failed(size_t alignment, size_t bytes)
 {
 	throw_fn fail = _ZSt17__throw_bad_allocv;
@@ -71,18 +90,36 @@ static HAK_COLD void *new_failed(size_t alignment, size_t bytes)
 		fail = (throw_fn)(uintptr_t)late("_ZSt17__throw_bad_allocv");
 	if (fail)
 		fail();
+	throw_bad_alloc();
 	hak_say("out of memory in operator new, bytes: ", bytes, "");
 	abort();
 }
 
-/* noexcept: a handler that throws ends the program, as std::terminate would */
+/*
+ * A new-handler may throw, which only C++ can catch: libstdc++'s own nothrow operators call the
+ * throwing ones, which are ours, and return NULL for an exception. Without a handler there is
+ * nothing to catch.
+ */
 static HAK_COLD void *new_failed_nothrow(size_t alignment, size_t bytes)
 {
-	void *p = NULL;
+	static const char nothrow; /* an empty class: any address will do */
+	get_handler_fn get = _ZSt15get_new_handlerv;
+	union {
+		void *p;
+		void *(*plain)(size_t, const void *);
+		void *(*aligned)(size_t, size_t, const void *);
+	} theirs;
 
-	while (!p && handled())
-		p = alloc_aligned(alignment, bytes);
-	return p;
+	if (!get)
+		get = (get_handler_fn)(uintptr_t)late("_ZSt15get_new_handlerv");
+	if (!get || !get())
+		return NULL;
+	theirs.p = late(alignment > HAK_ALIGN ? "_ZnwmSt11align_val_tRKSt9nothrow_t"
+					      : "_ZnwmRKSt9nothrow_t");
+	if (!theirs.p)
+		return NULL;
+	return alignment > HAK_ALIGN ? theirs.aligned(bytes, alignment, &nothrow)
+				     : theirs.plain(bytes, &nothrow);
 }
 
 HAK_INLINE void *new_plain(size_t bytes)

@@ -68,7 +68,7 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 	set_all_free(pg);
 	avail_add(h, pg);
 	h->npages++;
-	h->released = 0;
+	poke(&h->released, 0);
 	pagemap_set(pg->start, slices, pg, class);
 	add_relaxed(&hakmem_root.class_pages[class], 1);
 	hak_probe_hakmem_page_new(class, (uintptr_t)pg->start, pg->bytes, *source);
@@ -134,7 +134,7 @@ static void release(struct heap *h, struct page *pg, enum hak_flush_reason why)
 
 	avail_remove(h, pg);
 	h->npages--;
-	h->released++;
+	poke(&h->released, h->released + 1);
 	sub_relaxed(&hakmem_root.class_pages[class], 1);
 	hak_probe_hakmem_page_free(class, (uintptr_t)pg->start, pg->bytes, why);
 	arena_free(pg);

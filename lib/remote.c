@@ -10,9 +10,10 @@
 #include "internal.h"
 #include "pagemap.h"
 
-#define PENDING_MAX ((uint64_t)1 << 20) /* 1 MiB unread: the sender sorts the blocks in itself */
-#define BLOCK_WORK 240U /* sorting a block in counts as so many bytes: 50 us at most */
-#define OUTBOX_SLOTS 8U /* owners gathered at once; a clash sends early */
+#define PENDING_MAX \
+	((uint64_t)128 << 10) /* 128 KiB unread: the sender sorts the blocks in itself */
+#define BLOCK_WORK 240U	      /* sorting a block in counts as so many bytes: 50 us at most */
+#define OUTBOX_SLOTS 8U	      /* owners gathered at once; a clash sends early */
 
 struct batch {
 	struct heap *owner;

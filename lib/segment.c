@@ -22,13 +22,17 @@ static uint64_t starts_of_runs(uint64_t mask, unsigned n)
 	return mask;
 }
 
-unsigned segment_longest(uint64_t mask)
+/* k if the longest run of set bits is in [2^k, 2^(k+1)), -1 if there is none. */
+int segment_bin(uint64_t mask)
 {
-	unsigned n = 0;
+	int k = -1;
 
-	for (; mask; n++)
-		mask &= mask >> 1;
-	return n;
+	/* before step k, bit i is set if a run of 2^k begins there */
+	for (unsigned step = 1; mask && k < 6; step *= 2) {
+		k++;
+		mask = step < 64 ? mask & mask >> step : 0;
+	}
+	return k;
 }
 
 /*

@@ -44,6 +44,7 @@ static void add_classes(struct hak_snapshot *s)
 		s->cached_bytes += k->cached_blocks * k->block_bytes;
 		s->live_bytes += k->live_blocks * k->block_bytes;
 	}
+	s->class_[0].held_bytes = s->large_live_bytes;
 	s->live_bytes += s->large_live_bytes;
 }
 
@@ -53,7 +54,8 @@ static void add_process(struct hak_snapshot *s)
 
 	s->mapped_bytes = peek(&r->now.arena_bytes) + peek(&r->now.large_bytes) +
 			  peek(&r->now.cached_bytes) + peek(&r->now.meta_bytes);
-	s->dirty_bytes = peek(&r->now.dirty_bytes) + peek(&r->now.cached_bytes);
+	s->dirty_bytes = peek(&r->now.dirty_bytes) + peek(&r->now.returned_bytes) +
+			 peek(&r->now.cached_bytes);
 	s->meta_bytes = peek(&r->now.meta_bytes);
 	s->os_calls = peek(&r->os.maps) + peek(&r->os.unmaps) + peek(&r->os.purges);
 	s->mmap_fallbacks = peek(&r->os.fallbacks);
@@ -75,7 +77,7 @@ HAK_EXPORT void hak_snapshot(struct hak_snapshot *out)
 }
 
 /*
- * arena: address space of segments and metadata; hblkhd: mappings for single blocks;
+ * arena: address space of segments and metadata; hblks, hblkhd: large blocks;
  * uordblks: live bytes; fordblks: the rest of what is mapped; fsmblks: in thread caches;
  * keepcost: what malloc_trim could return.
  */
@@ -85,8 +87,8 @@ HAK_EXPORT struct mallinfo2 mallinfo2(void)
 	struct hak_snapshot s;
 
 	hak_snapshot(&s);
-	m.hblkhd = peek(&hakmem_root.now.large_bytes);
-	m.arena = s.mapped_bytes - m.hblkhd;
+	m.hblkhd = s.large_live_bytes;
+	m.arena = s.mapped_bytes > m.hblkhd ? s.mapped_bytes - m.hblkhd : 0;
 	m.uordblks = s.live_bytes;
 	m.fordblks = s.mapped_bytes > s.live_bytes ? s.mapped_bytes - s.live_bytes : 0;
 	m.fsmblks = s.cached_bytes;

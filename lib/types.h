@@ -126,6 +126,8 @@ struct heap {
 	struct page *full[HAK_CLASS_MAX];    /* pages: without */
 	uint64_t xavail;		     /* pages to write: bit c is set <=> avail[c] */
 	uint64_t seen_full[HAK_CLASS_MAX];   /* own: allocs when the cache was last full */
+	uint32_t flushed[HAK_CLASS_MAX];     /* own: blocks flushed and not missed yet */
+	uint32_t regret[HAK_CLASS_MAX];	     /* own: blocks flushed, then missed */
 	uint8_t full_again[HAK_CLASS_MAX];   /* own: times it was full since, with no alloc */
 	uint64_t seen_shrink[HAK_CLASS_MAX]; /* own: allocs when the arena last shrank */
 	uint64_t seen_tick[HAK_CLASS_MAX];   /* own: allocs + frees at the last tick */
@@ -133,7 +135,7 @@ struct heap {
 	uint64_t out;			     /* pages: sum over pages of capacity - nfree */
 	uint64_t budget_used;		     /* own: sum over classes of limit * block bytes */
 	uint64_t next_tick_ms;		     /* own */
-	uint32_t released;	    /* own: pages released since the last new page or shrink */
+	uint32_t released;	    /* lock: pages released since the last new page or shrink */
 	uint32_t slow_ops;	    /* own: slow operations since the clock was read */
 	uint32_t victim;	    /* own: class whose limit is cut next */
 	uint32_t shrinks;	    /* own: arena_xshrinks as last seen */
@@ -141,6 +143,7 @@ struct heap {
 	void **slot_map;	    /* own: NULL until a class outgrows start_slots */
 	struct heap *next;	    /* lock HEAPS: list of idle heaps */
 	struct lock pages;
+	uint32_t inside; /* own: slow operations in progress that hold `pages` */
 	uint32_t cursor; /* own: heap to look at next for a page */
 	struct block *xqueue __attribute__((aligned(HAK_CACHE_LINE))); /* remote frees */
 	uint64_t xpending; /* weight of what was pushed on a queue that was not empty, see remote.c

@@ -194,14 +194,15 @@ struct hak_os_view {
 	__u64 grows;
 };
 
-/* Gauges: bytes now; atomic. */
+/* Gauges: bytes now; atomic, used_bytes and dirty_bytes under the arena lock. */
 struct hak_gauges {
-	__u64 arena_bytes;  /* address space held for segments */
-	__u64 used_bytes;   /* of it, in pages of classes and in large blocks */
-	__u64 dirty_bytes;  /* of it, unused but still backed by memory */
-	__u64 large_bytes;  /* mappings handed out for single blocks */
-	__u64 cached_bytes; /* mappings kept for reuse */
-	__u64 meta_bytes;   /* metadata mapped */
+	__u64 arena_bytes;    /* address space held for segments */
+	__u64 used_bytes;     /* of it, in pages of classes and in large blocks, or being purged */
+	__u64 dirty_bytes;    /* of it, unused but still backed by memory */
+	__u64 large_bytes;    /* mappings handed out for single blocks */
+	__u64 cached_bytes;   /* mappings kept for reuse */
+	__u64 meta_bytes;     /* metadata mapped */
+	__u64 returned_bytes; /* counted as used, in fact dirty: on the way back to the arena */
 };
 
 struct hak_root {
@@ -228,6 +229,6 @@ HAK_SHARED_SIZE(struct hak_bin, 32);
 HAK_SHARED_SIZE(struct hak_bin_stat, 72);
 HAK_SHARED_SIZE(struct hak_heap_view, 64 * (32 + 72) + 16 + 10 * 8);
 HAK_SHARED_SIZE(struct hak_lock_view, 32);
-HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 48);
+HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56);
 
 #endif

@@ -60,4 +60,25 @@ int main(void)
 END
 "$CC" "$TMP/plain.c" "$BUILD/libhakmem.a" -o "$TMP/plain" -pthread
 check "operator new in a program without libstdc++" "$TMP/plain"
+
+# And with it, though a static program has of it only what it names.
+cat >"$TMP/oom.cc" <<'END'
+#include <cstdio>
+#include <new>
+int main()
+{
+	try {
+		char *volatile p = new char[1UL << 50];
+		*p = 1;
+	} catch (std::bad_alloc &e) {
+		puts(e.what());
+	}
+	return 0;
+}
+END
+for mode in "" -static; do
+	"$CXX" -O0 $mode "$TMP/oom.cc" "$BUILD/libhakmem.a" -o "$TMP/oom" -pthread 2>"$TMP/warnings"
+	check "no warning from the linker ($mode)" test ! -s "$TMP/warnings"
+	check "new throws bad_alloc ($mode)" [ "$("$TMP/oom")" = std::bad_alloc ]
+done
 finish
