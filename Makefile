@@ -74,7 +74,8 @@ PKGS_BUILD := gcc make clang bpftool libbpf-dev libelf-dev zlib1g-dev libncurses
 PKGS_DEMO := redis-server redis-tools
 PKGS_TEST := $(PKGS_DEMO) libcmocka-dev g++ git sqlite3 python3 gdb strace bpftrace linux-perf \
 	libclang-rt-14-dev binutils util-linux procps libcap2-bin
-PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace
+PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace $(PKGS_DEMO) sqlite3 python3 \
+	lua5.4 perl
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
@@ -161,7 +162,7 @@ demo: deps-demo
 
 bench: deps-bench
 	$(Q)$(MAKE) --no-print-directory lib bench-bin
-	$(Q)BUILD=$(B) bash bench/run.sh
+	$(Q)BUILD=$(B) bash bench/run.sh '$(or $(PATTERN),.)'
 
 # Packages: installs what is missing, or with NO_DEPS=1 refuses and lists it.
 deps-build: ; $(Q)NO_DEPS=$(NO_DEPS) bash tests/deps.sh $(PKGS_BUILD)

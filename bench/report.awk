@@ -47,7 +47,7 @@ function ratio_to(base, x) {
 }
 
 # One line of a cell's table; adds to the sums of the geometric means.
-function row(name, cell,    rate, spread, r, per_op) {
+function row(name, cell,    rate, spread, r) {
 	r = ratio_to(median(ref, cell, "seconds_per_op"), median(name, cell, "seconds_per_op"))
 	add_mean(name, "time", r)
 	rate = median(name, cell, "ops_per_s")
@@ -55,12 +55,10 @@ function row(name, cell,    rate, spread, r, per_op) {
 	add_mean(name, "rss", ratio_to(median(ref, cell, "peak_rss_kib"), median(name, cell, "peak_rss_kib")))
 	add_mean(name, "faults", ratio_to(median(ref, cell, "minor_faults"), median(name, cell, "minor_faults")))
 	add_mean(name, "cpu", ratio_to(cpu_per_op(ref, cell), cpu_per_op(name, cell)))
-	per_op = median(name, cell, "syscalls_per_op")
-	printf "  %-10s %8s [%s]%*s %6s %8s %8s %9s %10s %9s %7s %10s\n", name, number(rate), spread,
+	printf "  %-10s %8s [%s]%*s %6s %8s %8s %9s %10s %9s %9s\n", name, number(rate), spread,
 		20 - length(spread), "", r == "-" ? r : sprintf("%.2f", r), shown(name, cell, "wall_s"), shown(name, cell, "cpu_s"),
 		shown(name, cell, "minor_faults"), shown(name, cell, "peak_rss_kib"),
-		shown(name, cell, "syscalls"), shown(name, cell, "syscalls_mmap"),
-		per_op == "-" ? "-" : sprintf("%.2e", per_op)
+		shown(name, cell, "syscalls_memory"), shown(name, cell, "syscalls_futex")
 }
 
 function cpu_per_op(name, cell,    cpu, ops) {
@@ -108,9 +106,9 @@ file == 3 && $3 == "ops_per_s" && $4 > 0 { add_value($1 SUBSEP $2 SUBSEP "second
 END {
 	for (c = 1; c <= cell_count; c++) {
 		printf "%s\n", cells[c]
-		printf "  %-10s %8s %-22s %6s %8s %8s %9s %10s %9s %7s %10s\n", "allocator", "ops/s",
-			"[lowest..highest]", "time", "wall s", "CPU s", "faults", "RSS KiB", "syscalls",
-			"mmap", "calls/op"
+		printf "  %-10s %8s %-22s %6s %8s %8s %9s %10s %9s %9s\n", "allocator", "ops/s",
+			"[lowest..highest]", "time", "wall s", "CPU s", "faults", "RSS KiB", "mem calls",
+			"futex"
 		for (a = 1; a <= name_count; a++)
 			row(names[a], cells[c])
 		print ""

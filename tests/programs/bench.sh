@@ -43,5 +43,22 @@ check "page faults near the peak of live pages ($faults)" test "$faults" -le 330
 check "larson, small" preloaded "$bench/larson" 1 8 1024 1000 10 1 4
 check "larson, 2 to 32 KiB" preloaded "$bench/larson" 1 2048 32768 1000 1 1 4
 check "random_mixed" preloaded "$bench/random_mixed" 3000000 8192 7
+
+# The whole suite, small: every program checks its own blocks; the figures come out whole.
+suite() {
+	BUILD=$BUILD ONLY="$1" SIZE=small RUNS=$2 OUT="$TMP/$3" bash "$ROOT/bench/run.sh" "${4:-.}" >"$TMP/$3.txt"
+}
+every_cell_is_there() {
+	local cells
+
+	cells=$(awk -F '|' '/^[a-z]/ && $3 !~ /^ *-/ { n += split($2, t, " ") } END { print n }' "$ROOT/bench/cells")
+	[[ $(awk -F , '$4 == "seconds_per_op" { n++ } END { print n }' "$TMP/all.csv") == "$cells" ]]
+}
+check "the suite runs on the library, small" suite hakmem 1 all
+check "with every cell of bench/cells" every_cell_is_there
+check "its drawing is well-formed" python3 -c 'import sys, xml.dom.minidom as m; m.parse(sys.argv[1])' "$TMP/all.svg"
+check "two allocators side by side" suite "glibc hakmem" 2 two "pairs (fifo|random)"
+check "with geometric means" grep -q "geometric" "$TMP/two.txt"
+check "a run compares with itself" "$ROOT/bench/compare" "$TMP/two.csv" "$TMP/two.csv"
 check "workload" preloaded "$bench/workload" 4 2
 finish
