@@ -7,6 +7,12 @@
 #include <errno.h>
 #include <string.h>
 
+/* p, just allocated, is known to be zero: fresh memory is not touched only to clear it. */
+HAK_INLINE bool is_clean(const void *p, size_t bytes)
+{
+	return bytes > HAK_SMALL_MAX ? pagemap_page(p)->zero : cache_was_fresh(pagemap_class(p));
+}
+
 HAK_INLINE void *alloc_zeroed(size_t count, size_t bytes)
 {
 	size_t total;
@@ -17,7 +23,7 @@ HAK_INLINE void *alloc_zeroed(size_t count, size_t bytes)
 	p = alloc_fast(total);
 	if (unlikely(!p))
 		return NULL;
-	if (total > HAK_SMALL_MAX && pagemap_page(p)->zero)
+	if (total > HAK_TINY_MAX && is_clean(p, total))
 		return p;
 	return memset(p, 0, total);
 }

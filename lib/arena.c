@@ -2,9 +2,9 @@
  * The arena: all segments, their free runs, growth, and giving memory back.
  *
  * One lock, held for a few dozen instructions and never over a system call. Only who needs
- * slices waits for it: slices on their way back are pushed on a lock-free stack, which the next
- * holder empties; what is to be purged is taken out of the free masks by whoever gets the lock
- * at once, purged without it, and comes back by the same stack.
+ * slices waits for it: slices on their way back while it is held are pushed on a lock-free stack,
+ * which the next holder empties; what is to be purged is taken out of the free masks by whoever
+ * gets the lock at once, purged without it, and comes back by the same stack.
  */
 #include "internal.h"
 #include "pagemap.h"
@@ -117,7 +117,8 @@ static struct page *cut(struct segment *s, unsigned at, unsigned slices, bool *c
 	bin_update(s);
 	gauge(&hakmem_root.now.used_bytes, (int64_t)(slices * HAK_SLICE));
 	if (dirty)
-		gauge(&hakmem_root.now.dirty_bytes, -bytes_of(dirty));
+		gauge(&hakmem_root.now.dirty_bytes,
+		      -(dirty == mask ? (int64_t)(slices * HAK_SLICE) : bytes_of(dirty)));
 	poke(&pg->kind, PAGE_RUN);
 	pg->slices = (uint16_t)slices;
 	return pg;
@@ -263,6 +264,25 @@ static void push_returned(struct page *pg, bool dirty)
 					    __ATOMIC_RELAXED));
 }
 
+/* Slices of pg become free, dirty unless the system took them; lock held. Bytes now dirty. */
+static int64_t put(const struct page *pg, uint64_t now_ms)
+{
+	struct segment *s = pg->segment;
+	uint64_t mask = segment_mask(pg->slice, pg->slices);
+
+	s->free |= mask;
+	if (!pg->zero) {
+		if (dirty_last != s) {
+			dirty_unlink(s);
+			dirty_append(s);
+		}
+		s->dirty |= mask;
+		s->freed_ms = now_ms;
+	}
+	bin_update(s);
+	return pg->zero ? 0 : (int64_t)(pg->slices * HAK_SLICE);
+}
+
 /* Slices on the stack become free; lock held. */
 static void take_returned(void)
 {
@@ -274,25 +294,29 @@ static void take_returned(void)
 		return;
 	now = os_now_ms();
 	for (pg = swap_acq_rel(&xreturned, NULL); pg; pg = next) {
-		int64_t bytes = (int64_t)(pg->slices * HAK_SLICE);
-		struct segment *s = pg->segment;
-		uint64_t mask = segment_mask(pg->slice, pg->slices);
-
 		next = pg->next;
-		s->free |= mask;
-		used += bytes;
-		if (!pg->zero) {
-			dirty += bytes;
-			dirty_unlink(s);
-			s->dirty |= mask;
-			s->freed_ms = now;
-			dirty_append(s);
-		}
-		bin_update(s);
+		used += (int64_t)(pg->slices * HAK_SLICE);
+		dirty += put(pg, now);
 	}
 	gauge(&hakmem_root.now.used_bytes, -used);
 	gauge(&hakmem_root.now.dirty_bytes, dirty);
 	sub_relaxed(&hakmem_root.now.returned_bytes, (uint64_t)dirty);
+}
+
+/* Straight to the free slices if nobody is there, else by the stack. */
+static void give(struct page *pg)
+{
+	int64_t dirty;
+
+	if (!lock_try(&arena_lock)) {
+		push_returned(pg, true);
+		return;
+	}
+	pg->zero = 0;
+	dirty = put(pg, os_now_ms());
+	gauge(&hakmem_root.now.used_bytes, -dirty);
+	gauge(&hakmem_root.now.dirty_bytes, dirty);
+	lock_drop(&arena_lock);
 }
 
 /*
@@ -330,11 +354,13 @@ struct page *arena_alloc(unsigned slices, enum hak_source *source, bool *zero)
 	}
 }
 
+/* The pagemap goes on knowing the page, so that a second free of its blocks is seen to be one. */
 void arena_free(struct page *pg)
 {
-	pagemap_set(pg->start, pg->slices, NULL, 0);
+	if (peek(&pg->kind) == PAGE_SMALL)
+		pagemap_set(pg->start, pg->slices, pg, 0);
 	poke(&pg->kind, PAGE_UNUSED);
-	push_returned(pg, true);
+	give(pg);
 	if (unlikely(arena_excess(4))) {
 		add_relaxed(&arena_xshrinks, 1);
 		arena_purge(0, HAK_OS_LIMIT);

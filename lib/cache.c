@@ -137,6 +137,7 @@ void cache_init(struct heap *h)
 {
 	void **slots = h->start_slots;
 
+	h->budget_used = runs_budget();
 	h->view.bin[0].top = h->view.bin[0].slots = &no_block;
 	for (unsigned c = 1; c < HAK_CLASSES; c++) {
 		h->view.bin[c].top = h->view.bin[c].slots = slots;
@@ -256,6 +257,8 @@ static bool raise_limit(struct heap *h, unsigned class, uint32_t limit)
 /* Blocks for an empty cache, from the nearest place that has some. */
 static uint32_t gather(struct heap *h, unsigned class, uint32_t want, enum hak_source *source)
 {
+	bool clean;
+
 	*source = HAK_SOURCE_PAGE;
 	if (peek(&h->xqueue)) {
 		bool had = h->avail[class] != NULL;
@@ -269,7 +272,20 @@ static uint32_t gather(struct heap *h, unsigned class, uint32_t want, enum hak_s
 	if (!h->avail[class] && !page_new(h, class, source))
 		return 0;
 	want = clamp(want, 1, get_slots(h, class, want));
-	return page_take(h, class, want, bin_of(h, class)->slots + 1);
+	want = page_take(h, class, want, bin_of(h, class)->slots + 1, &clean);
+	h->fresh_at[class] = clean ? bin_of(h, class)->frees + 1 : 0;
+	return want;
+}
+
+/*
+ * The block of the class just allocated was never used before: it came with a refill of such
+ * blocks only, and none was freed into the cache since.
+ */
+bool cache_was_fresh(unsigned class)
+{
+	const struct heap *h = hak_thread.heap;
+
+	return h->fresh_at[class] == h->view.bin[class].frees + 1;
 }
 
 /* Blocks had to be fetched: as far as some were flushed before, the cache was too short. */

@@ -19,7 +19,7 @@ HAK_COLD void *alloc_slow(size_t bytes, struct hak_bin *bin)
 
 static struct page *large_count_alloc(struct heap *h, size_t bytes, size_t alignment, bool *hit)
 {
-	struct page *pg = large_alloc(bytes, alignment, hit);
+	struct page *pg = large_alloc(h, bytes, alignment, hit);
 
 	if (pg)
 		cache_large_alloc(h, pg->bytes, *hit);
@@ -56,24 +56,24 @@ static bool is_live_large(const struct page *pg)
 	return kind == PAGE_RUN || kind == PAGE_MAPPED;
 }
 
+/* Why p, whose class is 0, is not the start of a live large block. pg: what the pagemap says. */
+static enum hak_misuse why_not_large(const struct page *pg)
+{
+	if (!pg)
+		return HAK_MISUSE_FOREIGN;
+	return is_live_large(pg) ? HAK_MISUSE_MISALIGNED : HAK_MISUSE_DOUBLE_FREE;
+}
+
 static void free_large(struct heap *h, void *p)
 {
 	struct page *pg = pagemap_page(p);
 
-	if (!pg) {
-		hak_misuse(p, HAK_MISUSE_FOREIGN, "free");
-		return;
-	}
-	if (pg->start != p) {
-		hak_misuse(p, HAK_MISUSE_MISALIGNED, "free");
-		return;
-	}
-	if (!is_live_large(pg)) {
-		hak_misuse(p, HAK_MISUSE_DOUBLE_FREE, "free");
+	if (unlikely(!pg || pg->start != p || !is_live_large(pg))) {
+		hak_misuse(p, why_not_large(pg), "free");
 		return;
 	}
 	cache_large_free(h, pg->bytes);
-	large_free(pg);
+	large_free(h, pg);
 }
 
 HAK_COLD void free_slow(void *p)

@@ -219,6 +219,7 @@ bool heap_steal(struct heap *me, unsigned class)
 static void give_back(struct heap *h)
 {
 	cache_flush_all(h, HAK_FLUSH_EXIT);
+	runs_flush(h);
 	remote_drain(h);
 	page_release_empty(h, HAK_FLUSH_EXIT);
 	hak_probe_hakmem_thread_exit(h->view.tid, (uintptr_t)h);
@@ -310,6 +311,13 @@ static bool shrinking(const struct heap *h)
 	return peek(&h->released) >= SHRINK_PAGES || peek(&h->shrinks) != peek(&arena_xshrinks);
 }
 
+/* Looked at once in TICK_OPS operations. */
+static bool is_due(struct heap *h)
+{
+	h->slow_ops = os_now_ms() < h->next_tick_ms ? 0 : TICK_OPS;
+	return h->slow_ops != 0;
+}
+
 /*
  * The same for an operation that does not touch the heap's pages: without its lock. Only for a
  * thread that has a heap: NULL otherwise.
@@ -327,7 +335,7 @@ struct heap *heap_enter_light(void)
 void heap_leave_light(struct heap *h)
 {
 	end_change(h);
-	if (unlikely(shrinking(h) || ++h->slow_ops >= TICK_OPS)) {
+	if (unlikely(shrinking(h) || (++h->slow_ops >= TICK_OPS && is_due(h)))) {
 		enter(h);
 		heap_leave(h);
 	}
@@ -337,11 +345,12 @@ void heap_leave(struct heap *h)
 {
 	if (unlikely(shrinking(h))) {
 		cache_flush_shrinking(h);
+		runs_flush(h);
 		page_release_empty(h, HAK_FLUSH_TRIM);
 		poke(&h->shrinks, peek(&arena_xshrinks));
 		poke(&h->released, 0);
 	}
-	if (unlikely(++h->slow_ops >= TICK_OPS))
+	if (unlikely(++h->slow_ops >= TICK_OPS) && is_due(h))
 		heap_tick(h);
 	if (unlikely(h != hak_thread.heap)) {
 		give_back(h);
@@ -355,13 +364,11 @@ void heap_tick(struct heap *h)
 {
 	uint64_t now = os_now_ms();
 
-	h->slow_ops = 0;
-	if (now < h->next_tick_ms)
-		return;
 	h->next_tick_ms = now + hak_options.decay_ms;
 	if (peek(&h->xqueue))
 		remote_drain(h);
 	cache_flush_idle(h);
+	runs_flush_idle(h);
 	page_release_empty(h, HAK_FLUSH_TRIM);
 	large_purge(now, HAK_OS_DECAY);
 	arena_purge(now, HAK_OS_DECAY);
@@ -372,6 +379,7 @@ bool heap_trim(struct heap *h)
 	bool any;
 
 	cache_flush_all(h, HAK_FLUSH_TRIM);
+	runs_flush(h);
 	for (uint32_t i = 0; i < hakmem_root.heaps; i++) {
 		struct heap *other = heap_at(i);
 

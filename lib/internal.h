@@ -40,6 +40,7 @@ void heap_tick(struct heap *h);
 unsigned heap_check(void);
 
 /* cache.c: thread caches */
+bool cache_was_fresh(unsigned class);
 void *cache_refill_alloc(struct heap *h, unsigned class);
 void cache_free_full(struct heap *h, void *p, unsigned class);
 void cache_init(struct heap *h);
@@ -56,15 +57,22 @@ unsigned remote_drain(struct heap *h);
 
 /* page.c: pages of a heap */
 bool page_new(struct heap *h, unsigned class, enum hak_source *source);
-unsigned page_take(struct heap *h, unsigned class, unsigned want, void **out);
+unsigned page_take(struct heap *h, unsigned class, unsigned want, void **out, bool *clean);
 void page_give(struct heap *h, struct page *pg, struct block *b, enum hak_flush_reason why);
 void page_release_empty(struct heap *h, enum hak_flush_reason why);
 int64_t page_steal(struct heap *to, struct heap *from, unsigned class);
 unsigned page_check(const struct heap *h);
 
+/* runs.c: runs a thread keeps for itself */
+uint64_t runs_budget(void);
+struct page *runs_take(struct heap *h, unsigned slices);
+bool runs_keep(struct heap *h, struct page *pg);
+void runs_flush(struct heap *h);
+void runs_flush_idle(struct heap *h);
+
 /* large.c: blocks above HAK_SMALL_MAX */
-struct page *large_alloc(size_t bytes, size_t alignment, bool *hit);
-void large_free(struct page *pg);
+struct page *large_alloc(struct heap *h, size_t bytes, size_t alignment, bool *hit);
+void large_free(struct heap *h, struct page *pg);
 bool large_resize(struct page *pg, size_t bytes);
 bool large_purge(uint64_t now_ms, enum hak_os_reason why);
 extern struct lock large_lock;
@@ -84,7 +92,10 @@ extern uint32_t arena_xshrinks;
 /* segment.c: the two masks of a segment; arena lock held */
 int segment_find(const struct segment *s, unsigned slices);
 int segment_bin(uint64_t mask);
-uint64_t segment_mask(unsigned first, unsigned slices);
+HAK_INLINE uint64_t segment_mask(unsigned first, unsigned slices)
+{
+	return ~(uint64_t)0 >> (HAK_SEGMENT_SLICES - slices) << first;
+}
 
 /* pagemap.c (and pagemap.h): address -> class, page */
 

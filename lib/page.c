@@ -62,6 +62,8 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 	pg->reciprocal = (uint32_t)((((uint64_t)1 << 32) + size - 1) / size);
 	pg->capacity = (uint16_t)(slices * HAK_SLICE / size);
 	pg->class = (uint8_t) class;
+	pg->zero = zero;
+	pg->fresh = 0;
 	pg->bytes = slices * HAK_SLICE;
 	poke(&pg->kind, PAGE_SMALL);
 	poke(&pg->xowner, h);
@@ -75,17 +77,32 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 	return true;
 }
 
-/* Takes up to `want` free blocks into out[], lowest address first; returns how many. */
-static unsigned take_bits(struct page *pg, unsigned want, void **out)
+/* Blocks first .. last leave a page; false if one of them may hold data. */
+static bool note_fresh(struct page *pg, size_t first, size_t last)
 {
+	bool clean = pg->zero && first >= pg->fresh;
+
+	if (last >= pg->fresh)
+		pg->fresh = (uint16_t)(last + 1);
+	return clean;
+}
+
+/*
+ * Takes up to `want` free blocks into out[], lowest address first; returns how many. *clean is
+ * cleared if one of them was used before.
+ */
+static unsigned take_bits(struct page *pg, unsigned want, void **out, bool *clean)
+{
+	size_t first = SIZE_MAX, k = 0;
 	unsigned got = 0;
 
 	for (unsigned i = pg->hint; got < want && i * 64 < pg->capacity; i++) {
 		uint64_t w = pg->bits[i];
 
 		while (w && got < want) {
-			size_t k = i * 64 + (unsigned)__builtin_ctzll(w);
-
+			k = i * 64 + (unsigned)__builtin_ctzll(w);
+			if (!got)
+				first = k;
 			w &= w - 1;
 			out[got++] = pg->start + k * pg->block_bytes;
 		}
@@ -93,6 +110,8 @@ static unsigned take_bits(struct page *pg, unsigned want, void **out)
 		pg->hint = (uint16_t)i;
 	}
 	pg->nfree = (uint16_t)(pg->nfree - got);
+	if (!note_fresh(pg, first, k))
+		*clean = false;
 	return got;
 }
 
@@ -108,16 +127,17 @@ static void reverse(void **a, unsigned n)
 
 /*
  * Up to `want` blocks of the class from pages of h; returns how many. The lowest is out[]'s last,
- * the first to be handed out. The blocks themselves are not touched.
+ * the first to be handed out. The blocks themselves are not touched. *clean: all are zero.
  */
-unsigned page_take(struct heap *h, unsigned class, unsigned want, void **out)
+unsigned page_take(struct heap *h, unsigned class, unsigned want, void **out, bool *clean)
 {
 	unsigned got = 0;
 
+	*clean = true;
 	while (got < want && h->avail[class]) {
 		struct page *pg = h->avail[class];
 
-		got += take_bits(pg, want - got, out + got);
+		got += take_bits(pg, want - got, out + got, clean);
 		if (pg->nfree)
 			break;
 		avail_remove(h, pg);

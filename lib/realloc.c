@@ -64,7 +64,8 @@ void *realloc_any(void *p, size_t bytes)
 	if (unlikely(pg->kind == PAGE_SMALL
 			     ? ((size_t)((char *)p - pg->start) % pg->block_bytes) != 0
 			     : p != pg->start || !usable_size(p))) {
-		hak_misuse(p, HAK_MISUSE_MISALIGNED, "realloc");
+		hak_misuse(p, p == pg->start ? HAK_MISUSE_NOT_LIVE : HAK_MISUSE_MISALIGNED,
+			   "realloc");
 		return NULL;
 	}
 	return realloc_block(pg, p, bytes);

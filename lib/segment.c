@@ -1,13 +1,6 @@
 /* Arithmetic on the masks of a segment. */
 #include "internal.h"
 
-uint64_t segment_mask(unsigned first, unsigned slices)
-{
-	uint64_t ones = slices == 64 ? ~(uint64_t)0 : ((uint64_t)1 << slices) - 1;
-
-	return ones << first;
-}
-
 /* Bit i of the result is set if bits i .. i + n - 1 of the mask are. */
 static uint64_t starts_of_runs(uint64_t mask, unsigned n)
 {

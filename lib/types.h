@@ -42,6 +42,7 @@
 #define HAK_SEGMENT (HAK_SLICE * HAK_SEGMENT_SLICES) /* 4 MiB */
 #define HAK_SMALL_MAX ((size_t)65536)		     /* 64 KiB: largest class */
 #define HAK_LARGE_MAX (HAK_SEGMENT / 2)		     /* 2 MiB: largest run inside a segment */
+#define HAK_KEPT_SLICES 8U /* 512 KiB: longest run a thread keeps for itself */
 #define HAK_OS_PAGE ((size_t)4096)
 #define HAK_PAGE_BLOCKS_MAX 4096U		  /* 64 KiB / 16 B */
 #define HAK_PAGE_WORDS (HAK_PAGE_BLOCKS_MAX / 64) /* 64 */
@@ -58,6 +59,7 @@ enum page_kind {
 	PAGE_RUN,    /* one large block, slices of a segment */
 	PAGE_MAPPED, /* one large block, mapped for it */
 	PAGE_CACHED, /* a span in the reuse cache */
+	PAGE_KEPT,   /* a run kept by the thread that freed it */
 };
 
 struct heap;
@@ -83,15 +85,16 @@ struct page {
 	uint16_t capacity;    /* const: blocks */
 	uint16_t nfree;	      /* pages: bits set */
 	uint16_t hint;	      /* pages: no bit is set in words below this one */
+	uint16_t fresh;	      /* pages: blocks from this one on were never handed out */
 	uint8_t class;	      /* const */
 	uint8_t kind;	      /* enum page_kind; set by who takes the page or gives it back */
 	uint16_t slices;      /* const: length */
-	uint8_t zero;	     /* const: PAGE_RUN and PAGE_MAPPED: memory was clean when handed out */
-	uint8_t slice;	     /* const: index of the first slice in its segment */
-	size_t bytes;	     /* usable bytes of a large block; heap bytes of a small page */
-	size_t map_bytes;    /* PAGE_MAPPED, PAGE_CACHED: length of the span, in whole slices */
-	struct heap *xowner; /* changes under the old and the new owner's lock `pages` */
-	struct page *next;   /* pages: list of the class, or of the reuse cache (lock: LARGE) */
+	uint8_t zero;	      /* const: memory was clean when the page was made */
+	uint8_t slice;	      /* const: index of the first slice in its segment */
+	size_t bytes;	      /* usable bytes of a large block; heap bytes of a small page */
+	size_t map_bytes;     /* PAGE_MAPPED, PAGE_CACHED: length of the span, in whole slices */
+	struct heap *xowner;  /* changes under the old and the new owner's lock `pages` */
+	struct page *next;    /* pages: list of the class, or of the reuse cache (lock: LARGE) */
 	struct page *prev;
 	struct segment *segment;       /* const: NULL for PAGE_MAPPED */
 	uint64_t freed_ms;	       /* lock LARGE: when it entered the reuse cache */
@@ -122,19 +125,24 @@ struct segment {
  */
 struct heap {
 	struct hak_heap_view view;
-	struct page *avail[HAK_CLASS_MAX];   /* pages: with free blocks */
-	struct page *full[HAK_CLASS_MAX];    /* pages: without */
-	uint64_t xavail;		     /* pages to write: bit c is set <=> avail[c] */
-	uint64_t seen_full[HAK_CLASS_MAX];   /* own: allocs when the cache was last full */
-	uint32_t flushed[HAK_CLASS_MAX];     /* own: blocks flushed and not missed yet */
-	uint32_t regret[HAK_CLASS_MAX];	     /* own: blocks flushed, then missed */
-	uint8_t full_again[HAK_CLASS_MAX];   /* own: times it was full since, with no alloc */
+	struct page *avail[HAK_CLASS_MAX]; /* pages: with free blocks */
+	struct page *full[HAK_CLASS_MAX];  /* pages: without */
+	uint64_t xavail;		   /* pages to write: bit c is set <=> avail[c] */
+	uint64_t seen_full[HAK_CLASS_MAX]; /* own: allocs when the cache was last full */
+	uint64_t fresh_at[HAK_CLASS_MAX];  /* own: frees + 1 when all cached blocks were clean, else
+					      0 */
+	uint32_t flushed[HAK_CLASS_MAX];   /* own: blocks flushed and not missed yet */
+	uint32_t regret[HAK_CLASS_MAX];	   /* own: blocks flushed, then missed */
+	uint8_t full_again[HAK_CLASS_MAX]; /* own: times it was full since, with no alloc */
 	uint64_t seen_shrink[HAK_CLASS_MAX]; /* own: allocs when the arena last shrank */
 	uint64_t seen_tick[HAK_CLASS_MAX];   /* own: allocs + frees at the last tick */
 	uint64_t npages;		     /* pages */
 	uint64_t out;			     /* pages: sum over pages of capacity - nfree */
-	uint64_t budget_used;		     /* own: sum over classes of limit * block bytes */
-	uint64_t next_tick_ms;		     /* own */
+	uint64_t budget_used; /* own: sum over classes of limit * block bytes, and runs_budget() */
+	struct page *runs[HAK_KEPT_SLICES + 1]; /* own: kept runs by length */
+	uint64_t runs_bytes;			/* own: of all kept runs */
+	bool runs_used;				/* own: one was taken since the last tick */
+	uint64_t next_tick_ms;			/* own */
 	uint32_t released;	    /* lock: pages released since the last new page or shrink */
 	uint32_t slow_ops;	    /* own: slow operations since the clock was read */
 	uint32_t victim;	    /* own: class whose limit is cut next */

@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include <malloc.h>
+#include <sys/resource.h>
 
 /* C23; glibc 2.36 does not declare them */
 void free_sized(void *p, size_t bytes);
@@ -69,6 +70,57 @@ static void calloc_is_zero(void)
 			p = calloc(1, sizes[i]);
 			CHECK(p && all_zero(p, sizes[i]));
 			free(p);
+		}
+	}
+}
+
+static long faults(void)
+{
+	struct rusage use;
+
+	getrusage(RUSAGE_SELF, &use);
+	return use.ru_minflt;
+}
+
+/* Memory fresh from the system is zero: calloc leaves it alone, in every layer. */
+static void calloc_leaves_fresh_memory_alone(void)
+{
+	static const size_t sizes[] = {5000, 40000, 200000, 5000000};
+	enum { N = 1000 };
+	static char *p[N];
+
+	hak_trim();
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		size_t n = sizes[i] > 1000000 ? 20 : N;
+		long before = faults();
+
+		for (size_t k = 0; k < n; k++)
+			p[k] = calloc(1, sizes[i]);
+		CHECK(faults() - before < (long)(n * sizes[i] / 4096 / 4));
+		for (size_t k = 0; k < n; k++)
+			free(p[k]);
+		hak_trim();
+	}
+}
+
+/* Many blocks of a size are written, freed in parts and taken again, also by others' pages. */
+static void calloc_after_reuse(void)
+{
+	enum { N = 300 };
+	static unsigned char *p[N];
+
+	for (size_t size = 1100; size < 100000; size = size * 5 / 3) {
+		for (unsigned round = 0; round < 12; round++) {
+			for (unsigned i = round % 3; i < N; i += 1 + round % 4) {
+				free(p[i]);
+				p[i] = calloc(1, size);
+				CHECK(p[i][0] == 0 && p[i][size / 2] == 0 && p[i][size - 1] == 0);
+				memset(p[i], 0xa5, size);
+			}
+		}
+		for (unsigned i = 0; i < N; i++) {
+			free(p[i]);
+			p[i] = NULL;
 		}
 	}
 }
@@ -357,6 +409,8 @@ int main(void)
 	RUN(zero_bytes);
 	RUN(every_size_is_aligned);
 	RUN(calloc_is_zero);
+	RUN(calloc_leaves_fresh_memory_alone);
+	RUN(calloc_after_reuse);
 	RUN(overflow_is_refused);
 	RUN(realloc_keeps_contents);
 	RUN(realloc_step_by_step);

@@ -1,5 +1,5 @@
-/* pointer was not allocated here */
-/* A block above the largest class is freed again: its page is gone by then. */
+/* double free */
+/* A block above the largest class is freed again: its page is unused by then, or kept. */
 #include <stdio.h>
 #include <stdlib.h>
 
