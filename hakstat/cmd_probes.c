@@ -99,39 +99,126 @@ static void print_text(const struct target *t)
 	printf("\nArguments with types, units and codes: hakstat probes --json, docs/PROBES.md\n");
 }
 
-/* A path other tools can open: the plain one if it leads to the same file. */
-static void usable_path(const struct target *t, char *out, size_t len)
+/* How other tools reach the library's file. They differ in what they take. */
+enum reach {
+	REACH_PLAIN, /* by the path the target knows it by */
+	REACH_ROOT,  /* by /proc/PID/root: in another mount namespace */
+	REACH_MAP,   /* by /proc/PID/map_files alone: deleted, replaced, or oddly named */
+};
+
+/*
+ * The target chose its paths, and the commands are pasted into a root shell: nothing that a
+ * shell, a bpftrace program or tracefs could take for syntax.
+ */
+static bool harmless(const char *path)
+{
+	return !path[strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				  "/._+-")];
+}
+
+static enum reach find_path(const struct target *t, char *out, size_t len)
 {
 	struct stat a, b;
 
-	if (!stat(t->open_path, &a) && !stat(t->lib, &b) && a.st_dev == b.st_dev &&
-	    a.st_ino == b.st_ino) {
+	if (harmless(t->lib) && !stat(t->open_path, &a)) {
 		snprintf(out, len, "%s", t->lib);
+		if (!stat(out, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+			return REACH_PLAIN;
+		snprintf(out, len, "/proc/%d/root%.4000s", t->pid, t->lib);
+		if (!stat(out, &b) && a.st_ino == b.st_ino)
+			return REACH_ROOT;
+	}
+	snprintf(out, len, "%s", t->map_path);
+	return REACH_MAP;
+}
+
+/* With -p, bpftrace looks for the path among the target's mappings; map_files is not there. */
+static void print_bpftrace(const struct target *t, enum reach reach, const char *path)
+{
+	char option[32] = "", filter[32] = "";
+
+	if (reach == REACH_MAP)
+		snprintf(filter, sizeof(filter), " /pid == %d/", t->pid);
+	else
+		snprintf(option, sizeof(option), " -p %d", t->pid);
+	printf("\nWith bpftrace%s:\n", reach == REACH_MAP ? " (no usable path, hence no -p)" : "");
+	printf("  bpftrace -l 'usdt:%s:*'\n"
+	       "  bpftrace%s -e 'usdt:%s:hakmem:refill%s { @refills[arg0] = count(); }'\n"
+	       "  bpftrace%s -e 'usdt:%s:hakmem:os_map%s { @[arg2, ustack(8)] = sum(arg1); }'\n",
+	       path, option, path, filter, option, path, filter);
+}
+
+/* Where perf keeps probes; it mounts this itself, an echo does not. */
+static const char *tracefs(void)
+{
+	static const char *const mounts[] = {"/sys/kernel/tracing", "/sys/kernel/debug/tracing"};
+	char path[64];
+
+	for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
+		snprintf(path, sizeof(path), "%s/uprobe_events", mounts[i]);
+		if (!access(path, F_OK))
+			return mounts[i];
+	}
+	if (!geteuid()) /* others cannot look into it */
+		printf("  mount -t tracefs nodev %s\n", mounts[0]);
+	return mounts[0];
+}
+
+/* The kernel takes any path; the arguments are in the registers of a call. */
+static void print_uprobe(const struct target *t, int probe, const char *path)
+{
+	static const char *const registers[] = {"di", "si", "dx", "cx", "r8", "r9"};
+	const struct probe_desc *p = &hak_probes[probe];
+	const char *fs = tracefs();
+
+	printf("  echo 'p:hakmem_%d/%s %s:0x%llx", t->pid, p->name, path,
+	       (unsigned long long)t->site[probe].offset);
+	for (int k = 0; k < p->nargs; k++)
+		printf(" %s=%%%s:%s", p->arg[k].name, registers[k], p->arg[k].type);
+	printf("' >> %s/uprobe_events\n", fs);
+}
+
+static void print_perf_use(const struct target *t, const char *group)
+{
+	printf("  perf stat -e '%s:*' -p %d sleep 1\n"
+	       "  perf record -g -e %s:refill -p %d sleep 1\n"
+	       "  perf probe -d '%s:*'",
+	       group, t->pid, group, t->pid, group);
+}
+
+static void print_perf(const struct target *t, enum reach reach, const char *path)
+{
+	char group[32];
+
+	if (reach == REACH_PLAIN) {
+		printf("\nWith perf (as root; writes to ~/.debug):\n"
+		       "  perf buildid-cache --add %s\n"
+		       "  perf probe -q sdt_hakmem:refill\n",
+		       path);
+		print_perf_use(t, "sdt_hakmem");
+		printf("; perf buildid-cache --remove %s\n", path);
 		return;
 	}
-	snprintf(out, len, "/proc/%d/root%.4000s", t->pid, t->lib);
-	if (!stat(out, &b) && !stat(t->open_path, &a) && a.st_ino == b.st_ino)
-		return;
-	snprintf(out, len, "%s", t->open_path);
+	printf("\nWith perf (as root; perf probe cannot open this file, the kernel can):\n");
+	print_uprobe(t, HAK_P_hakmem_refill, path);
+	snprintf(group, sizeof(group), "hakmem_%d", t->pid);
+	print_perf_use(t, group);
+	printf("\n");
 }
 
 static void print_commands(const struct target *t)
 {
 	char path[PATH_MAX];
+	enum reach reach = find_path(t, path, sizeof(path));
 
-	usable_path(t, path, sizeof(path));
-	printf("\nWith bpftrace:\n"
-	       "  bpftrace -l 'usdt:%s:*'\n"
-	       "  bpftrace -p %d -e 'usdt:%s:hakmem:refill { @refills[arg0] = count(); }'\n"
-	       "  bpftrace -p %d -e 'usdt:%s:hakmem:os_map { @[arg2, ustack(8)] = sum(arg1); }'\n",
-	       path, t->pid, path, t->pid, path);
-	printf("\nWith perf (as root; writes to ~/.debug):\n"
-	       "  perf buildid-cache --add %s\n"
-	       "  perf probe -q sdt_hakmem:refill\n"
-	       "  perf stat -e 'sdt_hakmem:*' -p %d sleep 1\n"
-	       "  perf record -g -e sdt_hakmem:refill -p %d sleep 1\n"
-	       "  perf probe -d 'sdt_hakmem:*'; perf buildid-cache --remove %s\n",
-	       path, t->pid, t->pid, path);
+	if (!t->site[HAK_P_hakmem_refill].found) {
+		printf("\nNothing for bpftrace, perf or gdb to attach to: this library was built "
+		       "without probes.\nThe counters are there: hakstat stat -p %d\n",
+		       t->pid);
+		return;
+	}
+	print_bpftrace(t, reach, path);
+	print_perf(t, reach, path);
 	printf("\nWith gdb:\n  gdb -batch -ex 'info probes stap hakmem' %s\n", path);
 }
 

@@ -405,6 +405,8 @@ static int try_mapping(struct target *t, const struct mapping *m)
 
 	if (fd < 0)
 		return -ENOENT;
+	snprintf(t->map_path, sizeof(t->map_path), "/proc/%d/map_files/%lx-%lx", t->pid, m->start,
+		 m->end);
 	memset(t->site, 0, sizeof(t->site));
 	t->build_id[0] = 0;
 	ok = read_elf(t, fd, &f, &vaddr);

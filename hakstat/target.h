@@ -24,6 +24,7 @@ struct target {
 	char exe[PATH_MAX];
 	char lib[PATH_MAX];	  /* path as the target sees it */
 	char open_path[PATH_MAX]; /* path we can open */
+	char map_path[64];	  /* the mapping, which leads there as long as it runs; for root */
 	enum link_kind link;
 	char build_id[48]; /* hex, empty if it has none */
 	char version[24];

@@ -178,6 +178,118 @@ check "-c: the command ends within the interval, exit 0" [ $? -eq 0 ]
 check "-c: and hakstat says so" grep -Eqi 'exited|ended|gone' "$TMP/err"
 check "-c: valid JSON" valid_json "$TMP/json"
 
+# --- the commands that probes -p prints run as they are, wherever the library's file is -----------
+"$CC" -std=gnu11 -D_GNU_SOURCE -O1 -fno-builtin "$ROOT/tests/hakstat/busy.c" -o "$TMP/busy" -pthread ||
+	not_ok "hakstat/busy.c compiles"
+mounted=
+if [[ ! -e /sys/kernel/tracing/uprobe_events ]]; then
+	mount -t tracefs nodev /sys/kernel/tracing && mounted=1
+fi
+
+start_busy() { # FILE COMMAND...: something that makes every probe fire, with the library from FILE
+	site_file=$1 site_copy=$LIB
+	shift
+	rm -f "$TMP/busy.out"
+	HAKMEM_ABORT=0 "$@" >"$TMP/busy.out" 2>/dev/null &
+	busy_pid=$!
+	end_at_exit $busy_pid
+	wait_for 20 grep -q ready "$TMP/busy.out" || not_ok "the watched program starts from $site_file"
+}
+
+end_busy() {
+	kill "$busy_pid"
+	wait "$busy_pid" 2>/dev/null
+	site_copy=
+}
+
+# shellcheck disable=SC2317 # called by wait_for
+attached_or_gone() { [[ $(attached_sites "$busy_pid") =~ ^[1-9] ]] || gone "$1"; }
+
+# One line of what is printed, run by a shell as by somebody who pastes it; Ctrl-C after a while.
+traced() { # COMMAND
+	local tracer
+
+	bash -c "exec $1" >"$TMP/traced" 2>"$TMP/traced.err" &
+	tracer=$!
+	wait_for 30 attached_or_gone $tracer
+	sleep 1
+	kill -INT $tracer 2>/dev/null
+	wait $tracer
+	grep -Eq '^@(refills)?\[' "$TMP/traced"
+}
+
+# shellcheck disable=SC2317 # called by check
+perf_counts() { # COMMANDS
+	(
+		cd "$TMP" && mkdir -p home && export HOME=$TMP/home LC_ALL=C
+		rm -f perf.data
+		while read -r line; do
+			bash -c "$line" || exit 1
+		done <<<"$1" >perf.out 2>&1
+		grep -Eq '^ +[1-9][0-9,]* +(sdt_hakmem|hakmem_[0-9]+):refill ' perf.out &&
+			perf script -i perf.data 2>/dev/null | grep -q ':refill:' &&
+			! grep -q hakmem /sys/kernel/tracing/uprobe_events
+	)
+}
+
+commands_work() { # NAME
+	local name=$1 line perf wrong=()
+
+	: >"$TMP/traced.err"
+	"$HAKSTAT" probes -p "$busy_pid" >"$TMP/out" || not_ok "$name: probes -p"
+	sed -n '/^With/,$s/^  //p' "$TMP/out" >"$TMP/commands"
+	perf=$(grep -E '^(perf|echo|mount) ' "$TMP/commands")
+	check "$name: commands for all three tools" \
+		test "$(grep -c '^bpftrace' "$TMP/commands")" -eq 3 -a -n "$perf" -a "$(grep -c ^gdb "$TMP/commands")" -eq 1
+	while read -r line <&8; do
+		case $line in
+		"bpftrace -l"*) bash -c "$line" 2>/dev/null | grep -q ':hakmem:refill$' ;;
+		bpftrace*) traced "$line" ;;
+		gdb*) bash -c "$line" 2>/dev/null | grep -Eq '^stap +hakmem +refill ' ;;
+		*) continue ;;
+		esac || wrong+=("$line" "$(tail -n 2 "$TMP/traced.err")")
+	done 8<"$TMP/commands"
+	check "$name: those for bpftrace and gdb work${wrong[*]+, not: ${wrong[*]}}" test ${#wrong[@]} -eq 0
+	check "$name: those for perf work" perf_counts "$perf"
+	end_busy
+}
+
+if command -v bpftrace >/dev/null && command -v perf >/dev/null && command -v gdb >/dev/null; then
+	start_busy "$SO" env LD_PRELOAD="$SO" "$TMP/busy"
+	commands_work "a file in its place"
+	cp "$LIB" "$TMP/gone.so"
+	start_busy "$TMP/gone.so" env LD_PRELOAD="$TMP/gone.so" "$TMP/busy"
+	rm "$TMP/gone.so"
+	commands_work "a deleted file"
+	cp "$LIB" "$TMP/new.so"
+	start_busy "$TMP/new.so" env LD_PRELOAD="$TMP/new.so" "$TMP/busy"
+	cp "$LIB" "$TMP/newer.so"
+	mv "$TMP/newer.so" "$TMP/new.so"
+	commands_work "a replaced file"
+	# as a hostile program would name it: nothing of that may reach the shell it is pasted into
+	odd="$TMP/it's;true#\$(x)*.so"
+	cp "$LIB" "$odd"
+	start_busy "$odd" env LD_PRELOAD="$odd" "$TMP/busy"
+	commands_work "a file with an odd name"
+	if unshare -m true 2>/dev/null; then
+		sed 's/known" pairs.*/busy"/' "$TMP/in_ns" >"$TMP/busy_in_ns"
+		chmod +x "$TMP/busy_in_ns"
+		start_busy "$TMP/ns/libhakmem.so" unshare -m "$TMP/busy_in_ns"
+		commands_work "a file in another mount namespace"
+	fi
+else
+	skip "commands of probes -p" "bpftrace, perf and gdb are needed"
+fi
+if [[ -r $BUILD/noprobes/libhakmem.so ]]; then
+	cp "$BUILD/noprobes/libhakmem.so" "$TMP/silent.so"
+	start_busy "$TMP/silent.so" env LD_PRELOAD="$TMP/silent.so" "$TMP/busy"
+	"$HAKSTAT" probes -p "$busy_pid" >"$TMP/out"
+	check "a library without probes: no commands, and why" \
+		bash -c "grep -q 'without probes' '$TMP/out' && ! grep -Eq '^With|bpftrace -' '$TMP/out'"
+	end_busy
+fi
+[[ -z $mounted ]] || umount /sys/kernel/tracing 2>/dev/null
+
 # --- exit codes ----------------------------------------------------------------------------
 code() { # NAME EXPECTED ARGS...
 	local name=$1 expected=$2 status
