@@ -17,7 +17,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define MAPS_LINES 65536 /* more mappings than that are not looked at */
+#define MAPS_LINES 65536	/* more mappings than that are not looked at */
+#define READ_MOST (256UL << 20) /* bytes of one file */
+#define STRANGERS 16384
 
 const char *const link_names[] = {"preload", "shared", "static"};
 
@@ -25,13 +27,28 @@ struct mapping {
 	unsigned long start, end, offset;
 	unsigned int major, minor;
 	unsigned long inode;
+	bool code; /* executable */
 	char path[PATH_MAX];
+};
+
+/*
+ * Files that are known not to be ours: a look at every process reads each of them once. A slot
+ * is overwritten by the next file that falls into it, which costs another look.
+ */
+struct strangers {
+	struct file_id {
+		unsigned int major, minor;
+		unsigned long inode;
+		uint64_t path; /* hashed: btrfs shows one device for all its subvolumes */
+	} slot[STRANGERS];
 };
 
 struct found {
 	uint64_t root_vaddr;
 	uint32_t abi;
-	bool has_root;
+	bool has_root, has_base;
+	uint64_t base;	/* of the probes' notes */
+	uint64_t bytes; /* of the file, read so far */
 };
 
 void sanitize(char *text)
@@ -105,6 +122,7 @@ static bool parse_mapping(char *line, struct mapping *m)
 	if (sscanf(line, "%lx-%lx %7s %lx %x:%x %lu %n", &m->start, &m->end, perms, &m->offset,
 		   &m->major, &m->minor, &m->inode, &at) < 7)
 		return false;
+	m->code = perms[2] == 'x';
 	line[strcspn(line, "\n")] = 0;
 	snprintf(m->path, sizeof(m->path), "%s", at ? line + at : "");
 	return m->inode != 0;
@@ -141,6 +159,9 @@ static int open_mapping(pid_t pid, const struct mapping *m, char *path)
 			snprintf(path, PATH_MAX, "/proc/%d/root%s", pid, plain);
 		else
 			snprintf(path, PATH_MAX, "%s", plain);
+		/* a device does something when it is opened */
+		if (stat(path, &st) || !S_ISREG(st.st_mode))
+			continue;
 		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 		if (fd < 0)
 			continue;
@@ -184,7 +205,8 @@ static uint64_t section_addr(Elf *elf, const char *name)
 	size_t names;
 	GElf_Shdr sh;
 
-	if (elf_getshdrstrndx(elf, &names))
+	if (elf_getshdrstrndx(elf, &names) || !gelf_getshdr(elf_getscn(elf, names), &sh) ||
+	    sh.sh_size > READ_MOST)
 		return 0;
 	while ((scn = elf_nextscn(elf, scn))) {
 		const char *s;
@@ -196,8 +218,22 @@ static uint64_t section_addr(Elf *elf, const char *name)
 	return 0;
 }
 
+/* What a file claims to hold must not cost any amount: sections may even overlap. */
+static bool affordable(Elf *elf, struct found *f, const GElf_Shdr *sh)
+{
+	Elf_Scn *linked = sh->sh_type == SHT_NOTE ? NULL : elf_getscn(elf, sh->sh_link);
+	GElf_Shdr strings = {0};
+
+	if (linked && !gelf_getshdr(linked, &strings))
+		return false;
+	if (sh->sh_size > READ_MOST || strings.sh_size > READ_MOST)
+		return false;
+	f->bytes += sh->sh_size + strings.sh_size;
+	return f->bytes <= READ_MOST;
+}
+
 /* desc: pc, base, semaphore, then provider\0 name\0 operands\0 */
-static void stapsdt_note(struct target *t, Elf *elf, const char *desc, size_t len)
+static void stapsdt_note(struct target *t, Elf *elf, struct found *f, const char *desc, size_t len)
 {
 	uint64_t pc, base;
 	const char *provider = desc + 24, *name, *end = desc + len;
@@ -213,7 +249,10 @@ static void stapsdt_note(struct target *t, Elf *elf, const char *desc, size_t le
 	i = probe_index(provider, name);
 	if (i < 0 || t->site[i].found)
 		return;
-	pc += section_addr(elf, ".stapsdt.base") - base; /* prelink moved it, or 0 */
+	if (!f->has_base)
+		f->base = section_addr(elf, ".stapsdt.base");
+	f->has_base = true;
+	pc += f->base - base; /* prelink moved it, or 0 */
 	t->site[i].found = vaddr_to_offset(elf, pc, &t->site[i].offset);
 }
 
@@ -221,7 +260,7 @@ static void one_note(struct target *t, Elf *elf, struct found *f, const GElf_Nhd
 		     const char *owner, const char *desc)
 {
 	if (!strcmp(owner, "stapsdt") && nh->n_type == 3) {
-		stapsdt_note(t, elf, desc, nh->n_descsz);
+		stapsdt_note(t, elf, f, desc, nh->n_descsz);
 	} else if (!strcmp(owner, HAK_NOTE_OWNER) && nh->n_type == HAK_NOTE_ROOT &&
 		   nh->n_descsz >= 16) {
 		memcpy(&f->root_vaddr, desc, 8);
@@ -269,35 +308,48 @@ static void read_symbol(Elf *elf, struct found *f, Elf_Scn *scn, const GElf_Shdr
 	}
 }
 
+/* The section headers, of which more than 65279 are counted elsewhere: no program has those. */
+static bool is_elf64(int fd)
+{
+	Elf64_Ehdr h;
+
+	return pread(fd, &h, sizeof(h), 0) == sizeof(h) && !memcmp(h.e_ident, ELFMAG, SELFMAG) &&
+	       h.e_ident[EI_CLASS] == ELFCLASS64 && h.e_shnum;
+}
+
+static void read_sections(struct target *t, Elf *elf, struct found *f)
+{
+	Elf_Scn *scn = NULL;
+	GElf_Shdr sh;
+
+	while ((scn = elf_nextscn(elf, scn)))
+		if (gelf_getshdr(scn, &sh) && sh.sh_type == SHT_NOTE && affordable(elf, f, &sh))
+			read_notes(t, elf, f, scn);
+	while (!f->has_root && (scn = elf_nextscn(elf, scn)))
+		if (gelf_getshdr(scn, &sh) &&
+		    (sh.sh_type == SHT_DYNSYM || sh.sh_type == SHT_SYMTAB) &&
+		    affordable(elf, f, &sh))
+			read_symbol(elf, f, scn, &sh);
+}
+
 /* Fills sites and build id; true if the file holds a libhakmem. */
 static bool read_elf(struct target *t, int fd, struct found *f, uint64_t *first_vaddr)
 {
 	Elf *elf;
-	Elf_Scn *scn = NULL;
-	GElf_Shdr sh;
 	size_t n;
 	GElf_Phdr ph;
 
 	elf_version(EV_CURRENT);
-	elf = elf_begin(fd, ELF_C_READ, NULL);
+	elf = is_elf64(fd) ? elf_begin(fd, ELF_C_READ, NULL) : NULL;
 	if (!elf)
 		return false;
-	if (elf_kind(elf) == ELF_K_ELF && gelf_getclass(elf) == ELFCLASS64) {
-		while ((scn = elf_nextscn(elf, scn)))
-			if (gelf_getshdr(scn, &sh) && sh.sh_type == SHT_NOTE)
-				read_notes(t, elf, f, scn);
-		scn = NULL;
-		while (!f->has_root && (scn = elf_nextscn(elf, scn)))
-			if (gelf_getshdr(scn, &sh) &&
-			    (sh.sh_type == SHT_DYNSYM || sh.sh_type == SHT_SYMTAB))
-				read_symbol(elf, f, scn, &sh);
-		*first_vaddr = 0;
-		for (size_t i = 0; !elf_getphdrnum(elf, &n) && i < n; i++)
-			if (gelf_getphdr(elf, (int)i, &ph) && ph.p_type == PT_LOAD) {
-				*first_vaddr = ph.p_vaddr - ph.p_offset;
-				break;
-			}
-	}
+	read_sections(t, elf, f);
+	*first_vaddr = 0;
+	for (size_t i = 0; !elf_getphdrnum(elf, &n) && i < n; i++)
+		if (gelf_getphdr(elf, (int)i, &ph) && ph.p_type == PT_LOAD) {
+			*first_vaddr = ph.p_vaddr - ph.p_offset;
+			break;
+		}
 	elf_end(elf);
 	return f->has_root;
 }
@@ -326,7 +378,7 @@ int target_from_file(struct target *t, const char *path, char *err, size_t errle
 	return 0;
 }
 
-static bool section_needs_hakmem(Elf *elf, Elf_Scn *scn, const GElf_Shdr *sh)
+static bool section_needs(Elf *elf, Elf_Scn *scn, const GElf_Shdr *sh, const char *file)
 {
 	Elf_Data *data = elf_getdata(scn, NULL);
 	size_t n = data && sh->sh_entsize ? data->d_size / sh->sh_entsize : 0;
@@ -338,16 +390,18 @@ static bool section_needs_hakmem(Elf *elf, Elf_Scn *scn, const GElf_Shdr *sh)
 		if (dyn.d_tag != DT_NEEDED)
 			continue;
 		name = elf_strptr(elf, sh->sh_link, dyn.d_un.d_val);
-		if (name && strstr(name, "hakmem"))
+		if (name && (strstr(name, "hakmem") || !strcmp(name, file)))
 			return true;
 	}
 	return false;
 }
 
 /* Is the program itself linked with us? (Its environment may be overwritten: redis does.) */
-static bool exe_needs_hakmem(pid_t pid)
+static bool exe_needs(pid_t pid, const char *library)
 {
+	const char *file = strrchr(library, '/') ? strrchr(library, '/') + 1 : library;
 	char path[64];
+	struct found f = {0};
 	bool needs = false;
 	Elf_Scn *scn = NULL;
 	GElf_Shdr sh;
@@ -358,10 +412,10 @@ static bool exe_needs_hakmem(pid_t pid)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
-	elf = elf_begin(fd, ELF_C_READ, NULL);
+	elf = is_elf64(fd) ? elf_begin(fd, ELF_C_READ, NULL) : NULL;
 	while (elf && !needs && (scn = elf_nextscn(elf, scn)))
-		if (gelf_getshdr(scn, &sh) && sh.sh_type == SHT_DYNAMIC)
-			needs = section_needs_hakmem(elf, scn, &sh);
+		if (gelf_getshdr(scn, &sh) && sh.sh_type == SHT_DYNAMIC && affordable(elf, &f, &sh))
+			needs = section_needs(elf, scn, &sh, file);
 	elf_end(elf);
 	close(fd);
 	return needs;
@@ -389,12 +443,12 @@ static void describe(struct target *t, const struct mapping *m)
 	if (!strcmp(t->exe, t->lib))
 		t->link = LINK_STATIC;
 	else
-		t->link = exe_needs_hakmem(t->pid) ? LINK_SHARED : LINK_PRELOAD;
+		t->link = exe_needs(t->pid, t->lib) ? LINK_SHARED : LINK_PRELOAD;
 	sanitize(t->exe);
 	sanitize(t->lib);
 }
 
-/* Is hakmem in this mapping, and has it started? */
+/* Is hakmem in this mapping, and has it started? -ENOEXEC: the file is another one for sure. */
 static int try_mapping(struct target *t, const struct mapping *m)
 {
 	struct hak_root head;
@@ -412,7 +466,7 @@ static int try_mapping(struct target *t, const struct mapping *m)
 	ok = read_elf(t, fd, &f, &vaddr);
 	close(fd);
 	if (!ok)
-		return -ENOENT;
+		return -ENOEXEC;
 	describe(t, m);
 	t->abi = f.abi;
 	t->bias = m->start - m->offset - vaddr;
@@ -449,43 +503,70 @@ static const char *reason(int error)
 	}
 }
 
-/* A file of ours by name, or the program itself, which may contain us. */
-static bool worth_a_look(const struct mapping *m, const char *exe)
+static struct file_id file_id(const struct mapping *m)
 {
-	const char *base = strrchr(m->path, '/');
+	uint64_t hash = 0xcbf29ce484222325U; /* FNV-1a */
 
-	return (base && strstr(base, "hakmem")) || !strcmp(m->path, exe);
+	for (const char *c = m->path; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * 0x100000001b3U;
+	return (struct file_id){m->major, m->minor, m->inode, hash};
 }
 
-static int scan_maps(struct target *t, FILE *maps, bool all)
+static struct file_id *slot_of(struct strangers *s, const struct file_id *id)
 {
-	char line[PATH_MAX + 128], exe[PATH_MAX], link[64];
-	unsigned long seen = 0;
-	struct mapping m;
-	int best = -ENOENT;
-	ssize_t n;
+	return &s->slot[(id->inode ^ id->path >> 32) % STRANGERS];
+}
 
-	snprintf(link, sizeof(link), "/proc/%d/exe", t->pid);
-	n = readlink(link, exe, sizeof(exe) - 1);
-	exe[n > 0 ? n : 0] = 0;
+static bool is_stranger(struct strangers *s, const struct mapping *m)
+{
+	struct file_id id = file_id(m), *at = slot_of(s, &id);
+
+	return at->inode == id.inode && at->major == id.major && at->minor == id.minor &&
+	       at->path == id.path;
+}
+
+static void add_stranger(struct strangers *s, const struct mapping *m)
+{
+	struct file_id id = file_id(m);
+
+	*slot_of(s, &id) = id;
+}
+
+/*
+ * By what is in the files, not by their names: each that has code mapped. `m` is the first
+ * mapping of the file, the one its addresses count from.
+ */
+static int scan_maps(struct target *t, FILE *maps, struct strangers *strangers)
+{
+	char line[PATH_MAX + 128];
+	struct mapping m, next;
+	int best = -ENOENT;
+
+	m.inode = 0;
 	for (int i = 0; i < MAPS_LINES && fgets(line, sizeof(line), maps); i++) {
 		int r;
 
-		if (!parse_mapping(line, &m) || m.inode == seen)
+		if (!parse_mapping(line, &next))
 			continue;
-		seen = m.inode;
-		if (!all && !worth_a_look(&m, exe))
+		if (next.inode != m.inode || next.major != m.major || next.minor != m.minor)
+			m = next;
+		else if (m.code) /* has been looked at */
+			continue;
+		m.code = next.code;
+		if (!m.code || (strangers && is_stranger(strangers, &m)))
 			continue;
 		r = try_mapping(t, &m);
 		if (r == 0)
 			return 0;
-		if (r != -ENOENT)
+		if (r == -ENOEXEC && strangers)
+			add_stranger(strangers, &m);
+		if (r != -ENOENT && r != -ENOEXEC)
 			best = r;
 	}
 	return best;
 }
 
-static int open_quietly(struct target *t, pid_t pid, bool all)
+static int open_quietly(struct target *t, pid_t pid, struct strangers *strangers)
 {
 	char path[64];
 	FILE *maps;
@@ -497,7 +578,7 @@ static int open_quietly(struct target *t, pid_t pid, bool all)
 	maps = fopen(path, "re");
 	if (!maps)
 		return errno == ENOENT ? -ESRCH : errno == EACCES ? -EPERM : -errno;
-	r = scan_maps(t, maps, all);
+	r = scan_maps(t, maps, strangers);
 	if (r == -ENOENT && ferror(maps))
 		r = -EPERM;
 	fclose(maps);
@@ -506,10 +587,8 @@ static int open_quietly(struct target *t, pid_t pid, bool all)
 
 int target_open(struct target *t, pid_t pid, char *err, size_t errlen)
 {
-	int r = open_quietly(t, pid, false);
+	int r = open_quietly(t, pid, NULL);
 
-	if (r == -ENOENT) /* a renamed library */
-		r = open_quietly(t, pid, true);
 	if (r == -ENOENT && geteuid() != 0) {
 		char path[64], c;
 		int fd;
@@ -533,17 +612,19 @@ void target_each(bool (*fn)(const struct target *t, void *arg), void *arg)
 {
 	DIR *proc = opendir("/proc");
 	struct target *t = malloc(sizeof(*t));
+	struct strangers *strangers = calloc(1, sizeof(*strangers)); /* or NULL: slower */
 	struct dirent *d;
 
 	while (proc && t && (d = readdir(proc))) {
 		char *end;
 		long pid = strtol(d->d_name, &end, 10);
 
-		if (*end || pid <= 0 || open_quietly(t, (pid_t)pid, false))
+		if (*end || pid <= 0 || open_quietly(t, (pid_t)pid, strangers))
 			continue;
 		if (!fn(t, arg))
 			break;
 	}
+	free(strangers);
 	free(t);
 	if (proc)
 		closedir(proc);

@@ -28,6 +28,32 @@ end_known
 cp "$LIB" "$SO"
 site_copy=
 
+# Recognised by what is in the file, whatever it is called.
+mkdir "$TMP/other"
+cp "$LIB" "$TMP/other/myalloc.so"
+own=$SO SO=$TMP/other/myalloc.so
+start_known "$TMP/known" pairs
+"$HAKSTAT" list >"$TMP/out"
+check "renamed library: is listed" grep -Eq "^ *$known_pid +known " "$TMP/out"
+stat_works "renamed library"
+end_known
+SO=$own
+
+# Ten processes without it map the same files: each of those is opened for one of them.
+if command -v strace >/dev/null; then
+	sleepers=()
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		sleep 60 &
+		sleepers+=($!)
+		end_at_exit $!
+	done
+	wait_for 10 grep -q 'sleep' "/proc/${sleepers[9]}/maps"
+	strace -o "$TMP/strace" -e trace=openat "$HAKSTAT" list >/dev/null
+	opened=$(grep -cE "\"/proc/($(IFS='|'; echo "${sleepers[*]}"))/(map_files|root)/" "$TMP/strace")
+	check "list opens each file once ($opened of those of ten processes)" test "$opened" -lt 10
+	kill "${sleepers[@]}"
+fi
+
 start_known "$TMP/known.static" pairs
 stat_works "static executable"
 end_known
