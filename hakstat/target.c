@@ -20,6 +20,7 @@
 #define MAPS_LINES 65536	/* more mappings than that are not looked at */
 #define READ_MOST (256UL << 20) /* bytes of one file */
 #define STRANGERS 16384
+#define KERNEL_THREAD 0x00200000UL /* PF_KTHREAD of the kernel's sched.h */
 
 const char *const link_names[] = {"preload", "shared", "static"};
 
@@ -58,20 +59,51 @@ void sanitize(char *text)
 			*text = '?';
 }
 
-bool target_alive(pid_t pid)
+struct proc_stat {
+	char state;
+	unsigned long flags, threads;
+};
+
+static bool read_stat(pid_t pid, struct proc_stat *s)
 {
-	char path[64], line[512], *state;
+	char path[64], line[512], *name_end;
 	FILE *f;
-	bool alive = false;
+	bool ok;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	f = fopen(path, "re");
 	if (!f)
 		return false;
-	if (fgets(line, sizeof(line), f) && (state = strrchr(line, ')')))
-		alive = state[1] && state[2] != 'Z' && state[2] != 'X';
+	ok = fgets(line, sizeof(line), f) && (name_end = strrchr(line, ')')) &&
+	     sscanf(name_end + 1,
+		    " %c %*d %*d %*d %*d %*d %lu %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lu",
+		    &s->state, &s->flags, &s->threads) == 3;
 	fclose(f);
-	return alive;
+	return ok;
+}
+
+bool target_alive(pid_t pid)
+{
+	struct proc_stat s;
+
+	return read_stat(pid, &s) && s.state != 'Z' && s.state != 'X';
+}
+
+/* What has no memory that could hold a libhakmem, or NULL. */
+static const char *without_memory(pid_t pid)
+{
+	struct proc_stat s;
+
+	if (!read_stat(pid, &s))
+		return NULL;
+	if (s.flags & KERNEL_THREAD)
+		return "a kernel thread, which has no malloc";
+	if (s.state != 'Z')
+		return NULL;
+	if (s.threads > 1)
+		return "its first thread has ended, the others run on: give the number of one of "
+		       "those (/proc/PID/task)";
+	return "a zombie: it has ended, and its parent has not waited for it yet";
 }
 
 static bool status_number(pid_t pid, const char *key, unsigned long *value)
@@ -588,7 +620,12 @@ static int open_quietly(struct target *t, pid_t pid, struct strangers *strangers
 int target_open(struct target *t, pid_t pid, char *err, size_t errlen)
 {
 	int r = open_quietly(t, pid, NULL);
+	const char *what = r ? without_memory(pid) : NULL;
 
+	if (what) {
+		snprintf(err, errlen, "process %d: %s", pid, what);
+		return -ENOENT;
+	}
 	if (r == -ENOENT && geteuid() != 0) {
 		char path[64], c;
 		int fd;

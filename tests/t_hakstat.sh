@@ -333,6 +333,38 @@ code "unknown option" 2 "$HAKSTAT" top --frobnicate
 code "a process without hakmem" 3 "$HAKSTAT" stat -p $$ -d 1
 code "top of a process without hakmem" 3 "$HAKSTAT" top -p $$ -b -n 1
 check "and it says which and what to do" grep -Eq "$$|LD_PRELOAD" "$TMP/err"
+# What has no memory: says what it is, with and without privilege.
+cat >"$TMP/no_memory.py" <<'END'
+import ctypes, os, sys, threading, time
+ended = os.fork()
+if ended == 0:
+    os._exit(0)
+headless = os.fork()
+if headless == 0:
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    ctypes.CDLL(None).pthread_exit(None)
+with open(sys.argv[1], "w") as f:
+    print(ended, headless, file=f)
+time.sleep(60)
+END
+python3 "$TMP/no_memory.py" "$TMP/pids" &
+end_at_exit $!
+wait_for 10 test -s "$TMP/pids"
+read -r zombie headless <"$TMP/pids"
+end_at_exit "$headless"
+wait_for 10 gone "$zombie"
+wait_for 10 gone "$headless"
+code "a zombie" 3 "$HAKSTAT" stat -p "$zombie" -d 1
+check "a zombie: says so" grep -q "$zombie: a zombie" "$TMP/err"
+code "top of a zombie" 3 "$HAKSTAT" top -p "$zombie" -b -n 1
+check "top of a zombie: says so" grep -q "$zombie: a zombie" "$TMP/err"
+code "a process without its first thread" 3 "$HAKSTAT" stat -p "$headless" -d 1
+check "a process without its first thread: says so" grep -q "$headless: its first thread has ended" "$TMP/err"
+if [[ $(cat /proc/2/comm) == kthreadd ]]; then
+	code "a kernel thread" 3 "$HAKSTAT" stat -p 2 -d 1
+	check "a kernel thread: says so" grep -q '2: a kernel thread' "$TMP/err"
+	code "top of a kernel thread" 3 "$HAKSTAT" top -p 2 -b -n 1
+fi
 if command -v setpriv >/dev/null; then
 	chmod 755 "$TMP"
 	cp "$HAKSTAT" "$TMP/hakstat"
@@ -340,6 +372,8 @@ if command -v setpriv >/dev/null; then
 	code "no privilege" 4 setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all \
 		"$TMP/hakstat" stat -p "$known_pid" -d 1
 	check "no privilege: names the remedy" grep -Eqi 'cap_|root|sudo' "$TMP/err"
+	code "a zombie, without privilege" 3 setpriv --reuid=65534 --regid=65534 --clear-groups \
+		--bounding-set=-all "$TMP/hakstat" stat -p "$zombie" -d 1
 	setpriv --reuid=65534 --regid=65534 --clear-groups "$TMP/hakstat" doctor >"$TMP/out" 2>&1
 	check "doctor without privilege names the remedy" grep -Eqi 'cap_|root|sudo|setcap' "$TMP/out"
 	end_known
