@@ -197,28 +197,44 @@ static bool always_shown(const struct model *m, int row)
 	return true;
 }
 
-/* OS: rows are kinds x reasons of system calls, then reasons of fallbacks */
+/*
+ * OS: rows are kinds x reasons of system calls, then reasons of fallbacks, all by BPF. Without it
+ * there is one row a kind instead, by the counters, which know neither reasons nor times.
+ */
 
 #define OS_ROWS (OS_KINDS * HAK_OS_COUNT)
+#define OS_BPF_ROWS (OS_ROWS + HAK_FALLBACK_COUNT)
 
-static const struct os_delta *os_row(const struct model *m, int row)
+static struct os_delta os_row(const struct model *m, int row)
 {
-	return row < OS_ROWS ? &m->os[row / HAK_OS_COUNT][row % HAK_OS_COUNT]
-			     : &m->fallback[row - OS_ROWS];
+	const struct os_delta totals[OS_KINDS + 1] = {
+		[OS_MAP] = {m->maps, m->map_bytes, 0},
+		[OS_UNMAP] = {m->unmaps, m->unmap_bytes, 0},
+		[OS_PURGE] = {m->purges, m->purge_bytes, 0},
+		[OS_KINDS] = {m->fallbacks, m->fallback_bytes, 0},
+	};
+
+	if (row >= OS_BPF_ROWS)
+		return totals[row - OS_BPF_ROWS];
+	return row < OS_ROWS ? m->os[row / HAK_OS_COUNT][row % HAK_OS_COUNT]
+			     : m->fallback[row - OS_ROWS];
 }
 
 static struct value os_kind(const struct model *m, int row)
 {
 	static const char *const names[] = {"map", "unmap", "purge", "mmap_fallback"};
+	int kind = row < OS_ROWS ? row / HAK_OS_COUNT : OS_KINDS;
 
 	(void)m;
 	return (struct value){VALUE_TEXT, -row,
-			      names[row < OS_ROWS ? row / HAK_OS_COUNT : OS_KINDS]};
+			      names[row < OS_BPF_ROWS ? kind : row - OS_BPF_ROWS]};
 }
 
 static struct value os_reason(const struct model *m, int row)
 {
 	(void)m;
+	if (row >= OS_BPF_ROWS)
+		return none();
 	return (struct value){VALUE_TEXT, -row,
 			      row < OS_ROWS ? hak_os_names[row % HAK_OS_COUNT]
 					    : hak_fallback_names[row - OS_ROWS]};
@@ -226,24 +242,24 @@ static struct value os_reason(const struct model *m, int row)
 
 static struct value os_rate(const struct model *m, int row)
 {
-	return m->has_bpf ? per_second(m, os_row(m, row)->calls) : none();
+	return per_second(m, os_row(m, row).calls);
 }
 
 static struct value os_calls(const struct model *m, int row)
 {
-	return m->has_bpf ? of(VALUE_COUNT, (double)os_row(m, row)->calls) : none();
+	return of(VALUE_COUNT, (double)os_row(m, row).calls);
 }
 
 static struct value os_bytes(const struct model *m, int row)
 {
-	return m->has_bpf ? of(VALUE_BYTES, (double)os_row(m, row)->bytes) : none();
+	return of(VALUE_BYTES, (double)os_row(m, row).bytes);
 }
 
 static struct value os_mean(const struct model *m, int row)
 {
-	const struct os_delta *d = os_row(m, row);
+	struct os_delta d = os_row(m, row);
 
-	return m->has_bpf && row < OS_ROWS ? ratio(VALUE_NS, (double)d->ns, d->calls) : none();
+	return row < OS_ROWS ? ratio(VALUE_NS, (double)d.ns, d.calls) : none();
 }
 
 static const struct column os_columns[] = {
@@ -260,12 +276,12 @@ static const struct column os_columns[] = {
 static int os_rows(const struct model *m)
 {
 	(void)m;
-	return OS_ROWS + HAK_FALLBACK_COUNT;
+	return OS_BPF_ROWS + OS_KINDS + 1;
 }
 
 static bool os_shown(const struct model *m, int row)
 {
-	return os_row(m, row)->calls != 0;
+	return m->has_bpf == (row < OS_BPF_ROWS) && os_row(m, row).calls != 0;
 }
 
 #define COLUMNS(c) c, sizeof(c) / sizeof((c)[0])
