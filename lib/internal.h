@@ -58,7 +58,8 @@ unsigned remote_drain(struct heap *h);
 /* page.c: pages of a heap */
 bool page_new(struct heap *h, unsigned class, enum hak_source *source);
 unsigned page_take(struct heap *h, unsigned class, unsigned want, void **out, bool *clean);
-void page_give(struct heap *h, struct page *pg, struct block *b, enum hak_flush_reason why);
+void page_give(struct heap *h, struct page *pg, void **blocks, uint32_t n,
+	       enum hak_flush_reason why);
 void page_release_empty(struct heap *h, enum hak_flush_reason why);
 int64_t page_steal(struct heap *to, struct heap *from, unsigned class);
 unsigned page_check(const struct heap *h);

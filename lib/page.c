@@ -178,26 +178,39 @@ static bool block_index(const struct page *pg, const void *p, size_t *k)
 	return *k < pg->capacity && pg->start + *k * pg->block_bytes == (const char *)p;
 }
 
-/* A block of a page of h becomes free in it. */
-void page_give(struct heap *h, struct page *pg, struct block *b, enum hak_flush_reason why)
+/* Sets the bit of a block; false, and says so, if it cannot be freed. */
+static bool set_free(struct page *pg, void *p)
 {
-	size_t k;
 	uint64_t bit;
+	size_t k;
 
-	if (unlikely(!block_index(pg, b, &k))) {
-		hak_misuse(b, HAK_MISUSE_MISALIGNED, "free");
-		return;
+	if (unlikely(!block_index(pg, p, &k))) {
+		hak_misuse(p, HAK_MISUSE_MISALIGNED, "free");
+		return false;
 	}
 	bit = (uint64_t)1 << (k % 64);
 	if (unlikely(pg->bits[k / 64] & bit)) {
-		hak_misuse(b, HAK_MISUSE_DOUBLE_FREE, "free");
-		return;
+		hak_misuse(p, HAK_MISUSE_DOUBLE_FREE, "free");
+		return false;
 	}
 	pg->bits[k / 64] |= bit;
 	if (k / 64 < pg->hint)
 		pg->hint = (uint16_t)(k / 64);
-	h->out--;
-	if (pg->nfree++ == 0) {
+	return true;
+}
+
+/* n blocks that lie in a page of h become free in it. */
+void page_give(struct heap *h, struct page *pg, void **blocks, uint32_t n,
+	       enum hak_flush_reason why)
+{
+	bool was_full = pg->nfree == 0;
+	uint32_t given = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		given += set_free(pg, blocks[i]);
+	h->out -= given;
+	pg->nfree = (uint16_t)(pg->nfree + given);
+	if (was_full && given) {
 		list_remove(&h->full[pg->class], pg);
 		avail_add(h, pg);
 	}

@@ -1,23 +1,30 @@
 /*
- * Remote frees. Blocks leaving a cache are sorted by owning heap: own blocks go into
- * their pages, the others into a small outbox, one batch per owner, and every batch reaches its
- * owner's queue by one compare-exchange. The owner takes the whole queue by one exchange.
+ * Remote frees. Blocks leaving a cache are sorted by owning heap: own blocks go into their pages,
+ * the others into a small outbox, one batch per owner, and every batch reaches its owner's queue
+ * by one compare-exchange. The owner takes the whole queue by one exchange.
  *
- * A batch is a chain of blocks; its first block also holds the number of blocks, so the drain
- * can tell batches apart. Two stacks of batches never mix: only the owner, or whoever claimed
- * an abandoned heap, takes; pushers only push, so there is no ABA.
+ * A batch is a chain of letters: free blocks that carry the addresses of others, as many as they
+ * have room for. So most blocks travel without anybody touching them, and who drains the queue
+ * does not fetch them from another core's cache one after the other.
+ *
+ * Pushers only push, and the drainer takes everything: there is no ABA.
  */
 #include "internal.h"
 #include "pagemap.h"
 
+#include <string.h>
+
 #define PENDING_MAX \
 	((uint64_t)128 << 10) /* 128 KiB unread: the sender sorts the blocks in itself */
 #define BLOCK_WORK 240U	      /* sorting a block in counts as so many bytes: 50 us at most */
-#define OUTBOX_SLOTS 8U	      /* owners gathered at once; a clash sends early */
+#define OUTBOX_SLOTS 8U	      /* 2^3 owners gathered at once; a clash sends early */
+#define LETTER_MAX 30U	      /* addresses in a letter: 4 cache lines */
+#define FIRST ((uintptr_t)1)  /* in `next`: this letter begins a batch */
 
 struct batch {
 	struct heap *owner;
-	struct block *first, *last;
+	struct letter *first, *last; /* the first is being written */
+	uint32_t room, filled;	     /* addresses the first can take, and has */
 	uint64_t bytes;
 	uint32_t blocks;
 	uint32_t class; /* of all blocks, 0 if mixed */
@@ -27,26 +34,74 @@ struct outbox {
 	struct batch slot[OUTBOX_SLOTS];
 };
 
-static void send(struct heap *me, struct batch *b)
+/* Addresses a block of that size carries. */
+static uint32_t room_in(uint32_t block_bytes)
 {
-	struct heap *to = b->owner;
-	struct block *head = peek(&to->xqueue);
-	uint64_t bytes = b->bytes, blocks = b->blocks;
+	uint32_t words = block_bytes / sizeof(uintptr_t) - 2;
 
-	b->first->batch = b->blocks;
+	return words == 0 ? 1 : words < LETTER_MAX ? words : LETTER_MAX;
+}
+
+static void **addresses(struct letter *l, uint32_t room)
+{
+	return room > 1 ? l->word + 1 : l->word;
+}
+
+static uint64_t count_in(const struct letter *l, uint32_t room)
+{
+	return room > 1 ? (uintptr_t)l->word[0] : l->word[0] != NULL;
+}
+
+static void seal(struct batch *b)
+{
+	if (b->room > 1)
+		b->first->word[0] = (void *)(uintptr_t)b->filled;
+	else if (!b->filled)
+		b->first->word[0] = NULL;
+}
+
+static void begin_letter(struct batch *b, void *p, uint32_t block_bytes)
+{
+	struct letter *l = p;
+
+	if (b->first)
+		seal(b);
+	else
+		b->last = l;
+	l->next = (uintptr_t)b->first;
+	b->first = l;
+	b->room = room_in(block_bytes);
+	b->filled = 0;
+}
+
+/* Returns whether the queue was empty. */
+static bool push(struct heap *to, struct batch *b)
+{
+	struct letter *head = peek(&to->xqueue);
+	uintptr_t first = b->first == b->last ? FIRST : 0;
+
+	seal(b);
+	b->first->next |= FIRST;
 	do
-		b->last->next = head;
+		b->last->next = (uintptr_t)head | first;
 	/* release: the chain is visible to the taker; seq_cst: see heap_leave's last look */
 	while (!__atomic_compare_exchange_n(&to->xqueue, &head, b->first, true, __ATOMIC_SEQ_CST,
 					    __ATOMIC_RELAXED));
+	return head == NULL;
+}
+
+static void send(struct heap *me, struct batch *b)
+{
+	struct heap *to = b->owner;
+	bool was_empty = push(to, b);
+
 	count_add(&me->view.remote_pushes, 1);
 	count_add(&me->view.remote_blocks, b->blocks);
 	count_add(&me->view.remote_bytes, b->bytes);
-	hak_probe_hakmem_remote_push(peek(&to->view.tid), b->class, b->blocks, b->bytes,
-				     head == NULL);
-	b->blocks = 0;
-	if (head)
-		add_relaxed(&to->xpending, bytes + blocks * BLOCK_WORK);
+	hak_probe_hakmem_remote_push(peek(&to->view.tid), b->class, b->blocks, b->bytes, was_empty);
+	if (!was_empty)
+		add_relaxed(&to->xpending, b->bytes + b->blocks * BLOCK_WORK);
+	b->first = NULL;
 	/* the owner is gone, or sleeps */
 	if (unlikely(__atomic_load_n(&to->view.state, __ATOMIC_SEQ_CST) != HAK_HEAP_LIVE ||
 		     peek(&to->xpending) > PENDING_MAX))
@@ -56,96 +111,156 @@ static void send(struct heap *me, struct batch *b)
 static void outbox_send_all(struct heap *me, struct outbox *box)
 {
 	for (unsigned i = 0; i < OUTBOX_SLOTS; i++)
-		if (box->slot[i].blocks)
+		if (box->slot[i].first)
 			send(me, &box->slot[i]);
 }
 
-static void outbox_add(struct heap *me, struct outbox *box, struct heap *owner, struct page *pg,
-		       struct block *b)
+/* By the address alone: the owner writes all over its heap. */
+static struct batch *slot_for(struct outbox *box, const struct heap *owner)
 {
-	struct batch *slot = &box->slot[peek(&owner->view.index) % OUTBOX_SLOTS];
-
-	if (slot->blocks && slot->owner != owner)
-		send(me, slot);
-	if (!slot->blocks) {
-		*slot = (struct batch){.owner = owner, .last = b, .class = pg->class};
-		b->next = NULL;
-	} else {
-		b->next = slot->first;
-		if (slot->class != pg->class)
-			slot->class = 0;
-	}
-	slot->first = b;
-	slot->blocks++;
-	slot->bytes += pg->block_bytes;
-	count_add(&me->view.stat[pg->class].remote_blocks, 1);
+	return &box->slot[((uintptr_t)owner >> 6) * 0x9E3779B97F4A7C15U >> 61];
 }
 
-static void give_one(struct heap *h, struct outbox *box, struct block *b, enum hak_flush_reason why)
+/* Adds some of n blocks, at least one. Returns how many. */
+static uint32_t write_letter(struct batch *b, void **blocks, uint32_t n, uint32_t block_bytes)
 {
-	struct page *pg = pagemap_page(b);
-	struct heap *owner;
+	uint32_t left = b->room - b->filled;
 
-	if (unlikely(!pg || peek(&pg->kind) != PAGE_SMALL)) {
-		hak_misuse(b, HAK_MISUSE_DOUBLE_FREE, "free");
-		return;
+	if (left == 0) {
+		begin_letter(b, blocks[0], block_bytes);
+		return 1;
 	}
-	owner = peek(&pg->xowner);
-	if (owner == h)
-		page_give(h, pg, b, why);
+	if (n > left)
+		n = left;
+	memcpy(addresses(b->first, b->room) + b->filled, blocks, n * sizeof(*blocks));
+	b->filled += n;
+	return n;
+}
+
+/* n blocks of one page, which is another heap's. */
+static void outbox_add(struct heap *me, struct outbox *box, const struct page *pg, void **blocks,
+		       uint32_t n)
+{
+	struct heap *owner = peek(&pg->xowner);
+	struct batch *b = slot_for(box, owner);
+
+	if (b->first && b->owner != owner)
+		send(me, b);
+	if (!b->first)
+		*b = (struct batch){.owner = owner, .class = pg->class};
+	for (uint32_t i = 0; i < n;)
+		i += write_letter(b, blocks + i, n - i, pg->block_bytes);
+	if (b->class != pg->class)
+		b->class = 0;
+	b->blocks += n;
+	b->bytes += (uint64_t)n * pg->block_bytes;
+	count_add(&me->view.stat[pg->class].remote_blocks, n);
+}
+
+static bool lies_in(const struct page *pg, const void *p)
+{
+	return (uintptr_t)p - (uintptr_t)pg->start < pg->bytes;
+}
+
+/*
+ * The first of n blocks and those after it that are of the same page go there. Returns how many:
+ * 0 if the first is not in a page. *pg: of the blocks, or what the pagemap has.
+ */
+static uint32_t give_run(struct heap *h, struct outbox *box, void **blocks, uint64_t n,
+			 enum hak_flush_reason why, struct page **of)
+{
+	struct page *pg = *of = pagemap_page(blocks[0]);
+	uint32_t run = 1;
+
+	if (unlikely(!pg || peek(&pg->kind) != PAGE_SMALL))
+		return 0;
+	while (run < n && lies_in(pg, blocks[run]))
+		run++;
+	if (peek(&pg->xowner) == h)
+		page_give(h, pg, blocks, run, why);
 	else
-		outbox_add(h, box, owner, pg, b);
+		outbox_add(h, box, pg, blocks, run);
+	return run;
 }
 
 /* Every one of n blocks goes home. */
 void remote_give(struct heap *h, void **blocks, uint64_t n, enum hak_flush_reason why)
 {
 	struct outbox box = {0};
+	struct page *pg;
 
-	for (uint64_t i = 0; i < n; i++)
-		give_one(h, &box, blocks[i], why);
+	for (uint64_t i = 0; i < n;) {
+		uint32_t run = give_run(h, &box, blocks + i, n - i, why, &pg);
+
+		if (unlikely(!run))
+			hak_misuse(blocks[i++], HAK_MISUSE_DOUBLE_FREE, "free");
+		i += run;
+	}
 	outbox_send_all(h, &box);
 }
 
-static uint32_t block_bytes_of(const struct block *b)
-{
-	const struct page *pg = pagemap_page(b);
+struct drained {
+	uint64_t bytes;
+	uint32_t blocks, batches;
+};
 
-	return pg && pg->kind == PAGE_SMALL ? pg->block_bytes : 0;
+/* Blocks that came by queue. A page may have changed owner meanwhile: those are sent on. */
+static void take_in(struct heap *h, struct outbox *box, void **blocks, uint64_t n,
+		    struct drained *d)
+{
+	struct page *pg;
+
+	for (uint64_t i = 0; i < n;) {
+		uint32_t run = give_run(h, box, blocks + i, n - i, HAK_FLUSH_REMOTE_FREE, &pg);
+
+		if (unlikely(!run)) {
+			hak_misuse(blocks[i++], HAK_MISUSE_CORRUPT, "free");
+			continue;
+		}
+		d->bytes += (uint64_t)run * hak_class_bytes[pg->class];
+		d->blocks += run;
+		i += run;
+	}
 }
 
-/*
- * Takes h's whole queue. Blocks whose page changed owner meanwhile are sent on.
- * Returns the number of blocks.
- */
+/* One letter and what it carries; the next letter. */
+static struct letter *open_letter(struct heap *h, struct outbox *box, struct letter *l,
+				  struct drained *d)
+{
+	const struct page *pg = pagemap_page(l);
+	struct letter *next;
+	uint64_t n;
+
+	if (unlikely(!pg || peek(&pg->kind) != PAGE_SMALL ||
+		     (n = count_in(l, room_in(pg->block_bytes))) > LETTER_MAX)) {
+		hak_misuse(l, HAK_MISUSE_CORRUPT, "free");
+		return NULL;
+	}
+	next = (struct letter *)(l->next & ~FIRST); /* NOLINT(performance-no-int-to-ptr) */
+	__builtin_prefetch(next);
+	d->batches += l->next & FIRST;
+	take_in(h, box, addresses(l, room_in(pg->block_bytes)), n, d);
+	take_in(h, box, (void **)&l, 1, d); /* last: it may become a letter to somebody else */
+	return next;
+}
+
+/* Takes h's whole queue. Returns the number of blocks. */
 unsigned remote_drain(struct heap *h)
 {
-	/* acquire: pairs with the release of send() */
-	struct block *b = swap_acq_rel(&h->xqueue, NULL);
+	/* acquire: pairs with the release of push() */
+	struct letter *l = swap_acq_rel(&h->xqueue, NULL);
 	struct outbox box = {0};
-	uint32_t blocks = 0, batches = 0;
-	uint64_t bytes = 0;
+	struct drained d = {0};
 
-	if (!b)
+	if (!l)
 		return 0;
 	poke(&h->xpending, 0);
-	while (b) {
-		uint64_t n = b->batch;
-
-		batches++;
-		for (; n && b; n--) {
-			struct block *next = b->next;
-
-			bytes += block_bytes_of(b);
-			give_one(h, &box, b, HAK_FLUSH_REMOTE_FREE);
-			blocks++;
-			b = next;
-		}
-	}
+	while (l)
+		l = open_letter(h, &box, l, &d);
 	count_add(&h->view.drains, 1);
-	count_add(&h->view.drain_blocks, blocks);
-	count_add(&h->view.drain_bytes, bytes);
-	hak_probe_hakmem_remote_drain(blocks, bytes, batches);
+	count_add(&h->view.drain_blocks, d.blocks);
+	count_add(&h->view.drain_bytes, d.bytes);
+	hak_probe_hakmem_remote_drain(d.blocks, d.bytes, d.batches);
 	outbox_send_all(h, &box);
-	return blocks;
+	return d.blocks;
 }

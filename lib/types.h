@@ -65,10 +65,13 @@ enum page_kind {
 struct heap;
 struct segment;
 
-/* A free block on a queue. In a cache and in its page nothing is written to it. */
-struct block {
-	struct block *next;
-	uint64_t batch; /* first block of a batch on a queue: blocks in the batch */
+/*
+ * A free block on its way to its page's owner. It carries the addresses of others, which are not
+ * touched: word[0] how many, then as many. A block of 16 bytes carries one in word[0], or NULL.
+ */
+struct letter {
+	uintptr_t next; /* letter; bit 0: the first of a batch */
+	void *word[];
 };
 
 /*
@@ -79,25 +82,27 @@ struct block {
  * Threads that do not hold the owner's lock send blocks back, they never set bits.
  */
 struct page {
-	char *start;	      /* const: first byte */
-	uint32_t block_bytes; /* const: PAGE_SMALL */
-	uint32_t reciprocal;  /* const: ceil(2^32 / block_bytes) */
-	uint16_t capacity;    /* const: blocks */
-	uint16_t nfree;	      /* pages: bits set */
-	uint16_t hint;	      /* pages: no bit is set in words below this one */
-	uint16_t fresh;	      /* pages: blocks from this one on were never handed out */
-	uint8_t class;	      /* const */
-	uint8_t kind;	      /* enum page_kind; set by who takes the page or gives it back */
-	uint16_t slices;      /* const: length */
-	uint8_t zero;	      /* const: memory was clean when the page was made */
-	uint8_t slice;	      /* const: index of the first slice in its segment */
-	size_t bytes;	      /* usable bytes of a large block; heap bytes of a small page */
-	size_t map_bytes;     /* PAGE_MAPPED, PAGE_CACHED: length of the span, in whole slices */
-	struct heap *xowner;  /* changes under the old and the new owner's lock `pages` */
-	struct page *next;    /* pages: list of the class, or of the reuse cache (lock: LARGE) */
+	/* a line that others may read without making the owner's writes slower */
+	char *start;		 /* const: first byte */
+	size_t bytes;		 /* usable bytes of a large block; heap bytes of a small page */
+	size_t map_bytes;	 /* PAGE_MAPPED, PAGE_CACHED: length of the span, in whole slices */
+	struct heap *xowner;	 /* changes under the old and the new owner's lock `pages` */
+	struct segment *segment; /* const: NULL for PAGE_MAPPED */
+	uint64_t freed_ms;	 /* lock LARGE: when it entered the reuse cache */
+	uint32_t block_bytes;	 /* const: PAGE_SMALL */
+	uint32_t reciprocal;	 /* const: ceil(2^32 / block_bytes) */
+	uint16_t capacity;	 /* const: blocks */
+	uint16_t slices;	 /* const: length */
+	uint8_t class;		 /* const */
+	uint8_t kind;		 /* enum page_kind; set by who takes the page or gives it back */
+	uint8_t zero;		 /* const: memory was clean when the page was made */
+	uint8_t slice;		 /* const: index of the first slice in its segment */
+	struct page *next	 /* pages: list of the class, or of the reuse cache (lock: LARGE) */
+		__attribute__((aligned(HAK_CACHE_LINE)));
 	struct page *prev;
-	struct segment *segment;       /* const: NULL for PAGE_MAPPED */
-	uint64_t freed_ms;	       /* lock LARGE: when it entered the reuse cache */
+	uint16_t nfree;		       /* pages: bits set */
+	uint16_t hint;		       /* pages: no bit is set in words below this one */
+	uint16_t fresh;		       /* pages: blocks from this one on were never handed out */
 	uint64_t bits[HAK_PAGE_WORDS]; /* pages: 1 = free */
 };
 
@@ -153,7 +158,7 @@ struct heap {
 	struct lock pages;
 	uint32_t inside; /* own: slow operations in progress that hold `pages` */
 	uint32_t cursor; /* own: heap to look at next for a page */
-	struct block *xqueue __attribute__((aligned(HAK_CACHE_LINE))); /* remote frees */
+	struct letter *xqueue __attribute__((aligned(HAK_CACHE_LINE))); /* remote frees */
 	uint64_t xpending; /* weight of what was pushed on a queue that was not empty, see remote.c
 			    */
 	void *start_slots[HAK_START_SLOTS] __attribute__((aligned(HAK_CACHE_LINE))); /* own */
