@@ -121,11 +121,23 @@ HAK_EXPORT int malloc_trim(size_t pad)
 }
 
 /*
- * 1: taken, 0: refused. Nothing of glibc's list maps onto this allocator but what is true of it
- * anyway: it never uses brk, and arenas are not per thread.
+ * 1: taken, 0: refused. Hints about how glibc gets its memory are taken, though they have nothing
+ * to steer here: programs end when they are refused. What promises a behaviour (M_PERTURB,
+ * M_CHECK_ACTION) is not.
  */
 HAK_EXPORT int mallopt(int parameter, int value)
 {
 	(void)value;
-	return parameter == M_ARENA_MAX || parameter == M_ARENA_TEST;
+	switch (parameter) {
+	case M_ARENA_MAX:
+	case M_ARENA_TEST:
+	case M_MXFAST:
+	case M_TRIM_THRESHOLD:
+	case M_TOP_PAD:
+	case M_MMAP_THRESHOLD:
+	case M_MMAP_MAX:
+		return 1;
+	default:
+		return 0;
+	}
 }

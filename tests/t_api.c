@@ -380,7 +380,9 @@ static void reports(void)
 	CHECK(strstr(text, "</malloc>\n") == text + n - 10);
 	errno = 0;
 	CHECK(malloc_info(1, stdout) == -1 && errno == EINVAL);
-	mallopt(M_TRIM_THRESHOLD, 1); /* any answer, no effect, no crash */
+	CHECK_EQ(mallopt(M_TRIM_THRESHOLD, 1), 1);
+	CHECK_EQ(mallopt(M_MMAP_MAX, 0), 1);
+	CHECK_EQ(mallopt(M_PERTURB, 1), 0);
 	CHECK_EQ(mallopt(-12345, 1), 0);
 }
 
