@@ -50,6 +50,7 @@ function ratio_to(base, x) {
 function row(name, cell,    rate, spread, r) {
 	r = ratio_to(median(ref, cell, "seconds_per_op"), median(name, cell, "seconds_per_op"))
 	add_mean(name, "time", r)
+	add_pairs(name, cell)
 	rate = median(name, cell, "ops_per_s")
 	spread = number(low) ".." number(high)
 	add_mean(name, "rss", ratio_to(median(ref, cell, "peak_rss_kib"), median(name, cell, "peak_rss_kib")))
@@ -59,6 +60,29 @@ function row(name, cell,    rate, spread, r) {
 		20 - length(spread), "", r == "-" ? r : sprintf("%.2f", r), shown(name, cell, "wall_s"), shown(name, cell, "cpu_s"),
 		shown(name, cell, "minor_faults"), shown(name, cell, "peak_rss_kib"),
 		shown(name, cell, "syscalls_memory"), shown(name, cell, "syscalls_futex")
+}
+
+# Runs of a round are side by side: the mean over rounds of the logarithm of their ratio.
+function add_pairs(name, cell,    a, b, n, i, sum) {
+	n = split(values[ref SUBSEP cell SUBSEP "seconds_per_op"], a, " ")
+	if (n == 0 || split(values[name SUBSEP cell SUBSEP "seconds_per_op"], b, " ") != n)
+		return
+	for (i = 1; i <= n; i++)
+		sum += log(b[i] / a[i])
+	pair_count[name]++
+	pair_sum[name] += sum / n
+	pair_squares[name] += sum / n * sum / n
+}
+
+# Their mean over cells, and the interval that holds the true one with 95 %.
+function paired(name,    n, m, half) {
+	n = pair_count[name]
+	if (n < 3)
+		return "-"
+	m = pair_sum[name] / n
+	half = pair_squares[name] / n - m * m
+	half = 1.96 * sqrt((half > 0 ? half : 0) / (n - 1))
+	return sprintf("%.3f [%.3f..%.3f]", exp(m), exp(m - half), exp(m + half))
 }
 
 function cpu_per_op(name, cell,    cpu, ops) {
@@ -114,10 +138,11 @@ END {
 		print ""
 	}
 	printf "geometric means over %d cells, relative to %s\n", cell_count, ref
-	printf "  %-10s %10s %10s %10s %10s\n", "allocator", "time", "CPU/op", "faults", "RSS"
+	printf "  %-10s %10s %10s %10s %10s   %s\n", "allocator", "time", "CPU/op", "faults", "RSS",
+		"time of runs side by side, 95 % interval"
 	for (a = 1; a <= name_count; a++)
-		printf "  %-10s %10s %10s %10s %10s\n", names[a], mean(names[a], "time"),
-			mean(names[a], "cpu"), mean(names[a], "faults"), mean(names[a], "rss")
+		printf "  %-10s %10s %10s %10s %10s   %s\n", names[a], mean(names[a], "time"),
+			mean(names[a], "cpu"), mean(names[a], "faults"), mean(names[a], "rss"), paired(names[a])
 	print "  less is better in all of them; `time` above is per operation, too"
 	write_csv()
 }
