@@ -1,15 +1,17 @@
 /*
  * Blocks of 8 to 34 KiB, private to each thread: every operation picks a slot and frees its block
- * if there is one, else allocates one. No block ever changes threads. Random stream, sizes and
- * timed window are those of the benchmark by which an earlier hakmem was measured.
+ * if there is one, else allocates one. Random stream, sizes and timed window are those of the
+ * benchmark by which an earlier hakmem was measured.
  *
- * usage: mid_large_mt [threads=4] [cycles=40000] [slots=2048] [seed=42]
+ * usage: mid_large_mt [threads=4] [cycles=40000] [slots=2048] [seed=42] [percent=0]
+ * percent: of the blocks that the next thread frees; historically none.
  * cycles and slots are per thread. The time covers thread start, the slot arrays, the frees of
  * what is left at the end (which are not counted as operations) and the join.
  */
 #include <pthread.h>
 
 #include "bench.h"
+#include "ring.h"
 
 #define MAX_THREADS 1024
 
@@ -18,6 +20,8 @@ struct thread {
 	unsigned char **slot;
 	uint32_t slots, seed;
 	uint64_t cycles;
+	uint32_t percent, luck;
+	struct ring *in, *out;
 	uint64_t mallocs, drained; /* results */
 };
 
@@ -32,8 +36,19 @@ static void drop(struct thread *t, uint32_t i)
 {
 	if (*(volatile unsigned char *)t->slot[i] != (unsigned char)(i ^ i >> 8))
 		bench_broken(t->slot[i], i);
-	free(t->slot[i]);
+	/* a stream of its own decides, so that sizes stay what they always were */
+	if (t->percent == 0 || bench_next(&t->luck) % 100 >= t->percent ||
+	    !ring_put(t->out, t->slot[i]))
+		free(t->slot[i]);
 	t->slot[i] = NULL;
+}
+
+static void receive(struct thread *t)
+{
+	void *p;
+
+	while ((p = ring_get(t->in)))
+		free(p);
 }
 
 static void *run(void *arg)
@@ -51,6 +66,8 @@ static void *run(void *arg)
 			put(t, i, ((size_t)1 << (13 + r % 3)) + (r & 0x7FF));
 			mallocs++;
 		}
+		if (t->percent)
+			receive(t);
 	}
 	t->mallocs = mallocs;
 	for (uint32_t i = 0; i < t->slots; i++) {
@@ -73,8 +90,11 @@ static void run_all(struct thread *t, unsigned threads)
 	}
 	for (unsigned i = 0; i < threads; i++)
 		pthread_join(t[i].id, NULL);
-	for (unsigned i = 0; i < threads; i++)
+	for (unsigned i = 0; i < threads; i++) {
+		if (t[i].percent)
+			receive(&t[i]);
 		free(t[i].slot);
+	}
 }
 
 int main(int argc, char **argv)
@@ -83,14 +103,21 @@ int main(int argc, char **argv)
 	uint64_t cycles = bench_arg(argc, argv, 2, 40000, 1, 1ul << 40);
 	uint32_t slots = (uint32_t)bench_arg(argc, argv, 3, 2048, 1, 1u << 28);
 	uint32_t seed = (uint32_t)bench_arg(argc, argv, 4, 42, 0, UINT32_MAX);
+	uint32_t percent = (uint32_t)bench_arg(argc, argv, 5, 0, 0, 100);
 	static struct thread t[MAX_THREADS];
+	struct ring *ring = percent ? bench_rings(threads) : NULL;
 	uint64_t mallocs = 0, drained = 0;
 	double start, seconds;
 
 	for (unsigned i = 0; i < threads; i++) {
 		t[i].cycles = cycles;
 		t[i].slots = slots;
-		t[i].seed = bench_seed(seed, i);
+		t[i].seed = t[i].luck = bench_seed(seed, i);
+		t[i].percent = percent;
+		if (ring) {
+			t[i].in = &ring[i];
+			t[i].out = &ring[(i + 1) % threads];
+		}
 	}
 	start = bench_now();
 	run_all(t, threads);
@@ -104,5 +131,6 @@ int main(int argc, char **argv)
 	       threads, (unsigned long long)cycles, slots, seed, (unsigned long long)mallocs,
 	       (unsigned long long)(threads * cycles - mallocs), (unsigned long long)drained);
 	bench_report(threads * cycles, seconds);
+	free(ring);
 	return 0;
 }

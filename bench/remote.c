@@ -8,14 +8,7 @@
 #include <sched.h>
 
 #include "bench.h"
-
-#define RING 4096u /* blocks under way from one thread to the next */
-
-struct ring {
-	void *slot[RING];
-	uint64_t put __attribute__((aligned(64)));
-	uint64_t got __attribute__((aligned(64)));
-} __attribute__((aligned(64)));
+#include "ring.h"
 
 struct worker {
 	struct ring *in, *out;
@@ -23,29 +16,6 @@ struct worker {
 	uint32_t state, percent, max, slots;
 	unsigned *running;
 };
-
-static int ring_put(struct ring *r, void *p)
-{
-	uint64_t n = __atomic_load_n(&r->put, __ATOMIC_RELAXED);
-
-	if (n - __atomic_load_n(&r->got, __ATOMIC_ACQUIRE) == RING)
-		return 0;
-	r->slot[n % RING] = p;
-	__atomic_store_n(&r->put, n + 1, __ATOMIC_RELEASE);
-	return 1;
-}
-
-static void *ring_get(struct ring *r)
-{
-	uint64_t n = __atomic_load_n(&r->got, __ATOMIC_RELAXED);
-	void *p;
-
-	if (n == __atomic_load_n(&r->put, __ATOMIC_ACQUIRE))
-		return NULL;
-	p = r->slot[n % RING];
-	__atomic_store_n(&r->got, n + 1, __ATOMIC_RELEASE);
-	return p;
-}
 
 static void release(void *p)
 {
@@ -115,11 +85,10 @@ int main(int argc, char **argv)
 	uint32_t max = (uint32_t)bench_arg(argc, argv, 4, 1024, 16, 1u << 24);
 	uint32_t slots = (uint32_t)bench_arg(argc, argv, 5, 1000, 1, 1u << 24);
 	uint32_t seed = (uint32_t)bench_arg(argc, argv, 6, 42, 0, UINT32_MAX);
-	struct ring *ring = bench_need(aligned_alloc(64, threads * sizeof(*ring)), threads);
+	struct ring *ring = bench_rings(threads);
 	struct worker w[256];
 	double start;
 
-	memset(ring, 0, threads * sizeof(*ring));
 	for (unsigned i = 0; i < threads; i++)
 		w[i] = (struct worker){&ring[i], &ring[(i + 1) % threads],
 				       ops,	 bench_seed(seed, i),
