@@ -19,7 +19,8 @@
 #define BATCH_BLOCKS 128U		/* and most blocks */
 #define LIMIT_BYTES ((size_t)512 << 10) /* 512 KiB: most one class may hold */
 #define LIMIT_BLOCKS 2048U
-#define ONE_WAY 4U		      /* see is_one_way */
+#define ONE_WAY 4U /* see is_one_way */
+#define ONE_WAY_LATER 64U
 #define FREE_BYTES ((size_t)8 << 10)  /* 8 KiB: limit of a class that flushes in vain */
 #define START_BYTES ((size_t)2 << 10) /* 2 KiB: first limit of a class */
 
@@ -294,6 +295,7 @@ static void note_missed(struct heap *h, unsigned class, uint32_t got)
 	uint32_t both = got < h->flushed[class] ? got : h->flushed[class];
 
 	h->flushed[class] -= both;
+	h->missed[class] |= both != 0;
 	h->regret[class] = clamp((size_t)h->regret[class] + both, 0, LIMIT_BLOCKS);
 }
 
@@ -339,7 +341,10 @@ static uint32_t flush_one_way(struct heap *h, unsigned class)
 	return flush(h, class, 0, HAK_FLUSH_OVERFLOW);
 }
 
-/* True when the cache filled up several times while nothing was taken out. */
+/*
+ * True when the cache filled up several times while nothing was taken out. Where flushed blocks
+ * were missed lately it takes more: frees may only have come in a burst.
+ */
 static bool is_one_way(struct heap *h, unsigned class)
 {
 	uint64_t allocs = allocs_of(h, class);
@@ -351,7 +356,7 @@ static bool is_one_way(struct heap *h, unsigned class)
 	}
 	if (h->full_again[class] < ONE_WAY)
 		h->full_again[class]++;
-	return h->full_again[class] >= ONE_WAY;
+	return h->full_again[class] >= (h->missed[class] ? ONE_WAY_LATER : ONE_WAY);
 }
 
 /* Room for one more block in a full cache: a higher limit, or a flush of the older half. */
@@ -390,6 +395,7 @@ void cache_flush_idle(struct heap *h)
 		}
 		h->seen_tick[c] = used;
 		h->flushed[c] /= 2;
+		h->missed[c] = false;
 	}
 }
 

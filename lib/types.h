@@ -152,6 +152,7 @@ struct heap {
 	uint32_t slow_ops;	    /* own: slow operations since the clock was read */
 	uint32_t victim;	    /* own: class whose limit is cut next */
 	uint32_t shrinks;	    /* own: arena_xshrinks as last seen */
+	bool missed[HAK_CLASS_MAX]; /* own: flushed blocks were missed since the last tick */
 	bool in_map[HAK_CLASS_MAX]; /* own: the class's slots are in slot_map */
 	void **slot_map;	    /* own: NULL until a class outgrows start_slots */
 	struct heap *next;	    /* lock HEAPS: list of idle heaps */
