@@ -173,7 +173,7 @@ void heap_help(struct heap *h)
 		if (!lock_try(&h->pages))
 			return;
 		remote_drain(h);
-		if (h->view.state != HAK_HEAP_LIVE)
+		if (peek(&h->view.state) != HAK_HEAP_LIVE)
 			page_release_empty(h, HAK_FLUSH_REMOTE_FREE);
 		lock_drop(&h->pages);
 	} while (__atomic_load_n(&h->xqueue, __ATOMIC_SEQ_CST) &&

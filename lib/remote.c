@@ -164,16 +164,17 @@ static bool lies_in(const struct page *pg, const void *p)
 
 /*
  * The first of n blocks and those after it that are of the same page go there. Returns how many:
- * 0 if the first is not in a page. *pg: of the blocks, or what the pagemap has.
+ * 0 if the first is not in a page. *block_bytes: of each; the page may be gone by then.
  */
 static uint32_t give_run(struct heap *h, struct outbox *box, void **blocks, uint64_t n,
-			 enum hak_flush_reason why, struct page **of)
+			 enum hak_flush_reason why, uint32_t *block_bytes)
 {
-	struct page *pg = *of = pagemap_page(blocks[0]);
+	struct page *pg = pagemap_page(blocks[0]);
 	uint32_t run = 1;
 
 	if (unlikely(!pg || peek(&pg->kind) != PAGE_SMALL))
 		return 0;
+	*block_bytes = pg->block_bytes;
 	while (run < n && lies_in(pg, blocks[run]))
 		run++;
 	if (peek(&pg->xowner) == h)
@@ -187,10 +188,10 @@ static uint32_t give_run(struct heap *h, struct outbox *box, void **blocks, uint
 void remote_give(struct heap *h, void **blocks, uint64_t n, enum hak_flush_reason why)
 {
 	struct outbox box = {0};
-	struct page *pg;
+	uint32_t block_bytes;
 
 	for (uint64_t i = 0; i < n;) {
-		uint32_t run = give_run(h, &box, blocks + i, n - i, why, &pg);
+		uint32_t run = give_run(h, &box, blocks + i, n - i, why, &block_bytes);
 
 		if (unlikely(!run))
 			hak_misuse(blocks[i++], HAK_MISUSE_DOUBLE_FREE, "free");
@@ -208,16 +209,17 @@ struct drained {
 static void take_in(struct heap *h, struct outbox *box, void **blocks, uint64_t n,
 		    struct drained *d)
 {
-	struct page *pg;
+	uint32_t block_bytes;
 
 	for (uint64_t i = 0; i < n;) {
-		uint32_t run = give_run(h, box, blocks + i, n - i, HAK_FLUSH_REMOTE_FREE, &pg);
+		uint32_t run =
+			give_run(h, box, blocks + i, n - i, HAK_FLUSH_REMOTE_FREE, &block_bytes);
 
 		if (unlikely(!run)) {
 			hak_misuse(blocks[i++], HAK_MISUSE_CORRUPT, "free");
 			continue;
 		}
-		d->bytes += (uint64_t)run * hak_class_bytes[pg->class];
+		d->bytes += (uint64_t)run * block_bytes;
 		d->blocks += run;
 		i += run;
 	}
