@@ -52,7 +52,7 @@ LIB_CFLAGS = $(BASE_CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec \
 TOOL_CFLAGS = $(BASE_CFLAGS) -Ihakstat -Iprobes -I$(B)/bpf -Ibpf
 TOOL_LIBS := -lbpf -lelf -lz -lncursesw -ltinfo
 BENCH_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g -O2 $(WARN) -fno-builtin-malloc -pthread
-LDFLAGS_SO := -Wl,-soname,$(SONAME) -Wl,--version-script=lib/libhakmem.map -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--no-undefined
+LDFLAGS_SO := -Wl,-soname,$(SONAME) -Wl,-z,nodelete -Wl,--version-script=lib/libhakmem.map -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--no-undefined
 
 Q := $(if $(filter 1,$(V)),,@)
 msg = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)';)

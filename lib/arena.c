@@ -21,6 +21,7 @@ static uint64_t xease_ms;      /* when both shrink next */
 static struct segment *bins[HAK_RUN_BINS];	 /* lock ARENA: by longest free run */
 static struct segment *dirty_first, *dirty_last; /* lock ARENA */
 static struct segment *all_segments;		 /* lock ARENA */
+static struct segment *spare_segments;		 /* lock ARENA: descriptors, by all_next */
 static char *last_chunk; /* lock ARENA: lowest chunk so far, the next goes below it */
 static unsigned level;	 /* lock ARENA: growth level of the next chunk */
 
@@ -124,12 +125,28 @@ static struct page *cut(struct segment *s, unsigned at, unsigned slices, bool *c
 	return pg;
 }
 
-static void add_chunk(char *chunk, struct segment *meta, size_t n)
+/* Descriptors not in use, linked by all_next, are kept for the next segments. */
+static void spare_descriptors(struct segment *list)
+{
+	while (list) {
+		struct segment *s = list;
+
+		list = s->all_next;
+		lock_take(&arena_lock);
+		s->all_next = spare_segments;
+		spare_segments = s;
+		lock_drop(&arena_lock);
+	}
+}
+
+/* Descriptors of n new segments, linked by all_next. */
+static void add_chunk(char *chunk, struct segment *list, size_t n)
 {
 	lock_take(&arena_lock);
 	for (size_t i = n; i-- > 0;) {
-		struct segment *s = &meta[i];
+		struct segment *s = list;
 
+		list = s->all_next;
 		s->base = chunk + i * HAK_SEGMENT;
 		s->free = ~(uint64_t)0;
 		s->bin = -1;
@@ -168,6 +185,32 @@ static char *map_chunk(size_t bytes, char *below)
 	return start;
 }
 
+/*
+ * Descriptors of n segments, linked by all_next; those of segments given up first. NULL when out
+ * of memory.
+ */
+static struct segment *new_descriptors(size_t n)
+{
+	struct segment *list = NULL, *s;
+
+	for (size_t i = 0; i < n; i++) {
+		lock_take(&arena_lock);
+		s = spare_segments;
+		if (s)
+			spare_segments = s->all_next;
+		lock_drop(&arena_lock);
+		if (!s)
+			s = meta_alloc(sizeof(*s));
+		if (!s) {
+			spare_descriptors(list);
+			return NULL;
+		}
+		s->all_next = list;
+		list = s;
+	}
+	return list;
+}
+
 /* Called without the lock; two threads may both grow, and both chunks are used. */
 static bool grow(void)
 {
@@ -176,22 +219,19 @@ static bool grow(void)
 
 	for (;; lv--) {
 		size_t bytes = HAK_SEGMENT << lv, n = (size_t)1 << lv;
-		char *chunk = map_chunk(bytes, below);
-		struct segment *meta;
+		struct segment *list = new_descriptors(n);
+		char *chunk = list ? map_chunk(bytes, below) : NULL;
 
-		if (!chunk) {
-			if (lv == 0)
-				return false;
-			continue;
-		}
-		meta = meta_alloc(n * sizeof(struct segment));
-		if (meta && pagemap_reserve(chunk, bytes)) {
-			add_chunk(chunk, meta, n);
+		if (chunk)
+			chunk = pagemap_claim(chunk, bytes, HAK_SEGMENT, HAK_OS_ARENA);
+		if (chunk) {
+			add_chunk(chunk, list, n);
 			hak_probe_hakmem_arena_grow(bytes, lv);
 			return true;
 		}
-		os_unmap(chunk, bytes, HAK_OS_ARENA);
-		return false;
+		spare_descriptors(list);
+		if (lv == 0)
+			return false;
 	}
 }
 
@@ -455,6 +495,48 @@ bool arena_purge(uint64_t now_ms, enum hak_os_reason why)
 	while (purge_one(now_ms, why))
 		any = true;
 	return any;
+}
+
+/* Takes a segment without a page out of the arena; lock held. NULL: there is none. */
+static struct segment *take_unused(void)
+{
+	for (struct segment **at = &all_segments; *at; at = &(*at)->all_next) {
+		struct segment *s = *at;
+
+		if (~s->free)
+			continue;
+		gauge(&hakmem_root.now.dirty_bytes, -bytes_of(s->dirty));
+		s->free = s->dirty = 0;
+		dirty_unlink(s);
+		bin_update(s);
+		*at = s->all_next;
+		s->all_next = NULL;
+		return s;
+	}
+	return NULL;
+}
+
+/* Segments without a page go back to the system, address space and all. True if any did. */
+bool arena_unmap_unused(void)
+{
+	bool any = false;
+
+	for (;;) {
+		struct segment *s;
+
+		lock_take(&arena_lock);
+		take_returned();
+		s = take_unused();
+		lock_drop(&arena_lock);
+		if (!s)
+			return any;
+		/* before others can map something there */
+		pagemap_set(s->base, HAK_SEGMENT_SLICES, NULL, 0);
+		sub_relaxed(&hakmem_root.now.arena_bytes, HAK_SEGMENT);
+		os_unmap(s->base, HAK_SEGMENT, HAK_OS_TRIM);
+		spare_descriptors(s);
+		any = true;
+	}
 }
 
 /* Masks, bins and descriptors against each other; returns what is broken. */

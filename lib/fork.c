@@ -1,6 +1,8 @@
 /*
  * fork in a program with threads: all locks are held over the fork, so that no structure under
  * a lock is caught half-changed; the child then takes over what its vanished threads had.
+ * Handlers of others may run before ours, or after, and allocate in any case: the forking thread
+ * may take again what it holds.
  */
 #include "internal.h"
 
@@ -13,27 +15,23 @@ static void before(void)
 {
 	heap_fork_before();
 	for (unsigned i = 0; i < LOCKS; i++)
-		lock_take(locks[i]);
-	poke(&lock_forking_tid, os_tid());
+		lock_hold_over_fork(locks[i]);
+	lock_forking = true;
 }
 
 static void in_parent(void)
 {
-	poke(&lock_forking_tid, 0);
+	lock_forking = false;
 	for (unsigned i = LOCKS; i-- > 0;)
-		lock_drop(locks[i]);
+		lock_drop_after_fork(locks[i]);
 	heap_fork_parent();
 }
 
 static void in_child(void)
 {
-	lock_forking_tid = 0;
-	heaps_lock.xword = 0;
-	heaps_lock.nested = 0;
-	for (unsigned i = 0; i < LOCKS; i++) {
-		locks[i]->xword = 0;
-		locks[i]->nested = 0;
-	}
+	lock_forking = false;
+	for (unsigned i = 0; i < LOCKS; i++)
+		lock_reset(locks[i]);
 	heap_fork_child();
 }
 

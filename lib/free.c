@@ -1,20 +1,35 @@
 /* What is not a cache hit: the slow halves of malloc and free, and pointers looked up whole. */
 #include "cache.h"
 
+/* *why: what to report for NULL. */
+static void *small_alloc(unsigned class, enum hak_oom_reason *why)
+{
+	struct heap *h = heap_enter();
+	void *p;
+
+	*why = HAK_OOM_NO_METADATA;
+	if (!h)
+		return NULL;
+	*why = HAK_OOM_NO_MEMORY;
+	p = cache_pop(&h->view.bin[class]); /* a heap just taken over may have some */
+	if (!p)
+		p = cache_refill_alloc(h, class);
+	heap_leave(h);
+	return p;
+}
+
 /* The thread's cache of the class is empty, or it has no heap yet. */
 HAK_COLD void *alloc_slow(size_t bytes, struct hak_bin *bin)
 {
 	unsigned class = (unsigned)(bin - hak_thread.heap->view.bin);
-	struct heap *h = heap_enter();
-	void *p = NULL;
+	enum hak_oom_reason why;
+	void *p = small_alloc(class, &why);
 
-	if (h) {
-		p = cache_pop(&h->view.bin[class]); /* a heap just taken over may have some */
-		if (!p)
-			p = cache_refill_alloc(h, class);
-		heap_leave(h);
+	if (unlikely(!p)) {
+		heap_relieve();
+		p = small_alloc(class, &why);
 	}
-	return p ? p : hak_oom(bytes, h ? HAK_OOM_NO_MEMORY : HAK_OOM_NO_METADATA);
+	return likely(p != NULL) ? p : hak_oom(bytes, why);
 }
 
 static struct page *large_count_alloc(struct heap *h, size_t bytes, size_t alignment, bool *hit)
@@ -26,27 +41,59 @@ static struct page *large_count_alloc(struct heap *h, size_t bytes, size_t align
 	return pg;
 }
 
-/* alignment: 0 or a power of two. Also serves small sizes with an alignment above a slice. */
-HAK_NOINLINE void *alloc_large(size_t bytes, size_t alignment)
+static struct page *large_once(size_t bytes, size_t alignment, enum hak_oom_reason *why)
 {
+	struct heap *h = heap_enter_light();
 	struct page *pg = NULL;
-	struct heap *h;
 	bool hit = false;
 
-	if (unlikely(bytes > PTRDIFF_MAX || alignment > PTRDIFF_MAX))
-		return hak_oom(bytes, HAK_OOM_TOO_LARGE);
-	h = heap_enter_light();
+	*why = HAK_OOM_NO_MEMORY;
 	if (likely(h != NULL)) {
 		pg = large_count_alloc(h, bytes, alignment, &hit);
 		heap_leave_light(h);
-		return pg ? pg->start : hak_oom(bytes, HAK_OOM_NO_MEMORY);
+		return pg;
 	}
 	h = heap_enter();
 	if (h) {
 		pg = large_count_alloc(h, bytes, alignment, &hit);
 		heap_leave(h);
+	} else {
+		*why = HAK_OOM_NO_METADATA;
 	}
-	return pg ? pg->start : hak_oom(bytes, h ? HAK_OOM_NO_MEMORY : HAK_OOM_NO_METADATA);
+	return pg;
+}
+
+/* alignment: 0 or a power of two. Also serves small sizes with an alignment above a slice. */
+HAK_NOINLINE void *alloc_large(size_t bytes, size_t alignment)
+{
+	enum hak_oom_reason why;
+	struct page *pg;
+
+	if (unlikely(bytes > PTRDIFF_MAX || alignment > PTRDIFF_MAX))
+		return hak_oom(bytes, HAK_OOM_TOO_LARGE);
+	pg = large_once(bytes, alignment, &why);
+	if (unlikely(!pg)) {
+		heap_relieve();
+		pg = large_once(bytes, alignment, &why);
+	}
+	return likely(pg != NULL) ? pg->start : hak_oom(bytes, why);
+}
+
+/* As malloc, for who can do without: nothing is given up for it, and NULL is not reported. */
+void *alloc_if_easy(size_t bytes)
+{
+	enum hak_oom_reason why;
+
+	if (bytes <= HAK_SMALL_MAX) {
+		unsigned class = class_of(bytes);
+		void *p = cache_pop(bin_at((size_t) class * sizeof(struct hak_bin)));
+
+		return likely(p != NULL) ? p : small_alloc(class, &why);
+	} else {
+		struct page *pg = large_once(bytes, 0, &why);
+
+		return pg ? pg->start : NULL;
+	}
 }
 
 static bool is_live_large(const struct page *pg)

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <string.h>
 
 __thread struct hak_thread hak_thread __attribute__((tls_model("initial-exec"))) = {
 	.heap = (struct heap *)(uintptr_t)&hak_no_heap,
@@ -162,22 +163,44 @@ static void count_adoption(const struct heap *me, const struct heap *from, uint6
 	hak_probe_hakmem_adopt(me->view.tid, (uintptr_t)from, (uint32_t)pages, live);
 }
 
+/* Blocks wait for a thread that is gone. seq_cst, as the sides that make it so. */
+static bool is_left_alone(const struct heap *h)
+{
+	return __atomic_load_n(&h->xqueue, __ATOMIC_SEQ_CST) &&
+	       __atomic_load_n(&h->view.state, __ATOMIC_SEQ_CST) != HAK_HEAP_LIVE;
+}
+
+#define HELP_DEPTH 8U /* heaps helped one from within the other: 0.6 KiB of stack each */
+
 /*
  * Sorts in what is on the queue of h, for a thread that is gone or does not come to it. If
- * somebody else holds the lock he will see what was pushed: the owner at his next refill, a
- * helper by looking again after dropping it. Both sides use seq_cst.
+ * somebody else holds the lock he will see what was pushed: the owner at his next refill, others
+ * by looking again after dropping it. Both sides use seq_cst.
  */
 void heap_help(struct heap *h)
 {
+	static __thread uint8_t depth __attribute__((tls_model("initial-exec")));
+
+	if (depth == HELP_DEPTH)
+		return; /* until somebody else has blocks for h, or takes it over */
+	depth++;
 	do {
 		if (!lock_try(&h->pages))
-			return;
+			break;
 		remote_drain(h);
 		if (peek(&h->view.state) != HAK_HEAP_LIVE)
 			page_release_empty(h, HAK_FLUSH_REMOTE_FREE);
 		lock_drop(&h->pages);
-	} while (__atomic_load_n(&h->xqueue, __ATOMIC_SEQ_CST) &&
-		 __atomic_load_n(&h->view.state, __ATOMIC_SEQ_CST) != HAK_HEAP_LIVE);
+	} while (is_left_alone(h));
+	depth--;
+}
+
+/* The lock of another heap, taken for something else: who failed in lock_try relies on us. */
+static void drop_other(struct heap *h)
+{
+	lock_drop(&h->pages);
+	if (unlikely(is_left_alone(h)))
+		heap_help(h);
 }
 
 static bool steal_from(struct heap *me, struct heap *from, unsigned class)
@@ -187,7 +210,7 @@ static bool steal_from(struct heap *me, struct heap *from, unsigned class)
 	if (from == me || !(peek(&from->xavail) >> class & 1) || !lock_try(&from->pages))
 		return false;
 	live = page_steal(me, from, class);
-	lock_drop(&from->pages);
+	drop_other(from);
 	if (live < 0)
 		return false;
 	count_adoption(me, from, 1, (uint64_t)live);
@@ -281,7 +304,6 @@ static struct heap *begin(void)
 	count_set(&h->view.tid, os_tid());
 	count_add(&h->view.starts, 1);
 	hak_probe_hakmem_thread_start(h->view.tid, (uintptr_t)h);
-	count_adoption(h, h, h->npages, h->out);
 	if (thread_ended) /* its destructors have run: borrowed for one operation */
 		return h;
 	hak_thread.heap = h;
@@ -295,13 +317,19 @@ static struct heap *begin(void)
 struct heap *heap_enter(void)
 {
 	struct heap *h = hak_thread.heap;
-	int saved = errno;
+	int saved;
 
-	if (unlikely(h == &hak_no_heap))
-		h = begin();
-	errno = saved;
-	if (h)
+	if (likely(h != &hak_no_heap)) {
 		enter(h);
+		return h;
+	}
+	saved = errno;
+	h = begin();
+	errno = saved;
+	if (!h)
+		return NULL;
+	enter(h);
+	count_adoption(h, h, h->npages, h->out);
 	return h;
 }
 
@@ -380,14 +408,14 @@ bool heap_trim(struct heap *h)
 
 	cache_flush_all(h, HAK_FLUSH_TRIM);
 	runs_flush(h);
-	for (uint32_t i = 0; i < hakmem_root.heaps; i++) {
+	for (uint32_t i = 0, n = load_acquire(&hakmem_root.heaps); i < n; i++) {
 		struct heap *other = heap_at(i);
 
 		if (other == h || !lock_try(&other->pages))
 			continue;
 		remote_drain(other);
 		page_release_empty(other, HAK_FLUSH_TRIM);
-		lock_drop(&other->pages);
+		drop_other(other);
 	}
 	remote_drain(h);
 	page_release_empty(h, HAK_FLUSH_TRIM);
@@ -395,54 +423,91 @@ bool heap_trim(struct heap *h)
 	return arena_purge(0, HAK_OS_TRIM) || any;
 }
 
-static struct heap *forking; /* lock HEAPS */
+/* The system refuses memory: what is unused goes back to it, with its address space. */
+void heap_relieve(void)
+{
+	struct heap *h = heap_enter();
 
-/* Held over fork: no helper is caught with the heap the child goes on with. */
+	if (h) {
+		heap_trim(h);
+		heap_leave(h);
+	}
+	arena_unmap_unused();
+}
+
+static uint32_t n_forked; /* lock HEAPS: heaps whose locks are held over a fork */
+
+/* In the middle of a slow operation (fork from a signal handler) its lock is not ours to drop. */
+static bool is_forked(const struct heap *h)
+{
+	return h != hak_thread.heap || !h->inside;
+}
+
+/* All heaps' locks: nobody is caught in a slow operation, but for those on large blocks. */
 void heap_fork_before(void)
 {
-	struct heap *h = hak_thread.heap;
-
-	if (h == &hak_no_heap || h->inside)
-		h = NULL;
-	if (h)
-		lock_take(&h->pages);
-	lock_take(&heaps_lock);
-	forking = h;
+	lock_hold_over_fork(&heaps_lock);
+	n_forked = hakmem_root.heaps;
+	for (uint32_t i = 0; i < n_forked; i++)
+		if (is_forked(heap_at(i)))
+			lock_hold_over_fork(&heap_at(i)->pages);
 }
 
 void heap_fork_parent(void)
 {
-	struct heap *h = forking;
+	uint32_t n = n_forked;
 
-	lock_drop(&heaps_lock);
-	if (h)
-		lock_drop(&h->pages);
+	lock_drop_after_fork(&heaps_lock);
+	for (uint32_t i = 0; i < n; i++) {
+		struct heap *h = heap_at(i);
+
+		if (!is_forked(h))
+			continue;
+		lock_drop_after_fork(&h->pages);
+		if (is_left_alone(h))
+			heap_help(h);
+	}
 }
 
 /*
- * In the child only the forking thread exists. Heaps of the others are idle, except those whose
- * pages somebody was working on: what they hold stays, unused. All other locks are free.
+ * A heap whose thread is not in the child. It may have been in the middle of a free or an
+ * operation on a large block; what that leaves unsaid is whether cached blocks are clean, and
+ * how much the kept runs are.
  */
+static void adopt_in_child(struct heap *h)
+{
+	lock_reset(&h->pages);
+	h->inside = 0;
+	poke(&h->view.seq.busy, 0);
+	memset(h->fresh_at, 0, sizeof(h->fresh_at));
+	h->runs_bytes = 0;
+	for (unsigned n = 1; n <= HAK_KEPT_SLICES; n++)
+		for (const struct page *pg = h->runs[n]; pg; pg = pg->next)
+			h->runs_bytes += pg->slices * HAK_SLICE;
+	h->next = idle;
+	idle = h;
+	poke(&h->view.state, HAK_HEAP_IDLE);
+}
+
+/* In the child only the forking thread exists: the heaps of the others are idle. */
 void heap_fork_child(void)
 {
 	struct heap *me = hak_thread.heap;
 
+	lock_reset(&heaps_lock);
 	idle = NULL;
 	hakmem_root.pid = os_tid();
-	if (me != &hak_no_heap) {
-		count_set(&me->view.tid, os_tid());
-		if (forking == me)
-			me->pages = (struct lock){.id = HAK_LOCK_HEAP};
-	}
-	for (uint32_t i = 0; i < hakmem_root.heaps; i++) {
-		struct heap *h = heap_at(i);
-
-		if (h == me || peek(&h->pages.xword))
-			continue;
-		h->next = idle;
-		idle = h;
-		poke(&h->view.state, HAK_HEAP_IDLE);
-	}
+	for (uint32_t i = 0; i < hakmem_root.heaps; i++)
+		if (heap_at(i) != me)
+			adopt_in_child(heap_at(i));
+	if (me == &hak_no_heap)
+		return;
+	count_set(&me->view.tid, os_tid());
+	if (is_forked(me))
+		lock_reset(&me->pages);
+	for (uint32_t i = 0; i < hakmem_root.heaps; i++)
+		if (is_left_alone(heap_at(i)))
+			heap_help(heap_at(i));
 }
 
 /* Heaps in use by others right now are left out; caches only of heaps without a thread. */
@@ -460,7 +525,7 @@ unsigned heap_check(void)
 		bad += page_check(h);
 		if (h == me || h->view.state == HAK_HEAP_IDLE)
 			bad += cache_check(h);
-		lock_drop(&h->pages);
+		drop_other(h);
 	}
 	lock_drop(&heaps_lock);
 	if (bad)

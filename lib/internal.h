@@ -13,6 +13,7 @@
 /* free.c: pointers that are not a plain hit */
 void *alloc_slow(size_t bytes, struct hak_bin *bin);
 void *alloc_large(size_t bytes, size_t alignment);
+void *alloc_if_easy(size_t bytes);
 void free_slow(void *p);
 size_t usable_size(const void *p);
 
@@ -36,6 +37,7 @@ void heap_fork_before(void);
 void heap_fork_parent(void);
 void heap_fork_child(void);
 bool heap_trim(struct heap *h);
+void heap_relieve(void);
 void heap_tick(struct heap *h);
 unsigned heap_check(void);
 
@@ -82,6 +84,7 @@ extern struct lock large_lock;
 struct page *arena_alloc(unsigned slices, enum hak_source *source, bool *zero);
 void arena_free(struct page *pg);
 bool arena_purge(uint64_t now_ms, enum hak_os_reason why);
+bool arena_unmap_unused(void);
 size_t arena_excess(unsigned parts);
 void arena_note_given(size_t bytes);
 void arena_note_taken(size_t bytes);
@@ -117,13 +120,13 @@ void options_read(void);
 
 /* os.c: the only file that makes system calls for memory; no policy */
 void *os_map(size_t bytes, enum hak_os_reason why);
-bool os_space_is_limited(void);
+size_t os_ram_bytes(void);
 void *os_reserve(size_t bytes);
 bool os_commit(void *p, size_t bytes);
 void *os_map_at(void *hint, size_t bytes, enum hak_os_reason why);
 void os_unmap(void *p, size_t bytes, enum hak_os_reason why);
 bool os_purge(void *p, size_t bytes, enum hak_os_reason why);
-bool os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
+bool os_move(void *from, size_t old_bytes, void *to, size_t new_bytes, bool *to_is_gone);
 uint64_t os_now_ns(void);
 uint64_t os_now_ms(void);
 uint32_t os_tid(void);

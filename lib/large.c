@@ -159,7 +159,7 @@ static void unmap_around(char *p, size_t total, char *start, size_t need)
  * A new mapping of `need` bytes at a multiple of alignment, at least a slice; NULL if refused.
  * The system places mappings one below the other, mostly: the second is aligned by itself.
  */
-static char *map_span(size_t need, size_t alignment)
+static char *map_aligned(size_t need, size_t alignment)
 {
 	char *p = os_map(need, HAK_OS_LARGE), *start;
 	size_t total = need + alignment - HAK_OS_PAGE;
@@ -177,6 +177,14 @@ static char *map_span(size_t need, size_t alignment)
 	return start;
 }
 
+/* The same, with its entries in the pagemap reserved. */
+static char *map_span(size_t need, size_t alignment)
+{
+	char *p = map_aligned(need, alignment);
+
+	return p ? pagemap_claim(p, need, alignment, HAK_OS_LARGE) : NULL;
+}
+
 static struct page *map_new(size_t need, size_t alignment)
 {
 	struct page *pg = meta_page_new();
@@ -185,10 +193,6 @@ static struct page *map_new(size_t need, size_t alignment)
 	if (!pg)
 		return NULL;
 	p = map_span(need, alignment);
-	if (p && !pagemap_reserve(p, need)) {
-		os_unmap(p, need, HAK_OS_LARGE);
-		p = NULL;
-	}
 	if (!p) {
 		meta_page_free(pg);
 		return NULL;
@@ -403,11 +407,13 @@ static void cut_end(struct page *pg, size_t need)
 static bool remap(struct page *pg, size_t need)
 {
 	char *to = map_span(need, HAK_SLICE);
+	bool gone;
 
 	if (!to)
 		return false;
-	if (!pagemap_reserve(to, need) || !os_move(pg->start, pg->map_bytes, to, need)) {
-		os_unmap(to, need, HAK_OS_REALLOC);
+	if (!os_move(pg->start, pg->map_bytes, to, need, &gone)) {
+		if (!gone)
+			os_unmap(to, need, HAK_OS_REALLOC);
 		return false;
 	}
 	pagemap_set(pg->start, 1, NULL, 0);

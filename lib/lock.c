@@ -6,7 +6,7 @@
 
 #define SPINS 100 /* about a microsecond: longer than any of our critical sections */
 
-uint32_t lock_forking_tid;
+__thread bool lock_forking __attribute__((tls_model("initial-exec")));
 
 static bool try_spin(struct lock *l, uint32_t *spins)
 {
@@ -39,7 +39,7 @@ HAK_COLD void lock_wait(struct lock *l)
 	uint64_t start = os_now_ns(), ns;
 	uint32_t spins = 0;
 
-	if (unlikely(peek(&lock_forking_tid)) && peek(&lock_forking_tid) == os_tid()) {
+	if (unlikely(lock_forking) && peek(&l->xforked)) {
 		l->nested++;
 		return;
 	}
@@ -52,6 +52,26 @@ HAK_COLD void lock_wait(struct lock *l)
 	ns = os_now_ns() - start;
 	count_wait(l, ns, spins);
 	hak_probe_hakmem_lock_wait_done(l->id, (uintptr_t)&l->xword, ns, spins);
+}
+
+void lock_hold_over_fork(struct lock *l)
+{
+	lock_take(l);
+	poke(&l->xforked, true);
+}
+
+void lock_drop_after_fork(struct lock *l)
+{
+	poke(&l->xforked, false);
+	lock_drop(l);
+}
+
+/* In the child: whoever waited for it, or held it, is not there. */
+void lock_reset(struct lock *l)
+{
+	l->nested = 0;
+	poke(&l->xforked, false);
+	store_release(&l->xword, 0);
 }
 
 HAK_COLD void lock_wake(struct lock *l)

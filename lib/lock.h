@@ -13,13 +13,18 @@
 struct lock {
 	uint32_t xword;	 /* 0 free, 1 held, 2 held and somebody sleeps */
 	uint32_t id;	 /* const: enum hak_lock_id */
-	uint32_t nested; /* holder only: times the forking thread took it again */
+	uint16_t nested; /* holder only: times the forking thread took it again */
+	bool xforked;	 /* held over a fork, by the thread that forks */
 };
 
-extern uint32_t lock_forking_tid; /* thread that holds all locks for fork, or 0 */
+/* This thread holds all locks for its fork. Its own in the child, too: no number is compared. */
+extern __thread bool lock_forking __attribute__((tls_model("initial-exec")));
 
 void lock_wait(struct lock *l);
 void lock_wake(struct lock *l);
+void lock_hold_over_fork(struct lock *l);
+void lock_drop_after_fork(struct lock *l);
+void lock_reset(struct lock *l);
 
 HAK_INLINE void lock_take(struct lock *l)
 {

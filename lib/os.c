@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -78,12 +78,12 @@ void *os_map_at(void *hint, size_t bytes, enum hak_os_reason why)
 	return p;
 }
 
-/* A limit on address space: none should go to what is only reserved. */
-bool os_space_is_limited(void)
+/* Bytes of memory the machine has; 0 if it does not say. */
+size_t os_ram_bytes(void)
 {
-	struct rlimit r;
+	struct sysinfo s;
 
-	return !getrlimit(RLIMIT_AS, &r) && r.rlim_cur != RLIM_INFINITY;
+	return sysinfo(&s) ? 0 : (size_t)s.totalram * s.mem_unit;
 }
 
 /* Address space that reads as zero and takes no memory; NULL if refused. errno is kept. */
@@ -139,14 +139,17 @@ bool os_purge(void *p, size_t bytes, enum hak_os_reason why)
 /*
  * Moves the contents of one mapping over another, which must be ours and at least as long.
  * The old range is gone afterwards. Counted as one map (of `to`, grown) by its reason.
+ * Refused, *to_is_gone says that the system may have unmapped `to` before it found it could not
+ * go on: it is not ours any more then.
  */
-bool os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
+bool os_move(void *from, size_t old_bytes, void *to, size_t new_bytes, bool *to_is_gone)
 {
 	int saved = errno;
 	uint64_t start = os_now_ns();
 	void *p = mremap(from, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to);
 	uint64_t ns = os_now_ns() - start;
 
+	*to_is_gone = p == MAP_FAILED && (errno == ENOMEM || errno == EAGAIN);
 	errno = saved;
 	add_relaxed(&hakmem_root.os.maps, 1);
 	hak_probe_hakmem_os_map(p == MAP_FAILED ? 0 : (uintptr_t)p, new_bytes, HAK_OS_REALLOC, ns);

@@ -1,13 +1,18 @@
 #include "pagemap.h"
 #include "internal.h"
 
+#include <sys/auxv.h>
+
 #if defined(__x86_64__)
 #define USER_BITS 47
 #else
 #define USER_BITS 48
 #endif
 #define TABLE_MOST ((size_t)1 << (USER_BITS - HAK_SLICE_SHIFT)) /* 2 GiB: all addresses */
-#define TABLE_LEAST ((size_t)1 << 20) /* 1 MiB: addresses 64 GiB apart share an entry */
+#define TABLE_USUAL ((size_t)1 << 24) /* 16 MiB: addresses 1 TiB apart share an entry */
+#define TABLE_LEAST ((size_t)1 << 20) /* 1 MiB: 64 GiB */
+#define RAM_TIMES 16U		      /* addresses told apart, at least: so many times the memory */
+#define ROOT_BYTES ((uintptr_t)1 << 32) /* 4 GiB: what a leaf, and a chunk of the table, covers */
 #define TABLE_CHUNKS (TABLE_MOST / PAGEMAP_LEAF_SLICES)
 
 static const uint8_t nothing[1];
@@ -18,43 +23,89 @@ uint8_t *hak_class_map = (uint8_t *)(uintptr_t)nothing;
 uint64_t hak_class_mask __attribute__((section(".data")));
 struct pagemap_leaf *hak_pagemap_root[PAGEMAP_ROOTS];
 
-/* 1 + the 4 GiB a chunk of the table (2^16 entries) stands for; 0 for none yet. */
+/*
+ * Whom a chunk of the table (2^16 entries) stands for: 0 nobody, else 2 * (1 + the root), and
+ * bit 0 once it is writable. Roots that share a chunk: the first has it.
+ */
 static uint32_t xchunk_owner[TABLE_CHUNKS];
+
+static uint32_t *owner_of(uintptr_t root)
+{
+	return &xchunk_owner[(root << 16 & hak_class_mask) >> 16];
+}
+
+static uint32_t owner_mark(uintptr_t root)
+{
+	return (uint32_t)(root + 1) * 2;
+}
+
+/* Memory of ours must never look like what is at this address. */
+static void keep_apart(uintptr_t a)
+{
+	uint32_t *owner = owner_of(a >> 32);
+
+	if (a < TABLE_MOST << HAK_SLICE_SHIFT && !*owner)
+		*owner = owner_mark(a >> 32);
+}
+
+/*
+ * Other memory of the program, whose addresses are freed by mistake most of all: NULL and all
+ * low addresses, the executable's data and what brk puts behind it, the stack.
+ */
+static void keep_program_apart(void)
+{
+	uintptr_t program = getauxval(AT_PHDR);
+	char here;
+
+	keep_apart(0);
+	keep_apart(program);
+	keep_apart(program + ROOT_BYTES);
+	keep_apart((uintptr_t)&here);
+}
 
 /* The longest table that there is address space for. Left without one, nothing can be mapped. */
 void pagemap_init(void)
 {
-	size_t n = os_space_is_limited() ? TABLE_LEAST : TABLE_MOST;
+	size_t need = os_ram_bytes() / HAK_SLICE * RAM_TIMES, n = TABLE_USUAL;
 
-	for (; n >= TABLE_LEAST; n = n == TABLE_LEAST ? 0 : TABLE_LEAST) {
+	while (n < need && n < TABLE_MOST)
+		n *= 2;
+	for (; n >= TABLE_LEAST; n /= 2) {
 		uint8_t *table = os_reserve(n);
 
 		if (table) {
 			hak_class_map = table;
 			hak_class_mask = n - 1;
+			keep_program_apart();
 			return;
 		}
 	}
 }
 
-static bool reserve_chunk(size_t root)
+static bool is_free(uintptr_t root)
 {
-	size_t entries = hak_class_mask + 1, first = root << 16 & hak_class_mask;
-	uint32_t none = 0, *owner = &xchunk_owner[first >> 16];
+	uint32_t now = load_acquire(owner_of(root));
 
-	if (entries == 1 || root >= TABLE_CHUNKS)
-		return false;
-	if (load_acquire(owner) == root + 1)
-		return true;
-	if (peek(owner) || !os_commit(hak_class_map + first, PAGEMAP_LEAF_SLICES))
-		return false;
-	/* release: who finds the owner finds the chunk writable; losing to the same root is fine */
-	return __atomic_compare_exchange_n(owner, &none, (uint32_t)root + 1, false,
-					   __ATOMIC_RELEASE, __ATOMIC_RELAXED) ||
-	       none == root + 1;
+	return root < TABLE_CHUNKS && hak_class_mask &&
+	       (!now || (now | 1) == (owner_mark(root) | 1));
 }
 
-static bool reserve_leaf(size_t root)
+static bool reserve_chunk(uintptr_t root)
+{
+	uint32_t *owner = owner_of(root), now = load_acquire(owner), done = owner_mark(root) | 1;
+
+	if (now == done)
+		return true;
+	if (!is_free(root) ||
+	    !os_commit(hak_class_map + (root << 16 & hak_class_mask), PAGEMAP_LEAF_SLICES))
+		return false;
+	/* release: who finds the owner finds the chunk writable; losing to the same root is fine */
+	return __atomic_compare_exchange_n(owner, &now, done, false, __ATOMIC_RELEASE,
+					   __ATOMIC_ACQUIRE) ||
+	       now == done;
+}
+
+static bool reserve_leaf(uintptr_t root)
 {
 	struct pagemap_leaf *none = NULL, *leaf;
 
@@ -63,23 +114,65 @@ static bool reserve_leaf(size_t root)
 	leaf = os_map(sizeof(struct pagemap_leaf), HAK_OS_META);
 	if (!leaf)
 		return false;
-	/* release: a reader that sees the leaf sees its zeroes (fresh from the system) */
+	/* release: a reader that sees the leaf sees its zeroes (fresh from the system); acquire:
+	   so do we if another was first */
 	if (!__atomic_compare_exchange_n(&hak_pagemap_root[root], &none, leaf, false,
-					 __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+					 __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
 		os_unmap(leaf, sizeof(struct pagemap_leaf), HAK_OS_META);
 	else
 		add_relaxed(&hakmem_root.now.meta_bytes, sizeof(struct pagemap_leaf));
 	return true;
 }
 
-bool pagemap_reserve(const void *start, size_t bytes)
+/* The 4 GiB of a range's last byte. */
+static uintptr_t last_root(const char *start, size_t bytes)
 {
-	uintptr_t first = (uintptr_t)start >> 32, last = ((uintptr_t)start + bytes - 1) >> 32;
+	return ((uintptr_t)start + bytes - 1) >> 32;
+}
 
-	for (uintptr_t i = first; i <= last; i++)
-		if (i >= PAGEMAP_ROOTS || !reserve_chunk(i) || !reserve_leaf(i))
+static bool can_reserve(const char *start, size_t bytes)
+{
+	for (uintptr_t i = (uintptr_t)start >> 32; i <= last_root(start, bytes); i++)
+		if (!is_free(i))
+			return false;
+	/* a range that would share entries with itself */
+	return bytes <= (hak_class_mask + 1) << HAK_SLICE_SHIFT;
+}
+
+static bool reserve(const char *start, size_t bytes)
+{
+	for (uintptr_t i = (uintptr_t)start >> 32; i <= last_root(start, bytes); i++)
+		if (!reserve_chunk(i) || !reserve_leaf(i))
 			return false;
 	return true;
+}
+
+/* Maps the range again further down, where its entries are its own; NULL if there is no room. */
+static char *move_down(char *from, size_t bytes, size_t alignment, enum hak_os_reason why)
+{
+	uintptr_t step = alignment > ROOT_BYTES ? alignment : ROOT_BYTES, left = (uintptr_t)from;
+
+	for (uintptr_t i = (hak_class_mask + 1) >> 16; i && left > 2 * step; i--) {
+		char *p, *at = from -= step;
+
+		left -= step;
+		if (!can_reserve(at, bytes) || !(p = os_map_at(at, bytes, why)))
+			continue;
+		if (reserve(p, bytes))
+			return p;
+		os_unmap(p, bytes, why);
+	}
+	return NULL;
+}
+
+char *pagemap_claim(char *start, size_t bytes, size_t alignment, enum hak_os_reason why)
+{
+	bool apart = can_reserve(start, bytes);
+
+	if (apart && reserve(start, bytes))
+		return start;
+	os_unmap(start, bytes, why);
+	return apart ? NULL : move_down(start, bytes, alignment, why);
 }
 
 void pagemap_set(const void *start, size_t slices, struct page *pg, unsigned class)

@@ -1,10 +1,10 @@
 /*
  * Address -> class and page, without a lock.
  *
- * The class, all a cached free needs, is one byte per slice in one flat table: two gigabytes of
- * address space for the 2^47 bytes a process can have, of which only what describes our segments
- * is ever touched. Where address space is limited (RLIMIT_AS) the table is shorter and addresses
- * share entries; ranges of ours that would collide are refused.
+ * The class, all a cached free needs, is one byte per slice in one flat table, of which only what
+ * describes our segments is ever touched. It is long enough for 16 times the machine's memory, at
+ * least 1 TiB (16 MiB of address space); addresses further apart share entries. Ranges of ours
+ * never do, nor with NULL, the executable, its brk heap or the stack.
  *
  * The page, which the slow paths need, is found by a root with one entry per 4 GiB and leaves of
  * 2^16 slices, exactly, for any pointer at all.
@@ -47,8 +47,11 @@ HAK_INLINE struct page *pagemap_page(const void *p)
 
 /* Called once, before anything else here. */
 void pagemap_init(void);
-/* Makes leaves for [start, start + bytes); false when out of memory. */
-bool pagemap_reserve(const void *start, size_t bytes);
+/*
+ * Reserves entries for a range just mapped, at a multiple of alignment. Where they are taken the
+ * range is exchanged for another. Returns its start; NULL, with nothing mapped, without memory.
+ */
+char *pagemap_claim(char *start, size_t bytes, size_t alignment, enum hak_os_reason why);
 /* Enters `slices` slices from `start`; the leaves are there. pg NULL and class 0 to remove. */
 void pagemap_set(const void *start, size_t slices, struct page *pg, unsigned class);
 

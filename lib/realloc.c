@@ -18,12 +18,13 @@ static bool resize_large(struct page *pg, size_t bytes)
 	return done;
 }
 
+/* Without memory to shrink into, the block stays where it is. */
 static void *copy(void *p, size_t old, size_t bytes)
 {
-	void *q = alloc_fast(bytes);
+	void *q = bytes < old ? alloc_if_easy(bytes) : alloc_fast(bytes);
 
 	if (!q)
-		return NULL;
+		return bytes < old ? p : NULL;
 	memcpy(q, p, old < bytes ? old : bytes);
 	free_fast(p);
 	return q;

@@ -119,9 +119,9 @@ struct segment {
 	uint64_t freed_ms;			 /* last time a slice became dirty */
 	struct segment *next, *prev;		 /* run bin */
 	struct segment *dirty_next, *dirty_prev; /* dirty queue, oldest first */
-	struct segment *all_next;		 /* const: every segment, for hak_check */
-	int8_t bin;				 /* run bin it is in, -1 for none */
-	struct page pages[HAK_SEGMENT_SLICES];	 /* descriptor of the page starting at a slice */
+	struct segment *all_next;	       /* every segment, for hak_check; or the spare ones */
+	int8_t bin;			       /* run bin it is in, -1 for none */
+	struct page pages[HAK_SEGMENT_SLICES]; /* descriptor of the page starting at a slice */
 };
 
 /*

@@ -61,6 +61,36 @@ END
 "$CC" "$TMP/plain.c" "$BUILD/libhakmem.a" -o "$TMP/plain" -pthread
 check "operator new in a program without libstdc++" "$TMP/plain"
 
+# The library itself, opened and closed: it stays, since threads have destructors in it.
+cat >"$TMP/closed.c" <<'END'
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+static void *use(void *path)
+{
+	void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	void *(*get)(unsigned long) = (void *(*)(unsigned long))dlsym(lib, "hak_malloc");
+	void (*give)(void *) = (void (*)(void *))dlsym(lib, "hak_free");
+
+	for (int i = 1; i < 5000; i++)
+		give(get(i));
+	dlclose(lib);
+	return path;
+}
+int main(int argc, char **argv)
+{
+	for (int i = 0; i < 3; i++) {
+		pthread_t t;
+
+		pthread_create(&t, NULL, use, argv[argc - 1]);
+		pthread_join(t, NULL);
+	}
+	return puts("closed") < 0;
+}
+END
+"$CC" "$TMP/closed.c" -o "$TMP/closed" -pthread -ldl
+works "closed by the thread that opened it" closed "$TMP/closed" "$LIB"
+
 # And with it, though a static program has of it only what it names.
 cat >"$TMP/oom.cc" <<'END'
 #include <cstdio>

@@ -1,9 +1,12 @@
 /* fork in a program whose threads are allocating: both processes go on, over generations. */
 #include "hakmem.h"
+#include "internal.h"
 #include "test.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 
 #define WORKERS 3
 #define FORKS 240
@@ -107,6 +110,28 @@ static void after(void)
 	__atomic_fetch_add(&handled, 1, __ATOMIC_RELAXED);
 }
 
+/*
+ * The same from a library whose handlers came before the allocator's: these run while its locks
+ * are held, in the child too. Sizes of every kind, enough of them to need pages and flushes.
+ */
+static void early(void)
+{
+	static void *p[300];
+
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < 300; i++)
+			p[i] = malloc(i * i * 3);
+		for (size_t i = 0; i < 300; i++)
+			free(p[i]);
+	}
+	free(malloc(3U << 20));
+}
+
+__attribute__((constructor(101))) static void register_early(void)
+{
+	pthread_atfork(early, early, early);
+}
+
 static void start(pthread_t *t)
 {
 	stop = false;
@@ -188,6 +213,149 @@ static void chain_of_generations(void)
 	CHECK(succeeded(pid));
 }
 
+/* No heap of a thread that is not there stays in use, or in the middle of something. */
+static unsigned not_at_rest(void)
+{
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < hakmem_root.heaps; i++) {
+		const struct heap *h = heap_at(i);
+
+		n += h->view.seq.busy != 0 || h->inside != 0 || h->pages.xword != 0;
+		n += h != hak_thread.heap && h->view.state != HAK_HEAP_IDLE;
+	}
+	return n;
+}
+
+static void *large_worker(void *arg)
+{
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		void *volatile p = malloc((uintptr_t)arg * 65536);
+
+		free(p);
+	}
+	return NULL;
+}
+
+static void every_heap_is_at_rest(void)
+{
+	pthread_t t[WORKERS], l[WORKERS];
+
+	start(t);
+	for (uintptr_t i = 0; i < WORKERS; i++)
+		pthread_create(&l[i], NULL, large_worker, (void *)(i * 16 + 2));
+	for (int i = 0; i < FORKS; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0)
+			_exit(not_at_rest() != 0);
+		CHECK(succeeded(pid));
+		usleep(300);
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	for (int i = 0; i < WORKERS; i++)
+		pthread_join(l[i], NULL);
+	finish(t);
+}
+
+/* A thread is caught after each single instruction of a free that follows fresh callocs. */
+#define STEPS 40
+#define FRESH 2048
+
+static int stage; /* 1 caught, 2 go on, 3 ended by itself */
+static int steps_left;
+
+static void wait_for(int a, int b)
+{
+	int now;
+
+	while ((now = __atomic_load_n(&stage, __ATOMIC_ACQUIRE)) != a && now != b)
+		sched_yield();
+}
+
+static void trapped(int sig, siginfo_t *info, void *context)
+{
+	ucontext_t *u = context;
+
+	(void)sig;
+	(void)info;
+	if (--steps_left)
+		return;
+	u->uc_mcontext.gregs[REG_EFL] &= ~0x100; /* single steps end */
+	__atomic_store_n(&stage, 1, __ATOMIC_RELEASE);
+	wait_for(2, 2);
+}
+
+static void free_in_steps(void *p)
+{
+	__asm__ volatile("pushf; orq $0x100, (%%rsp); popf; call *%1\n\t"
+			 "pushf; andq $~0x100, (%%rsp); popf"
+			 : "+D"(p)
+			 : "r"((void (*)(void *))free)
+			 : "rax", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "memory", "cc");
+}
+
+static void *caught_in_free(void *arg)
+{
+	void *p[14];
+
+	for (int i = 0; i < 14; i++)
+		p[i] = calloc(1, FRESH);
+	memset(p[13], 0xAB, FRESH);
+	free_in_steps(p[13]);
+	for (int i = 0; i < 13; i++)
+		free(p[i]);
+	__atomic_store_n(&stage, 3, __ATOMIC_RELEASE);
+	return arg;
+}
+
+static void *callocs_are_zero(void *arg)
+{
+	uintptr_t bad = 0;
+
+	(void)arg;
+	for (int k = 0; k < 8; k++) {
+		unsigned char *p = calloc(1, FRESH);
+
+		for (size_t i = 0; i < FRESH; i++)
+			bad += p[i] != 0;
+	}
+	return (void *)bad;
+}
+
+static void caught_after(int steps)
+{
+	pthread_t t, q;
+	void *bad;
+	pid_t pid;
+
+	stage = 0;
+	steps_left = steps;
+	pthread_create(&t, NULL, caught_in_free, NULL);
+	wait_for(1, 3);
+	pid = fork();
+	if (pid == 0) {
+		alarm(CHILD_SECONDS);
+		pthread_create(&q, NULL, callocs_are_zero, NULL);
+		pthread_join(q, &bad);
+		_exit(bad != NULL);
+	}
+	if (!CHECK(succeeded(pid)))
+		test_say("# caught after %d instructions\n", steps);
+	__atomic_store_n(&stage, 2, __ATOMIC_RELEASE);
+	pthread_join(t, NULL);
+}
+
+static void calloc_after_a_free_cut_short(void)
+{
+	struct sigaction sa = {.sa_sigaction = trapped, .sa_flags = SA_SIGINFO};
+
+	sigaction(SIGTRAP, &sa, NULL);
+	for (int i = 1; i <= STEPS; i++)
+		caught_after(i);
+	CHECK(steps_left > 0); /* the last steps were past the end */
+}
+
 int main(void)
 {
 	for (int i = 0; i < KEPT; i++) {
@@ -198,5 +366,7 @@ int main(void)
 	RUN(under_load);
 	RUN(from_several_threads);
 	RUN(chain_of_generations);
+	RUN(every_heap_is_at_rest);
+	RUN(calloc_after_a_free_cut_short);
 	return test_done();
 }

@@ -129,6 +129,82 @@ static void freed_memory_serves_other_sizes(void)
 	limit(0);
 }
 
+/* What one layer keeps unused is another's when the system has no more. */
+static void nothing_is_kept_back(void)
+{
+	void *p[10];
+	size_t n;
+
+	limit(ROOM);
+	CHECK(exhaust(60000));
+	free_kept(60000);
+	CHECK((p[0] = malloc(ROOM / 2)) != NULL); /* from segments without a page */
+	free(p[0]);
+	limit(0);
+	hak_trim();
+
+	limit(ROOM);
+	CHECK(exhaust(60000));
+	n = n_kept;
+	free_kept(60000);
+	for (int i = 0; i < 5; i++)
+		memset(p[i] = malloc(3U << 20), 1, 3U << 20);
+	for (int i = 0; i < 5; i++)
+		free(p[i]);
+	CHECK(exhaust(60000)); /* from cached spans */
+	CHECK(n_kept + n / 8 >= n);
+	free_kept(60000);
+	hak_trim();
+
+	for (int i = 0; i < 10; i++)
+		CHECK((p[i] = malloc(6U << 20)) != NULL);
+	for (int i = 0; i < 10; i += 2)
+		free(p[i]);
+	CHECK((p[0] = malloc(24U << 20)) != NULL); /* from spans too short */
+	for (int i = 1; i < 10; i += 2)
+		free(p[i]);
+	free(p[0]);
+	limit(0);
+	CHECK_EQ(hak_check(), 0);
+}
+
+/* realloc to less than a block has needs no memory. n: size of the blocks all memory is in. */
+static void shrink_without_memory(size_t n)
+{
+	static const size_t from[] = {6000, 1 << 20, 20 << 20};
+	static const size_t to[] = {70000, 5000, 1000, 100, 16};
+	uint64_t ooms;
+	char *p[3];
+
+	for (uint32_t i = 0; i < 3; i++)
+		test_fill(p[i] = malloc(from[i]), from[i], i);
+	limit(1);
+	CHECK(exhaust(n));
+	ooms = hakmem_root.os.ooms;
+	errno = 77;
+	for (uint32_t i = 0; i < 3; i++) {
+		for (int k = i ? 0 : 1; k < 5; k++) {
+			char *q = realloc(p[i], to[k]);
+
+			p[i] = CHECK(q != NULL) ? q : p[i];
+			CHECK(test_verify(p[i], to[k], i));
+		}
+	}
+	CHECK_EQ(errno, 77);
+	CHECK_EQ(hakmem_root.os.ooms, ooms); /* nobody was refused anything */
+	limit(0);
+	free_kept(n);
+	for (int i = 0; i < 3; i++)
+		free(p[i]);
+}
+
+static void shrinking_always_works(void)
+{
+	for (size_t n = 1 << 20; n >= 1024; n /= 2)
+		shrink_without_memory(n);
+	CHECK_EQ(hak_check(), 0);
+}
+
 static void *thread_under_limit(void *arg)
 {
 	uint64_t state = (uintptr_t)arg;
@@ -179,6 +255,8 @@ int main(void)
 	RUN(each_size_recovers);
 	RUN(every_entry_point);
 	RUN(freed_memory_serves_other_sizes);
+	RUN(nothing_is_kept_back);
+	RUN(shrinking_always_works);
 	RUN(several_threads_at_the_limit);
 	return test_done();
 }

@@ -1,6 +1,7 @@
 /* sanitize: yes */
 /* Threads hand blocks to each other: contents stay, the heap stays valid, memory stays bounded. */
 #include "hakmem.h"
+#include "internal.h"
 #include "test.h"
 
 #include <pthread.h>
@@ -145,9 +146,66 @@ static void all_frees_remote(void)
 	CHECK_EQ(hak_check(), 0);
 }
 
+/* Blocks go to a thread that has ended, whose heap others look at for reasons of their own. */
+#define ORPHANS 4000
+
+static void *orphan[ORPHANS];
+static int looking; /* 1: look, 2: stop */
+
+static void *looker(void *trim)
+{
+	hak_free(hak_malloc(10));
+	while (!__atomic_load_n(&looking, __ATOMIC_ACQUIRE))
+		sched_yield();
+	while (__atomic_load_n(&looking, __ATOMIC_ACQUIRE) == 1) {
+		if (trim)
+			hak_trim();
+		else
+			CHECK_EQ(hak_check(), 0);
+	}
+	return NULL;
+}
+
+static void *leave_orphans(void *arg)
+{
+	for (int i = 0; i < ORPHANS; i++)
+		orphan[i] = hak_malloc(200);
+	return arg;
+}
+
+static unsigned left_alone(void)
+{
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < hakmem_root.heaps; i++)
+		n += heap_at(i)->xqueue && heap_at(i)->view.state == HAK_HEAP_IDLE;
+	return n;
+}
+
+static void no_block_is_left_on_a_queue(void)
+{
+	static int trim;
+	pthread_t look, a;
+
+	for (int round = 0; round < 20; round++) {
+		__atomic_store_n(&looking, 0, __ATOMIC_RELEASE);
+		pthread_create(&look, NULL, looker, round & 1 ? &trim : NULL);
+		pthread_create(&a, NULL, leave_orphans, NULL);
+		pthread_join(a, NULL);
+		__atomic_store_n(&looking, 1, __ATOMIC_RELEASE);
+		usleep(1000);
+		for (int i = 0; i < ORPHANS; i++)
+			hak_free(orphan[i]);
+		__atomic_store_n(&looking, 2, __ATOMIC_RELEASE);
+		pthread_join(look, NULL);
+		CHECK_EQ(left_alone(), 0);
+	}
+}
+
 int main(void)
 {
 	RUN(blocks_change_hands);
 	RUN(all_frees_remote);
+	RUN(no_block_is_left_on_a_queue);
 	return test_done();
 }
