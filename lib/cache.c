@@ -1,10 +1,14 @@
 /*
  * Thread caches behind the hit paths: refill, flush, and how much a cache may hold.
  *
- * A cache starts small and earns its size. Each refill asks for twice as many blocks as the one
- * before, up to batch_max; an overflow raises the limit by the number of blocks that were flushed
- * and then missed, up to limit_max and within the thread's byte budget (HAKMEM_CACHE_BYTES), for
- * which another class may lose half of its. A class not used between two ticks loses everything.
+ * A class a new heap has not allocated from yet caches nothing: the first few blocks it frees go home
+ * at once, since right beside them is what others are using.
+ *
+ * From then on a cache starts small and earns its size. Each refill asks for twice as many blocks
+ * as the one before, up to batch_max; an overflow raises the limit by the number of blocks that
+ * were flushed and then missed, up to limit_max and within the thread's byte budget
+ * (HAKMEM_CACHE_BYTES), for which another class may lose half of its. A class not used between two
+ * ticks loses everything.
  *
  * Slots: a class begins with a few in the heap itself. A limit above those moves it, for good, to
  * a map of the heap's own with slots for every class at its highest limit, of which only what is
@@ -21,6 +25,7 @@
 #define LIMIT_BLOCKS 2048U
 #define ONE_WAY 4U /* see is_one_way */
 #define ONE_WAY_LATER 64U
+#define AT_ONCE 4U /* blocks freed before the first allocation of their class that go home */
 #define FREE_BYTES ((size_t)8 << 10)  /* 8 KiB: limit of a class that flushes in vain */
 #define START_BYTES ((size_t)2 << 10) /* 2 KiB: first limit of a class */
 
@@ -132,6 +137,18 @@ static void set_limit(struct heap *h, unsigned class, uint32_t limit)
 	count_set(&bin->limit, bin->slots + limit);
 }
 
+/* Nothing is cached, whatever the limit. */
+static void until_first_alloc(struct heap *h, unsigned class)
+{
+	h->full_again[class] = 0;
+	count_set(&bin_of(h, class)->limit, bin_of(h, class)->slots);
+}
+
+static bool is_before_first_alloc(const struct heap *h, unsigned class)
+{
+	return h->view.bin[class].limit == h->view.bin[class].slots;
+}
+
 static void *no_block; /* slot 0 of class 0, which never has another */
 
 void cache_init(struct heap *h)
@@ -145,6 +162,7 @@ void cache_init(struct heap *h)
 		slots += slots_start(c) + 1;
 		h->view.stat[c].batch = clamp(256 / hak_class_bytes[c], 1, 16);
 		set_limit(h, c, limit_start(c));
+		until_first_alloc(h, c);
 	}
 	hak_assert(slots <= h->start_slots + HAK_START_SLOTS);
 }
@@ -312,6 +330,8 @@ void *cache_refill_alloc(struct heap *h, unsigned class)
 	got = gather(h, class, st->batch, &source);
 	if (!got)
 		return NULL;
+	if (unlikely(is_before_first_alloc(h, class)))
+		set_limit(h, class, st->limit);
 	p = bin->slots[got];
 	count_set(&bin->top, bin->slots + got - 1);
 	count_order();
@@ -359,20 +379,44 @@ static bool is_one_way(struct heap *h, unsigned class)
 	return h->full_again[class] >= (h->missed[class] ? ONE_WAY_LATER : ONE_WAY);
 }
 
-/* Room for one more block in a full cache: a higher limit, or a flush of the older half. */
-void cache_free_full(struct heap *h, void *p, unsigned class)
+static void push(struct heap *h, void *p, unsigned class)
 {
 	struct hak_bin *bin = bin_of(h, class);
-	uint32_t given = 0;
 
-	if (is_one_way(h, class))
-		given = flush_one_way(h, class);
-	else if (!raise_limit(h, class, limit_earned(h, class)))
-		given = flush(h, class, h->view.stat[class].limit / 2, HAK_FLUSH_OVERFLOW);
 	bin->top[1] = p;
 	count_set(&bin->top, bin->top + 1);
 	count_order();
 	count_add(&bin->frees, 1);
+}
+
+/* The class has not been allocated from. False: enough was freed that batches are worth it. */
+static bool send_home(struct heap *h, void *p, unsigned class)
+{
+	if (++h->full_again[class] > AT_ONCE) {
+		h->full_again[class] = 0;
+		set_limit(h, class, h->view.stat[class].limit);
+		return false;
+	}
+	push(h, p, class);
+	flush_and_note(h, class, 0, HAK_FLUSH_OVERFLOW);
+	return true;
+}
+
+/* Room for one more block in a full cache: a higher limit, or a flush of the older half. */
+void cache_free_full(struct heap *h, void *p, unsigned class)
+{
+	uint32_t given = 0;
+
+	if (is_before_first_alloc(h, class)) {
+		if (!send_home(h, p, class))
+			push(h, p, class);
+		return;
+	}
+	if (is_one_way(h, class))
+		given = flush_one_way(h, class);
+	else if (!raise_limit(h, class, limit_earned(h, class)))
+		given = flush(h, class, h->view.stat[class].limit / 2, HAK_FLUSH_OVERFLOW);
+	push(h, p, class);
 	if (given)
 		note_flush(h, class, given, HAK_FLUSH_OVERFLOW);
 }
@@ -446,7 +490,8 @@ unsigned cache_check(const struct heap *h)
 		bad += length > (h->in_map[c] ? slots_max(c) : slots_start(c));
 		for (uint64_t i = 1; i <= length; i++)
 			bad += pagemap_class(bin->slots[i]) != c;
-		bad += bin->limit != bin->slots + h->view.stat[c].limit;
+		bad += !is_before_first_alloc(h, c) &&
+		       bin->limit != bin->slots + h->view.stat[c].limit;
 	}
 	return bad;
 }

@@ -94,7 +94,7 @@ static bool note_fresh(struct page *pg, size_t first, size_t last)
 static unsigned take_bits(struct page *pg, unsigned want, void **out, bool *clean)
 {
 	size_t first = SIZE_MAX, k = 0;
-	unsigned got = 0;
+	unsigned got = 0, was_used = pg->zero ? pg->fresh : pg->capacity;
 
 	for (unsigned i = pg->hint; got < want && i * 64 < pg->capacity; i++) {
 		uint64_t w = pg->bits[i];
@@ -104,7 +104,11 @@ static unsigned take_bits(struct page *pg, unsigned want, void **out, bool *clea
 			if (!got)
 				first = k;
 			w &= w - 1;
-			out[got++] = pg->start + k * pg->block_bytes;
+			out[got] = pg->start + k * pg->block_bytes;
+			/* soon written to; fetched now they all come at the same time */
+			if (k < was_used)
+				__builtin_prefetch(out[got], 1);
+			got++;
 		}
 		pg->bits[i] = w;
 		pg->hint = (uint16_t)i;
