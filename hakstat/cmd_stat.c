@@ -80,6 +80,17 @@ static void json_class(struct json *j, const struct class_delta *d, unsigned c)
 	json_close(j, '}');
 }
 
+/* Of a process that ended by itself only what probes tell is known. */
+static void json_large(struct json *j, const struct model *m)
+{
+	json_open(j, "large", '{');
+	json_number(j, "allocs", m->large_allocs);
+	json_number(j, "frees", m->large_frees);
+	json_known(j, "live_bytes", m->ended ? -1 : (int64_t)m->large_live_bytes);
+	json_known(j, "cache_hits", m->ended ? -1 : (int64_t)m->large_hits);
+	json_close(j, '}');
+}
+
 static void json_locks(struct json *j, const struct model *m)
 {
 	json_open(j, "locks", '[');
@@ -141,18 +152,14 @@ static void print_json(FILE *out, const struct watch *w, const struct model *m)
 	json_text(&j, "comm", w->t.comm);
 	json_text(&j, "version", w->t.version);
 	json_real(&j, "duration_s", m->seconds);
+	json_real(&j, "counters_s", m->counters_seconds);
 	json_number(&j, "rss_bytes", m->rss);
 	json_number(&j, "threads", (uint64_t)m->threads);
 	json_open(&j, "classes", '[');
 	for (unsigned c = 1; c < m->classes; c++)
 		json_class(&j, &m->class_[c], c);
 	json_close(&j, ']');
-	json_open(&j, "large", '{');
-	json_number(&j, "allocs", m->large_allocs);
-	json_number(&j, "frees", m->large_frees);
-	json_number(&j, "live_bytes", m->large_live_bytes);
-	json_number(&j, "cache_hits", m->large_hits);
-	json_close(&j, '}');
+	json_large(&j, m);
 	json_open(&j, "remote", '{');
 	json_number(&j, "pushes", m->remote_pushes);
 	json_number(&j, "blocks", m->remote_blocks);
@@ -204,6 +211,11 @@ static void print_table(FILE *out, const struct watch *w, const struct model *m)
 	}
 	fprintf(out, "\n %llu allocations, %llu frees in %.3f s\n", (unsigned long long)m->allocs,
 		(unsigned long long)m->frees, m->seconds);
+	if (m->ended)
+		fprintf(out,
+			" it ended: counts after %.3f s are what its probes told, memory is as of "
+			"then\n",
+			m->counters_seconds);
 }
 
 static int report(const struct options *o, const struct watch *w, const struct model *m)
@@ -225,8 +237,20 @@ static int report(const struct options *o, const struct watch *w, const struct m
 	return EXIT_OK;
 }
 
+/* A good sample: where the process became another program, the interval begins with that one. */
+static void take(const struct watch *w, struct sample *from, struct sample *last, struct sample *s)
+{
+	if (s->root.start_ns != last->root.start_ns && last->root.start_ns) {
+		complain("process %d became another program: its counts, from its start", w->t.pid);
+		collect_zero_of(from, s);
+	} else if (last->t_ns != from->t_ns) { /* what `from` knows was before the interval */
+		collect_max(s, last);
+	}
+	*last = *s;
+}
+
 /* Waits for the end of the interval, keeping the last good sample of a process that goes away. */
-static int interval(struct watch *w, double seconds, struct sample *last)
+static int interval(struct watch *w, double seconds, struct sample *from, struct sample *last)
 {
 	enum watch_event e;
 	char text[128];
@@ -244,7 +268,7 @@ static int interval(struct watch *w, double seconds, struct sample *last)
 			seconds -= step;
 		r = watch_sample(w, &s);
 		if (!r) {
-			*last = s;
+			take(w, from, last, &s);
 			have = true;
 		} else if (r != -EAGAIN && r != -ESRCH) {
 			complain("cannot read the counters: %s", strerror(-r));
@@ -288,7 +312,7 @@ int cmd_stat(int argc, char **argv)
 		else if (watch_sample(&w, &from))
 			collect_zero(&from);
 		to = from;
-		r = interval(&w, o.seconds, &to);
+		r = interval(&w, o.seconds, &from, &to);
 		if (r == EXIT_OK) {
 			model_make(&m, &from, &to);
 			r = report(&o, &w, &m);

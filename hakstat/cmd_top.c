@@ -67,6 +67,7 @@ struct pair {
 	struct sample s[2];
 	int last; /* index of the newer one */
 	bool any;
+	unsigned programs; /* as of the newer one */
 };
 
 /* Takes a sample; true if a model could be made of it and the one before. */
@@ -76,6 +77,9 @@ static int step(struct watch *w, struct pair *p, struct model *m)
 
 	if (r)
 		return r;
+	if (p->programs != w->programs)
+		collect_zero_of(&p->s[p->last], &p->s[next]);
+	p->programs = w->programs;
 	if (p->any)
 		model_make(m, &p->s[p->last], &p->s[next]);
 	p->last = next;

@@ -96,7 +96,7 @@ static int read_copies(const struct target *t, const struct hak_root *root, stru
 		to[3 * i + 2] = (struct iovec){&buf[i].after, sizeof(buf->after)};
 		from[3 * i + 2] = (struct iovec){seq, sizeof(buf->after)};
 	}
-	got = process_vm_readv(t->pid, to, (size_t)n * 3, from, (size_t)n * 3, 0);
+	got = process_vm_readv(t->reader, to, (size_t)n * 3, from, (size_t)n * 3, 0);
 	if (got != want)
 		return got < 0 ? -errno : -EIO;
 	return 0;
@@ -144,6 +144,13 @@ void collect_zero(struct sample *s)
 	s->events = s->lost = s->run_ns = -1;
 }
 
+void collect_zero_of(struct sample *s, const struct sample *of)
+{
+	collect_zero(s);
+	if (of->root.start_ns < s->t_ns)
+		s->t_ns = of->root.start_ns;
+}
+
 void collect_after(struct sample *s, const struct sample *before)
 {
 	for (unsigned c = 0; c < HAK_CLASS_MAX; c++) {
@@ -154,41 +161,95 @@ void collect_after(struct sample *s, const struct sample *before)
 	}
 }
 
-static void raise_to(uint64_t *v, uint64_t seen, uint64_t end, uint64_t then)
+static uint64_t since(uint64_t end, uint64_t then)
 {
-	uint64_t total = seen + (end >= then ? end - then : 0);
+	return end >= then ? end - then : 0;
+}
 
+static void raise_to(uint64_t *v, uint64_t total)
+{
 	if (total > *v)
 		*v = total;
 }
 
-void collect_end(struct sample *s, struct attachment *a)
+static void end_classes(struct sample *s, const struct bpf_sums *end)
 {
-	struct bpf_sums end;
-
-	attach_read(a, &end);
-	for (unsigned c = 1; c < HAK_CLASS_MAX; c++) {
-		const struct class_sums *e = &end.class_[c], *b = &s->bpf.class_[c];
+	for (unsigned c = 0; c < HAK_CLASS_MAX; c++) {
+		const struct class_sums *e = &end->class_[c], *b = &s->bpf.class_[c];
 		struct class_counts *k = &s->class_[c];
 
-		raise_to(&k->allocs, k->seen_allocs, e->allocs, b->allocs);
-		raise_to(&k->frees, k->seen_frees, e->frees, b->frees);
-		raise_to(&k->refills, k->refills, e->refills, b->refills);
-		raise_to(&k->flushes, k->flushes, e->flushes, b->flushes);
-		raise_to(&k->seen_allocs, k->seen_allocs, e->allocs, b->allocs);
-		raise_to(&k->seen_frees, k->seen_frees, e->frees, b->frees);
+		raise_to(&k->allocs, k->seen_allocs + since(e->allocs, b->allocs));
+		raise_to(&k->frees, k->seen_frees + since(e->frees, b->frees));
+		k->refills += since(e->refills, b->refills);
+		k->refill_blocks += since(e->refill_blocks, b->refill_blocks);
+		k->flushes += since(e->flushes, b->flushes);
+		k->flush_blocks += since(e->flush_blocks, b->flush_blocks);
+		k->seen_allocs += since(e->allocs, b->allocs);
+		k->seen_frees += since(e->frees, b->frees);
 	}
-	s->bpf = end;
+}
+
+static void end_os(struct sample *s, const struct bpf_sums *end)
+{
+	struct hak_os_view *o = &s->root.os;
+	const struct bpf_sums *b = &s->bpf;
+
+	for (unsigned r = 0; r < HAK_OS_COUNT; r++) {
+		o->maps += since(end->os[OS_MAP][r].calls, b->os[OS_MAP][r].calls);
+		o->map_bytes += since(end->os[OS_MAP][r].bytes, b->os[OS_MAP][r].bytes);
+		o->unmaps += since(end->os[OS_UNMAP][r].calls, b->os[OS_UNMAP][r].calls);
+		o->unmap_bytes += since(end->os[OS_UNMAP][r].bytes, b->os[OS_UNMAP][r].bytes);
+		o->purges += since(end->os[OS_PURGE][r].calls, b->os[OS_PURGE][r].calls);
+		o->purge_bytes += since(end->os[OS_PURGE][r].bytes, b->os[OS_PURGE][r].bytes);
+	}
+	for (unsigned r = 0; r < HAK_FALLBACK_COUNT; r++) {
+		o->fallbacks += since(end->fallback[r].calls, b->fallback[r].calls);
+		o->fallback_bytes += since(end->fallback[r].bytes, b->fallback[r].bytes);
+	}
+}
+
+void collect_max(struct sample *s, const struct sample *before)
+{
+	for (unsigned i = 0; i < HAK_LOCK_MAX; i++)
+		if (before->bpf.lock[i].max_ns > s->bpf.lock[i].max_ns)
+			s->bpf.lock[i].max_ns = before->bpf.lock[i].max_ns;
+}
+
+void collect_end(struct sample *s, struct attachment *a)
+{
+	static struct sample end;
+	struct bpf_sums *e = &end.bpf;
+	const struct bpf_sums *b = &s->bpf;
+
+	attach_read(a, e);
+	collect_max(&end, s);
+	end_classes(s, e);
+	end_os(s, e);
+	for (unsigned i = 0; i < HAK_LOCK_MAX; i++) {
+		s->root.lock[i].waits += since(e->lock[i].waits, b->lock[i].waits);
+		s->root.lock[i].wait_ns += since(e->lock[i].wait_ns, b->lock[i].wait_ns);
+	}
+	s->remote_pushes += since(e->push_batches, b->push_batches);
+	s->remote_blocks += since(e->push_blocks, b->push_blocks);
+	s->remote_bytes += since(e->push_bytes, b->push_bytes);
+	s->drains += since(e->drains, b->drains);
+	attach_cost(a, &s->events, &s->lost, &s->run_ns);
+	s->bpf = *e;
+	s->counters_ns = s->t_ns;
 	s->t_ns = now_ns();
 }
 
-int collect(const struct target *t, struct attachment *a, struct sample *s)
+int collect(struct target *t, struct attachment *a, struct sample *s)
 {
 	ssize_t n;
 	int r;
 
 	collect_zero(s);
-	n = target_read(t->pid, t->root_addr, &s->root, sizeof(s->root));
+	n = target_read(t->reader, t->root_addr, &s->root, sizeof(s->root));
+	if (n < 0) { /* its thread may have ended */
+		t->reader = target_reader(t->pid);
+		n = target_read(t->reader, t->root_addr, &s->root, sizeof(s->root));
+	}
 	if (n != sizeof(s->root))
 		return n < 0 && n != -EFAULT ? (int)n : -ESRCH;
 	if (memcmp(s->root.magic, HAK_MAGIC, sizeof(s->root.magic)) != 0 || s->root.abi != HAK_ABI)
@@ -201,7 +262,7 @@ int collect(const struct target *t, struct attachment *a, struct sample *s)
 		attach_cost(a, &s->events, &s->lost, &s->run_ns);
 		s->has_bpf = true;
 	}
-	s->rss = target_rss(t->pid);
+	s->rss = target_rss(t->reader);
 	s->threads = target_threads(t->pid);
 	return 0;
 }

@@ -14,7 +14,9 @@ struct class_counts {
 };
 
 struct sample {
-	uint64_t t_ns; /* CLOCK_MONOTONIC */
+	uint64_t t_ns;	      /* CLOCK_MONOTONIC */
+	uint64_t counters_ns; /* of a process that has ended: when its memory was read last; else 0
+			       */
 	struct hak_root root;
 	struct class_counts class_[HAK_CLASS_MAX];
 	uint64_t large_alloc_bytes, large_free_bytes, large_hits;
@@ -28,13 +30,16 @@ struct sample {
 };
 
 /* 0, or a negative errno: -ESRCH when the target is gone. a may be NULL. */
-int collect(const struct target *t, struct attachment *a, struct sample *s);
+int collect(struct target *t, struct attachment *a, struct sample *s);
 
 /*
  * Counts of allocations never go back: an operation in progress may hide for an instant one that
  * `before` has seen already (shared.h, hak_bin). A process that became another starts over.
  */
 void collect_after(struct sample *s, const struct sample *before);
+
+/* The longest waits of two samples in a row: each knows those since the one before it. */
+void collect_max(struct sample *s, const struct sample *before);
 
 /*
  * The last sample of a process that has ended since: what its probes told afterwards is added.
@@ -44,5 +49,7 @@ void collect_end(struct sample *s, struct attachment *a);
 
 /* The state of a process that has not begun: all counters zero, t_ns now. */
 void collect_zero(struct sample *s);
+/* The same for the program a sample is of: t_ns when it began. */
+void collect_zero_of(struct sample *s, const struct sample *of);
 
 #endif

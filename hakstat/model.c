@@ -146,6 +146,8 @@ void model_make(struct model *m, const struct sample *from, const struct sample 
 {
 	memset(m, 0, sizeof(*m));
 	m->seconds = (double)(to->t_ns - from->t_ns) / 1e9;
+	m->ended = to->counters_ns != 0;
+	m->counters_seconds = m->ended ? (double)(to->counters_ns - from->t_ns) / 1e9 : m->seconds;
 	m->classes = to->root.classes;
 	m->has_bpf = to->has_bpf;
 	process_make(m, from, to);

@@ -22,6 +22,8 @@ struct os_delta {
 
 struct model {
 	double seconds;
+	double counters_seconds; /* until the counters were read last: less if it ended by itself */
+	bool ended;
 	unsigned classes;
 	struct class_delta class_[HAK_CLASS_MAX];
 	struct lock_delta lock[HAK_LOCK_COUNT];

@@ -89,6 +89,27 @@ bool target_alive(pid_t pid)
 	return read_stat(pid, &s) && s.state != 'Z' && s.state != 'X';
 }
 
+pid_t target_reader(pid_t pid)
+{
+	char path[64];
+	struct dirent *d;
+	pid_t tid = 0;
+	DIR *tasks;
+
+	if (target_alive(pid))
+		return pid;
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	tasks = opendir(path);
+	while (tasks && !tid && (d = readdir(tasks))) {
+		tid = (pid_t)strtol(d->d_name, NULL, 10);
+		if (tid <= 0 || !target_alive(tid))
+			tid = 0;
+	}
+	if (tasks)
+		closedir(tasks);
+	return tid ? tid : pid;
+}
+
 /* What has no memory that could hold a libhakmem, or NULL. */
 static const char *without_memory(pid_t pid)
 {
@@ -100,9 +121,6 @@ static const char *without_memory(pid_t pid)
 		return "a kernel thread, which has no malloc";
 	if (s.state != 'Z')
 		return NULL;
-	if (s.threads > 1)
-		return "its first thread has ended, the others run on: give the number of one of "
-		       "those (/proc/PID/task)";
 	return "a zombie: it has ended, and its parent has not waited for it yet";
 }
 
@@ -137,10 +155,10 @@ uint64_t target_rss(pid_t pid)
 	return status_number(pid, "VmRSS:", &kib) ? (uint64_t)kib * 1024 : 0;
 }
 
-ssize_t target_read(pid_t pid, uint64_t addr, void *buf, size_t bytes)
+ssize_t target_read(pid_t tid, uint64_t addr, void *buf, size_t bytes)
 {
 	struct iovec to = {buf, bytes}, from = {(void *)(uintptr_t)addr, bytes};
-	ssize_t n = process_vm_readv(pid, &to, 1, &from, 1, 0);
+	ssize_t n = process_vm_readv(tid, &to, 1, &from, 1, 0);
 
 	return n < 0 ? -errno : n;
 }
@@ -468,14 +486,14 @@ static void describe(struct target *t, const struct mapping *m)
 		fclose(f);
 	}
 	sanitize(t->comm);
-	snprintf(path, sizeof(path), "/proc/%d/exe", t->pid);
+	snprintf(path, sizeof(path), "/proc/%d/exe", t->reader);
 	n = readlink(path, t->exe, sizeof(t->exe) - 1);
 	t->exe[n > 0 ? n : 0] = 0;
 	snprintf(t->lib, sizeof(t->lib), "%s", m->path);
 	if (!strcmp(t->exe, t->lib))
 		t->link = LINK_STATIC;
 	else
-		t->link = exe_needs(t->pid, t->lib) ? LINK_SHARED : LINK_PRELOAD;
+		t->link = exe_needs(t->reader, t->lib) ? LINK_SHARED : LINK_PRELOAD;
 	sanitize(t->exe);
 	sanitize(t->lib);
 }
@@ -486,13 +504,13 @@ static int try_mapping(struct target *t, const struct mapping *m)
 	struct hak_root head;
 	struct found f = {0};
 	uint64_t vaddr = 0;
-	int fd = open_mapping(t->pid, m, t->open_path);
+	int fd = open_mapping(t->reader, m, t->open_path);
 	bool ok;
 
 	if (fd < 0)
 		return -ENOENT;
-	snprintf(t->map_path, sizeof(t->map_path), "/proc/%d/map_files/%lx-%lx", t->pid, m->start,
-		 m->end);
+	snprintf(t->map_path, sizeof(t->map_path), "/proc/%d/map_files/%lx-%lx", t->reader,
+		 m->start, m->end);
 	memset(t->site, 0, sizeof(t->site));
 	t->build_id[0] = 0;
 	ok = read_elf(t, fd, &f, &vaddr);
@@ -503,7 +521,7 @@ static int try_mapping(struct target *t, const struct mapping *m)
 	t->abi = f.abi;
 	t->bias = m->start - m->offset - vaddr;
 	t->root_addr = f.root_vaddr + t->bias;
-	switch (target_read(t->pid, t->root_addr, &head, sizeof(head))) {
+	switch (target_read(t->reader, t->root_addr, &head, sizeof(head))) {
 	case sizeof(head):
 		break;
 	case -EPERM:
@@ -606,7 +624,8 @@ static int open_quietly(struct target *t, pid_t pid, struct strangers *strangers
 
 	memset(t, 0, sizeof(*t));
 	t->pid = pid;
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	t->reader = target_reader(pid);
+	snprintf(path, sizeof(path), "/proc/%d/maps", t->reader);
 	maps = fopen(path, "re");
 	if (!maps)
 		return errno == ENOENT ? -ESRCH : errno == EACCES ? -EPERM : -errno;

@@ -20,6 +20,7 @@ struct probe_site {
 
 struct target {
 	pid_t pid;
+	pid_t reader; /* a thread that still has the memory: the first one may have ended */
 	char comm[64];
 	char exe[PATH_MAX];
 	char lib[PATH_MAX];	  /* path as the target sees it */
@@ -47,8 +48,10 @@ int target_threads(pid_t pid);
 uint64_t target_rss(pid_t pid); /* bytes, 0 if unknown */
 bool target_alive(pid_t pid);
 
-/* Reads the target's memory; bytes read, or a negative errno. */
-ssize_t target_read(pid_t pid, uint64_t addr, void *buf, size_t bytes);
+/* The first thread, or one that still runs if that has ended. */
+pid_t target_reader(pid_t pid);
+/* Reads the memory of a thread's process; bytes read, or a negative errno. */
+ssize_t target_read(pid_t tid, uint64_t addr, void *buf, size_t bytes);
 
 /* Text from the target, made safe for a terminal, in place. */
 void sanitize(char *text);

@@ -26,7 +26,8 @@ static void try_attach(struct watch *w)
 	int error;
 
 	w->a = attach_probes(&w->t, &error, err, sizeof(err));
-	if (!w->a)
+	/* for one that has ended in the meantime any error may come */
+	if (!w->a && target_alive(target_reader(w->t.pid)))
 		complain("%s\nhakstat: going on with the counters alone", err);
 }
 
@@ -49,7 +50,10 @@ static int open_pid(struct watch *w, pid_t pid)
 	w->ready = true;
 	name_it(w);
 	try_attach(w);
-	return EXIT_OK;
+	if (w->a || target_alive(target_reader(pid)))
+		return EXIT_OK;
+	complain("process %d has ended", pid);
+	return exit_code_of(-ESRCH);
 }
 
 static const char *own_file(pid_t pid, char *path, size_t len)
@@ -193,10 +197,17 @@ static int follow_exec(struct watch *w, struct sample *s)
 		return -ESRCH;
 	w->t = t;
 	w->any = false;
+	w->programs++;
 	name_it(w);
 	attach_close(w->a);
 	try_attach(w);
 	return collect(&w->t, w->a, s);
+}
+
+/* The counters are there, but another program's, in the same place. */
+static bool is_another(const struct watch *w, const struct sample *s)
+{
+	return w->any && s->root.start_ns != w->last.root.start_ns;
 }
 
 int watch_sample(struct watch *w, struct sample *s)
@@ -209,7 +220,7 @@ int watch_sample(struct watch *w, struct sample *s)
 			return r;
 	}
 	r = collect(&w->t, w->a, s);
-	if (r == -ESRCH && !has_ended(w))
+	if ((r == -ESRCH && !has_ended(w)) || (!r && is_another(w, s)))
 		r = follow_exec(w, s);
 	if (r)
 		return r;

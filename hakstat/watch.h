@@ -14,6 +14,7 @@ struct watch {
 	bool launched;
 	bool ready;	    /* the counters are there: always with -p */
 	bool any;	    /* `last` is there */
+	unsigned programs;  /* the process became, by exec: samples before and after do not mix */
 	struct sample last; /* what watch_sample told last */
 	int pidfd;	    /* of a process that is not ours, or -1 */
 	char who[160];

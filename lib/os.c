@@ -42,12 +42,11 @@ void os_futex(uint32_t *word, int op, uint32_t value)
 	errno = saved;
 }
 
-static void *map_flags(void *hint, size_t bytes, int flags, enum hak_os_reason why)
+static void *map_flags(void *hint, size_t bytes, int prot, int flags, enum hak_os_reason why)
 {
 	int saved = errno;
 	uint64_t start = os_now_ns();
-	void *p = mmap(hint, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1,
-		       0);
+	void *p = mmap(hint, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 	uint64_t ns = os_now_ns() - start;
 
 	if (p == MAP_FAILED)
@@ -63,13 +62,13 @@ static void *map_flags(void *hint, size_t bytes, int flags, enum hak_os_reason w
 /* Fresh zeroed memory, or NULL. bytes: a multiple of the OS page. errno is kept. */
 void *os_map(size_t bytes, enum hak_os_reason why)
 {
-	return map_flags(NULL, bytes, 0, why);
+	return map_flags(NULL, bytes, PROT_READ | PROT_WRITE, 0, why);
 }
 
 /* The same at `hint` exactly, or NULL if that range is taken. */
 void *os_map_at(void *hint, size_t bytes, enum hak_os_reason why)
 {
-	void *p = map_flags(hint, bytes, MAP_FIXED_NOREPLACE, why);
+	void *p = map_flags(hint, bytes, PROT_READ | PROT_WRITE, MAP_FIXED_NOREPLACE, why);
 
 	if (p && p != hint) { /* kernels before 4.17 take it for a mere hint */
 		os_unmap(p, bytes, why);
@@ -89,11 +88,7 @@ size_t os_ram_bytes(void)
 /* Address space that reads as zero and takes no memory; NULL if refused. errno is kept. */
 void *os_reserve(size_t bytes)
 {
-	int saved = errno;
-	void *p = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	errno = saved;
-	return p == MAP_FAILED ? NULL : p;
+	return map_flags(NULL, bytes, PROT_READ, MAP_NORESERVE, HAK_OS_META);
 }
 
 /* Makes part of it writable. */

@@ -17,10 +17,10 @@ __asm__(".pushsection .note.hakmem,\"\",@note\n"
 	"1:\t.asciz \"" HAK_NOTE_OWNER "\"\n"
 	"2:\t.balign 4\n"
 	"3:\t.8byte hakmem_root\n"
-	"\t.4byte 2, 0\n"
+	"\t.4byte 3, 0\n"
 	"4:\t.balign 4\n"
 	".popsection\n");
-_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == 2, "numbers in the note above");
+_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == 3, "numbers in the note above");
 
 HAK_EXPORT const char *hak_version(void)
 {
@@ -38,6 +38,7 @@ void root_init(void)
 	r->classes = HAK_CLASSES;
 	memcpy(r->version, HAKMEM_VERSION, sizeof(HAKMEM_VERSION));
 	r->pid = (uint32_t)getpid();
+	r->start_ns = os_now_ns();
 	for (unsigned c = 1; c < HAK_CLASSES; c++) {
 		r->class_bytes[c] = hak_class_bytes[c];
 		r->page_bytes[c] = (uint32_t)(class_page_slices(c) * HAK_SLICE);

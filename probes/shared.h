@@ -18,7 +18,7 @@
 
 #include <linux/types.h>
 
-#define HAK_ABI 2U
+#define HAK_ABI 3U
 #define HAK_MAGIC "hakmem\n" /* with its final NUL: 8 bytes */
 #define HAK_NOTE_OWNER "hakmem"
 #define HAK_NOTE_ROOT 1
@@ -221,6 +221,7 @@ struct hak_root {
 	struct hak_lock_view lock[HAK_LOCK_MAX];
 	struct hak_os_view os;
 	struct hak_gauges now;
+	__u64 start_ns; /* CLOCK_MONOTONIC when it began: another after an exec, not after fork */
 };
 
 #define HAK_SHARED_SIZE(type, bytes) \
@@ -229,6 +230,6 @@ HAK_SHARED_SIZE(struct hak_bin, 32);
 HAK_SHARED_SIZE(struct hak_bin_stat, 72);
 HAK_SHARED_SIZE(struct hak_heap_view, 64 * (32 + 72) + 16 + 10 * 8);
 HAK_SHARED_SIZE(struct hak_lock_view, 32);
-HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56);
+HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56 + 8);
 
 #endif

@@ -205,12 +205,16 @@ static void shrinking_always_works(void)
 	CHECK_EQ(hak_check(), 0);
 }
 
+static pthread_barrier_t limited;
+
 static void *thread_under_limit(void *arg)
 {
 	uint64_t state = (uintptr_t)arg;
 	void *p[64] = {0};
 	unsigned refused = 0;
 
+	free(malloc(1));
+	pthread_barrier_wait(&limited);
 	for (int i = 0; i < 20000; i++) {
 		void **s = &p[test_random(&state) % 64];
 
@@ -218,6 +222,7 @@ static void *thread_under_limit(void *arg)
 		*s = malloc(test_random(&state) % (3U << 20));
 		refused += *s == NULL;
 	}
+	pthread_barrier_wait(&limited);
 	for (int i = 0; i < 64; i++)
 		free(p[i]);
 	return (void *)(uintptr_t)refused;
@@ -229,9 +234,13 @@ static void several_threads_at_the_limit(void)
 	uintptr_t refused = 0;
 	void *result;
 
+	pthread_barrier_init(&limited, NULL, 4);
 	for (uintptr_t i = 0; i < 3; i++)
 		pthread_create(&t[i], NULL, thread_under_limit, (void *)(i + 1));
 	limit((size_t)64 << 20);
+	pthread_barrier_wait(&limited);
+	/* none gives its blocks back before all have had theirs: more than there is room for */
+	pthread_barrier_wait(&limited);
 	for (int i = 0; i < 3; i++) {
 		pthread_join(t[i], &result);
 		refused += (uintptr_t)result;
