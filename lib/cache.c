@@ -1,8 +1,8 @@
 /*
  * Thread caches behind the hit paths: refill, flush, and how much a cache may hold.
  *
- * A class a new heap has not allocated from yet caches nothing: the first few blocks it frees go home
- * at once, since right beside them is what others are using.
+ * A class a new heap has not allocated from yet caches nothing: the first few blocks it frees go
+ * home at once, since right beside them is what others are using.
  *
  * From then on a cache starts small and earns its size. Each refill asks for twice as many blocks
  * as the one before, up to batch_max; an overflow raises the limit by the number of blocks that
