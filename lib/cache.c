@@ -19,9 +19,9 @@
 
 #include <string.h>
 
-#define BATCH_BYTES ((size_t)16 << 10)	/* 16 KiB: most a refill moves */
-#define BATCH_BLOCKS 128U		/* and most blocks */
-#define LIMIT_BYTES ((size_t)512 << 10) /* 512 KiB: most one class may hold */
+#define BATCH_BYTES ((size_t)16 << 10) /* 16 KiB: most a refill moves */
+#define BATCH_BLOCKS 128U	       /* and most blocks */
+#define LIMIT_BYTES ((size_t)1 << 20)  /* 1 MiB: most one class may hold */
 #define LIMIT_BLOCKS 2048U
 #define ONE_WAY 4U /* see is_one_way */
 #define ONE_WAY_LATER 64U

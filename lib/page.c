@@ -77,6 +77,8 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 	return true;
 }
 
+#define PREFETCH_LEAST 256U /* bytes; smaller ones the processor fetches in advance by itself */
+
 /* Blocks first .. last leave a page; false if one of them may hold data. */
 static bool note_fresh(struct page *pg, size_t first, size_t last)
 {
@@ -106,7 +108,7 @@ static unsigned take_bits(struct page *pg, unsigned want, void **out, bool *clea
 			w &= w - 1;
 			out[got] = pg->start + k * pg->block_bytes;
 			/* soon written to; fetched now they all come at the same time */
-			if (k < was_used)
+			if (k < was_used && pg->block_bytes >= PREFETCH_LEAST)
 				__builtin_prefetch(out[got], 1);
 			got++;
 		}
