@@ -73,7 +73,7 @@ SAN_SRC := $(shell grep -ls 'sanitize: yes' tests/t_*.c)
 PKGS_BUILD := gcc make clang bpftool libbpf-dev libelf-dev zlib1g-dev libncurses-dev systemtap-sdt-dev pkg-config
 PKGS_DEMO := redis-server redis-tools
 PKGS_TEST := $(PKGS_DEMO) libcmocka-dev g++ git sqlite3 python3 gdb strace bpftrace linux-perf \
-	libclang-rt-14-dev binutils util-linux procps libcap2-bin
+	libclang-rt-14-dev binutils util-linux procps libcap2-bin tmux
 PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace $(PKGS_DEMO) sqlite3 python3 \
 	lua5.4 perl
 
@@ -86,7 +86,7 @@ all: lib $(if $(SANITIZE),,$(B)/hakstat)
 lib: $(B)/libhakmem.so $(B)/libhakmem.a $(B)/hakmem.pc
 
 help:
-	$(Q)sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/,$$d' | head -30
+	$(Q)sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 # Objects depend on the flags: a file that changes only when they do.
 FLAGS_NOW := $(CC) $(LIB_CFLAGS) | $(TOOL_CFLAGS)
@@ -187,6 +187,9 @@ print-flags:
 	@echo 'VERSION     $(VERSION)'
 	@echo 'BUILD       $(B)'
 
+# So that programs find a library installed where the dynamic linker looks; not for a package.
+update-ld-cache = if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then PATH=$$PATH:/sbin ldconfig; fi
+
 MAN := $(wildcard docs/man/*.[1-8])
 install: all
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCDIR) $(DESTDIR)$(BINDIR)
@@ -198,12 +201,14 @@ install: all
 	install -m 755 $(B)/hakstat $(DESTDIR)$(BINDIR)/hakstat
 	for m in $(MAN); do s=$${m##*.}; install -d $(DESTDIR)$(MANDIR)/man$$s; \
 		install -m 644 $$m $(DESTDIR)$(MANDIR)/man$$s/; done
+	$(update-ld-cache)
 
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/$(SONAME) $(DESTDIR)$(LIBDIR)/libhakmem.so \
 		$(DESTDIR)$(LIBDIR)/libhakmem.a $(DESTDIR)$(LIBDIR)/pkgconfig/hakmem.pc \
 		$(DESTDIR)$(INCDIR)/hakmem.h $(DESTDIR)$(BINDIR)/hakstat
 	for m in $(MAN); do rm -f $(DESTDIR)$(MANDIR)/man$${m##*.}/$${m##*/}; done
+	$(update-ld-cache)
 
 # The contract's reference, and the option table inside the manual page.
 docs: $(B)/gen

@@ -136,7 +136,7 @@ watch() {
 [[ -r $lib ]] || die "there is no $BUILD/libhakmem.so; run make"
 [[ -x $hakstat ]] || die "there is no $hakstat; run make"
 start_target
-trap ':' INT	# Ctrl-C is hakstat's now, and means the same as q
+trap ':' INT	# Ctrl-C is hakstat's now, and ends it as q does (make reports an interrupt)
 watch
 status=$?
 [[ $status -eq 0 ]] || die "hakstat ended with status $status"

@@ -138,8 +138,8 @@ struct attachment *attach_probes(const struct target *t, int *error, char *err, 
 		snprintf(err, errlen, "%s has no probes (built with PROBES=0?)", t->lib);
 	else if (*error == -EPERM || *error == -EACCES)
 		snprintf(err, errlen,
-			 "no permission for BPF: run as root, or "
-			 "setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep on hakstat");
+			 "no permission for BPF: run as root, or setcap " HAKSTAT_CAPS
+			 "+ep on hakstat");
 	else
 		snprintf(err, errlen, "cannot attach BPF: %s (see hakstat doctor)",
 			 strerror(-*error));

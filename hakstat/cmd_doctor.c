@@ -3,15 +3,18 @@
 #include "collect.h"
 #include "emit.h"
 #include "hakstat.h"
+#include "launch.h"
 #include "target.h"
 
 #include <argp.h>
 #include <errno.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -98,18 +101,22 @@ static void check_capabilities(struct checkup *c)
 		{39, "CAP_BPF", "to load BPF programs"},
 		{38, "CAP_PERFMON", "to attach them"},
 		{CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "to read counters of other users' processes"},
+		{CAP_CHECKPOINT_RESTORE, "CAP_CHECKPOINT_RESTORE",
+		 "to open libraries that were deleted or replaced"},
 	};
 	char self[PATH_MAX], remedy[PATH_MAX + 128];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
 	self[n > 0 ? n : 0] = 0;
-	snprintf(remedy, sizeof(remedy),
-		 "run as root, or: setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep %s", self);
+	snprintf(remedy, sizeof(remedy), "run as root, or: setcap %s+ep %s", HAKSTAT_CAPS, self);
 	for (size_t i = 0; i < sizeof(caps) / sizeof(caps[0]); i++) {
 		bool ok = has_capability(caps[i].cap) || has_capability(CAP_SYS_ADMIN);
 
-		say(ok ? OK : MISSING, caps[i].name, caps[i].why, remedy);
-		if (!ok && !c->result)
+		say(ok					    ? OK
+		    : caps[i].cap == CAP_CHECKPOINT_RESTORE ? NOTE
+							    : MISSING,
+		    caps[i].name, caps[i].why, remedy);
+		if (!ok && !c->result && caps[i].cap != CAP_CHECKPOINT_RESTORE)
 			c->result = EXIT_PRIVILEGE;
 	}
 }
@@ -137,16 +144,23 @@ static void check_attach(struct checkup *c, const struct target *t)
 		c->result = error == -EPERM || error == -EACCES ? EXIT_PRIVILEGE : EXIT_FAIL;
 }
 
+/* Its contents are for root only: their absence would tell nothing. */
+static bool is_tracefs(const char *path)
+{
+	struct statfs fs;
+
+	return !statfs(path, &fs) && fs.f_type == TRACEFS_MAGIC;
+}
+
 static void check_others(void)
 {
 	char line[64];
-	bool traced = !access("/sys/kernel/tracing/uprobe_events", F_OK) ||
-		      !access("/sys/kernel/debug/tracing/uprobe_events", F_OK);
+	bool there = is_tracefs("/sys/kernel/tracing") || is_tracefs("/sys/kernel/debug/tracing");
 
 	say(access("/sys/kernel/btf/vmlinux", R_OK) ? NOTE : OK, "kernel BTF",
 	    "/sys/kernel/btf/vmlinux", "hakstat does without; bpftrace wants it");
-	say(traced ? OK : NOTE, "tracefs",
-	    traced ? "mounted" : "not mounted (hakstat does without; perf needs it)",
+	say(there ? OK : NOTE, "tracefs",
+	    there ? "mounted" : "not mounted (hakstat does without; perf needs it)",
 	    "mount -t tracefs nodev /sys/kernel/tracing");
 	if (read_line("/proc/sys/kernel/perf_event_paranoid", line, sizeof(line)))
 		say(OK, "perf_event_paranoid", line, NULL);
@@ -213,18 +227,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
-/* Without a process: the library beside this program, in this process, which does not map it. */
+/* Without a process: the library -c would use, in this process, which does not map it. */
 static bool find_library(struct target *t)
 {
-	char self[PATH_MAX], library[PATH_MAX], err[512];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 32);
-	char *slash;
+	char library[PATH_MAX], err[512];
 
-	self[n > 0 ? n : 0] = 0;
-	slash = strrchr(self, '/');
-	snprintf(library, sizeof(library), "%.*s/libhakmem.so", slash ? (int)(slash - self) : 0,
-		 self);
-	if (target_from_file(t, library, err, sizeof(err))) {
+	if (!launch_library(library, sizeof(library)) ||
+	    target_from_file(t, library, err, sizeof(err))) {
 		say(NOTE, "BPF attach", "not tried", "give a process with -p to try it");
 		return false;
 	}

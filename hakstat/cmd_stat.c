@@ -230,7 +230,8 @@ static int report(const struct options *o, const struct watch *w, const struct m
 		print_json(out, w, m);
 	else
 		print_table(out, w, m);
-	if (ferror(out) | (o->output ? fclose(out) : fflush(out))) {
+	if ((ferror(out) | (o->output ? fclose(out) : fflush(out))) &&
+	    (o->output || !reader_is_gone())) {
 		complain("cannot write the report: %s", strerror(errno));
 		return EXIT_FAIL;
 	}

@@ -149,7 +149,7 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 		if (r && r != -EAGAIN && r != -ESRCH)
 			return unreadable(r);
 		if (ferror(stdout))
-			return EXIT_OK; /* the reader went away, as with head(1) */
+			return EXIT_OK; /* main tells whether that is a failure */
 	}
 	return EXIT_OK;
 }
@@ -194,7 +194,6 @@ static int run_screen(struct watch *w, const struct options *o, struct pair *p, 
 	enum watch_event e = WATCH_TIME;
 
 	screen_init(&s, o->seconds);
-	screen_open();
 	screen_draw(&s, NULL, w->who, NULL);
 	while (!o->frames || frames < o->frames) {
 		/* a first, short interval, so that there is something to see at once */
@@ -245,6 +244,10 @@ int cmd_top(int argc, char **argv)
 		bool plain = o.batch || !isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO) || !term ||
 			     !strcmp(term, "dumb");
 
+		if (!plain && !screen_open()) {
+			complain("unknown terminal type %s: plain frames", term);
+			plain = true;
+		}
 		r = plain ? run_batch(&w, &o, &p, &m) : run_screen(&w, &o, &p, &m);
 	}
 	watch_close(&w);

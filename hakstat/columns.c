@@ -1,5 +1,6 @@
 #include "columns.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -375,7 +376,7 @@ static bool matches(const struct view *v, const struct model *m, int row, const 
 	for (int i = 0; i < v->ncolumns; i++) {
 		struct value x = v->columns[i].get(m, row);
 
-		if (i > 1 && x.kind != VALUE_TEXT)
+		if (i > 0 && x.kind != VALUE_TEXT)
 			continue; /* names and sizes are what one looks for */
 		value_text(&x, text, sizeof(text));
 		if (strstr(text, filter))
@@ -502,24 +503,47 @@ static void self_line(const struct model *m, char *out)
 		 per(a, m, (uint64_t)m->events), b, c);
 }
 
+/* Items of a line, the important ones first: what does not fit in whole is left out. */
+__attribute__((format(printf, 3, 4))) static void item(char *line, int width, const char *format,
+						       ...)
+{
+	size_t used = strlen(line);
+	char text[192];
+	va_list args;
+
+	va_start(args, format);
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (!used)
+		snprintf(line, 256, "%s", text);
+	else if (used + 3 + strlen(text) <= (size_t)width && used + 4 + strlen(text) < 256)
+		snprintf(line + used, 256 - used, "   %s", text);
+}
+
 int header_lines(const struct model *m, const char *who, int width, char out[HEADER_LINES][256])
 {
-	char a[32], b[32], c[32], d[32], e[32];
 	uint64_t os_calls = m->maps + m->unmaps + m->purges;
+	char a[32], b[32];
 
-	(void)width;
-	snprintf(out[0], 256, "%s   RSS %s   threads %d", who, size(a, m->rss), m->threads);
-	snprintf(out[1], 256, "allocs/s %s   frees/s %s   hit %s%%   remote %s%% of frees",
-		 per(a, m, m->allocs), per(b, m, m->frees),
-		 share(c, (double)(m->small_allocs - m->refills), m->small_allocs),
-		 share(d, (double)m->remote_blocks, m->frees));
-	snprintf(out[2], 256, "lock waits/s %s   OS calls/s %s   fallbacks/s %s",
-		 per(a, m, m->waits), per(b, m, os_calls), per(c, m, m->fallbacks));
-	snprintf(out[3], 256,
-		 "segments: in use %s, unused %s   mappings: in use %s, kept %s   metadata %s",
-		 size(a, m->now.used_bytes), size(b, m->now.dirty_bytes),
-		 size(c, m->now.large_bytes), size(d, m->now.cached_bytes),
-		 size(e, m->now.meta_bytes));
+	for (int i = 0; i < HEADER_LINES; i++)
+		out[i][0] = 0;
+	item(out[0], width, "%s", who);
+	item(out[0], width, "RSS %s", size(a, m->rss));
+	item(out[0], width, "threads %d", m->threads);
+	item(out[1], width, "allocs/s %s", per(a, m, m->allocs));
+	item(out[1], width, "frees/s %s", per(a, m, m->frees));
+	item(out[1], width, "hit %s%%",
+	     share(a, (double)(m->small_allocs - m->refills), m->small_allocs));
+	item(out[1], width, "remote %s%% of frees", share(a, (double)m->remote_blocks, m->frees));
+	item(out[2], width, "lock waits/s %s", per(a, m, m->waits));
+	item(out[2], width, "OS calls/s %s", per(a, m, os_calls));
+	item(out[2], width, "fallbacks/s %s", per(a, m, m->fallbacks));
+	item(out[3], width, "segments: in use %s, unused %s", size(a, m->now.used_bytes),
+	     size(b, m->now.dirty_bytes));
+	item(out[3], width, "mappings: in use %s, kept %s", size(a, m->now.large_bytes),
+	     size(b, m->now.cached_bytes));
+	item(out[3], width, "metadata %s", size(a, m->now.meta_bytes));
 	self_line(m, out[4]);
 	return HEADER_LINES;
 }

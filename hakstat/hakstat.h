@@ -23,6 +23,8 @@ enum exit_code {
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The exit code for a negative errno of target_open or attach. */
 int exit_code_of(int error);
+/* Nobody reads our output any more, as with head(1): no failure of ours. */
+bool reader_is_gone(void);
 
 /* Seconds as "1", "0.5"; negative on anything else. */
 double parse_seconds(const char *text);

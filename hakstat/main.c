@@ -5,9 +5,11 @@
 #include <argp.h>
 #include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct command {
 	const char *name;
@@ -53,6 +55,13 @@ void complain(const char *format, ...)
 	fputc('\n', stderr);
 }
 
+bool reader_is_gone(void)
+{
+	struct pollfd p = {STDOUT_FILENO, 0, 0};
+
+	return poll(&p, 1, 0) == 1 && p.revents & POLLERR;
+}
+
 int exit_code_of(int error)
 {
 	switch (error) {
@@ -88,8 +97,10 @@ static bool match_name(const struct target *t, void *arg)
 	struct by_name *b = arg;
 
 	if (!strcmp(t->comm, b->name)) {
+		if (b->matches == 1)
+			complain("%d %s matches", b->pid, t->comm);
 		if (b->matches++)
-			complain("%d %s matches too", t->pid, t->comm);
+			complain("%d %s matches", t->pid, t->comm);
 		b->pid = t->pid;
 	}
 	return true;
@@ -167,7 +178,7 @@ int main(int argc, char **argv)
 	snprintf(name, sizeof(name), "hakstat %s", c->name);
 	argv[1] = name;
 	r = c->run(argc - 1, argv + 1);
-	if (fflush(stdout) || ferror(stdout)) {
+	if ((fflush(stdout) || ferror(stdout)) && !reader_is_gone()) {
 		complain("cannot write: %s", strerror(errno));
 		return r == EXIT_OK ? EXIT_FAIL : r;
 	}

@@ -195,6 +195,7 @@ static void strip_deleted(char *path)
 static int open_mapping(pid_t pid, const struct mapping *m, char *path)
 {
 	char plain[PATH_MAX - 64];
+	bool denied = false;
 	struct stat st;
 
 	snprintf(plain, sizeof(plain), "%.*s", (int)sizeof(plain) - 1, m->path);
@@ -210,7 +211,11 @@ static int open_mapping(pid_t pid, const struct mapping *m, char *path)
 		else
 			snprintf(path, PATH_MAX, "%s", plain);
 		/* a device does something when it is opened */
-		if (stat(path, &st) || !S_ISREG(st.st_mode))
+		if (stat(path, &st)) {
+			denied |= i == 0 && (errno == EPERM || errno == EACCES);
+			continue;
+		}
+		if (!S_ISREG(st.st_mode))
 			continue;
 		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 		if (fd < 0)
@@ -220,7 +225,7 @@ static int open_mapping(pid_t pid, const struct mapping *m, char *path)
 			return fd;
 		close(fd);
 	}
-	return -ENOENT;
+	return denied && ends_with(m->path, " (deleted)") ? -EACCES : -ENOENT;
 }
 
 static int probe_index(const char *provider, const char *name)
@@ -508,7 +513,7 @@ static int try_mapping(struct target *t, const struct mapping *m)
 	bool ok;
 
 	if (fd < 0)
-		return -ENOENT;
+		return fd;
 	snprintf(t->map_path, sizeof(t->map_path), "/proc/%d/map_files/%lx-%lx", t->reader,
 		 m->start, m->end);
 	memset(t->site, 0, sizeof(t->site));
@@ -544,6 +549,10 @@ static const char *reason(int error)
 		return "libhakmem is not in it (start it with LD_PRELOAD=libhakmem.so, or link it)";
 	case -EPERM:
 		return "no permission to read its memory (same user, or CAP_SYS_PTRACE)";
+	case -EACCES:
+		return "a library of it was deleted or replaced, and what it runs cannot be opened "
+		       "(root, or CAP_CHECKPOINT_RESTORE): whether that is libhakmem cannot be "
+		       "told";
 	case -EAGAIN:
 		return "libhakmem is mapped but has not started";
 	case -EPROTO:

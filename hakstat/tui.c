@@ -2,6 +2,7 @@
 
 #include <curses.h>
 #include <locale.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,6 +61,7 @@ static int faster(struct screen *s)
 static int show(struct screen *s, int view)
 {
 	s->view = view;
+	s->help = false;
 	s->scroll = 0;
 	return ACTION_REDRAW;
 }
@@ -89,6 +91,7 @@ static int start_filter(struct screen *s)
 static int help(struct screen *s)
 {
 	s->help = !s->help;
+	s->scroll = 0;
 	return ACTION_REDRAW;
 }
 
@@ -140,10 +143,11 @@ void screen_init(struct screen *s, double interval)
 		s->sort[i] = views[i].sort;
 }
 
-void screen_open(void)
+bool screen_open(void)
 {
 	setlocale(LC_CTYPE, "");
-	initscr();
+	if (!newterm(NULL, stdout, stdin))
+		return false;
 	cbreak();
 	noecho();
 	keypad(stdscr, TRUE);
@@ -156,6 +160,7 @@ void screen_open(void)
 		init_pair(1, COLOR_CYAN, -1);
 		init_pair(2, COLOR_RED, -1);
 	}
+	return true;
 }
 
 void screen_close(void)
@@ -185,8 +190,8 @@ static int press(struct screen *s, int c)
 {
 	if (s->typing && c != KEY_RESIZE)
 		return type(s, c);
-	if (s->help && c != KEY_RESIZE && c != 'q') {
-		s->help = false;
+	if (s->help && c != KEY_RESIZE && c != 'q' && c != KEY_DOWN && c != KEY_UP) {
+		help(s);
 		return ACTION_REDRAW;
 	}
 	if (c == 27) {
@@ -217,25 +222,56 @@ static void put(int y, const char *text, int attributes)
 	attroff(attributes);
 }
 
-static void draw_help(const struct screen *s)
+#define HELP_LINES 64
+
+struct help_text {
+	char line[HELP_LINES][160];
+	bool title[HELP_LINES];
+	int n;
+};
+
+__attribute__((format(printf, 3, 4))) static void add(struct help_text *t, bool title,
+						      const char *format, ...)
+{
+	va_list args;
+
+	if (t->n == HELP_LINES)
+		return;
+	va_start(args, format);
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
+	vsnprintf(t->line[t->n], sizeof(t->line[0]), format, args);
+	va_end(args);
+	t->title[t->n++] = title;
+}
+
+/* First of n lines to show in `room`; what is beyond the last is not scrolled to. */
+static int first_line(struct screen *s, int n, int room)
+{
+	int most = n > room ? n - room : 0;
+
+	if (s->scroll > most)
+		s->scroll = most;
+	return s->scroll;
+}
+
+static void draw_help(struct screen *s)
 {
 	const struct view *v = &views[s->view];
-	char line[256];
-	int y = 0;
+	struct help_text t = {.n = 0};
+	int first, room = LINES - 1;
 
-	put(y++, "hakstat top: keys", A_BOLD);
-	for (size_t i = 0; i < KEYS; i++) {
-		if (!keys[i].shown)
-			continue;
-		snprintf(line, sizeof(line), "  %-6s %s", keys[i].shown, keys[i].help);
-		put(y++, line, 0);
-	}
-	snprintf(line, sizeof(line), "Columns of '%s'", v->title);
-	put(y++, line, A_BOLD);
-	for (int i = 0; i < v->ncolumns; i++) {
-		snprintf(line, sizeof(line), "  %-8s %s", v->columns[i].title, v->columns[i].help);
-		put(y++, line, 0);
-	}
+	add(&t, true, "Keys");
+	for (size_t i = 0; i < KEYS; i++)
+		if (keys[i].shown)
+			add(&t, false, "  %-6s %s", keys[i].shown, keys[i].help);
+	add(&t, true, "Columns of '%s'", v->title);
+	for (int i = 0; i < v->ncolumns; i++)
+		add(&t, false, "  %-8s %s", v->columns[i].title, v->columns[i].help);
+	first = first_line(s, t.n, room);
+	for (int i = 0; i < room && first + i < t.n; i++)
+		put(i, t.line[first + i], t.title[first + i] ? A_BOLD : 0);
+	put(LINES - 1, t.n > room ? "down and up scroll, any other key closes" : "any key closes",
+	    A_DIM);
 }
 
 static void draw_heading(const struct view *v, const struct model *m, const bool *fit, int sort,
@@ -260,7 +296,7 @@ static void draw_heading(const struct view *v, const struct model *m, const bool
 	}
 }
 
-static void draw_table(const struct screen *s, const struct model *m, int y)
+static void draw_table(struct screen *s, const struct model *m, int y)
 {
 	const struct view *v = &views[s->view];
 	char line[512];
@@ -270,9 +306,7 @@ static void draw_table(const struct screen *s, const struct model *m, int y)
 	n = view_rows(v, m, s->sort[s->view], s->reverse[s->view], s->filter, rows);
 	view_fit(v, COLS, fit);
 	draw_heading(v, m, fit, s->sort[s->view], y++);
-	first = s->scroll < n - room ? s->scroll : n - room;
-	if (first < 0)
-		first = 0;
+	first = first_line(s, n, room);
 	for (int i = first; i < n && i < first + room; i++) {
 		view_line(v, m, rows[i], fit, line, sizeof(line));
 		put(y++, line, 0);
@@ -284,22 +318,25 @@ static void draw_table(const struct screen *s, const struct model *m, int y)
 
 static void draw_bottom(const struct screen *s, const char *note)
 {
+	const char *paused = s->paused ? "PAUSED  " : "";
 	char line[256];
 
 	if (s->typing)
 		snprintf(line, sizeof(line), "filter: %s_", s->filter);
 	else if (note)
 		snprintf(line, sizeof(line), "%s", note);
+	else if (s->filter[0])
+		snprintf(line, sizeof(line), "%sfilter: %s (Esc clears)  +- %.4gs  ? help q quit",
+			 paused, s->filter, s->interval);
 	else
 		snprintf(line, sizeof(line),
-			 "1 classes 2 contention 3 OS  s sort r rev / filter  +- %.4gs  ? help q "
-			 "quit%s%s%s",
-			 s->interval, s->paused ? "  PAUSED" : "", s->filter[0] ? "  filter " : "",
-			 s->filter);
+			 "%s1 classes 2 contention 3 OS  s sort r rev / filter  +- %.4gs  ? help q "
+			 "quit",
+			 paused, s->interval);
 	put(LINES - 1, line, s->paused ? A_BOLD : A_DIM);
 }
 
-void screen_draw(const struct screen *s, const struct model *m, const char *who, const char *note)
+void screen_draw(struct screen *s, const struct model *m, const char *who, const char *note)
 {
 	char header[HEADER_LINES][256];
 	int n;

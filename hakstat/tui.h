@@ -1,4 +1,7 @@
-/* The screen. Keys change the state and say what has to be done; drawing only reads it. */
+/*
+ * The screen. Keys change the state and say what has to be done; drawing only reads it, but for
+ * how far there is to scroll.
+ */
 #ifndef HAKSTAT_TUI_H
 #define HAKSTAT_TUI_H
 
@@ -22,11 +25,12 @@ struct screen {
 };
 
 void screen_init(struct screen *s, double interval);
-void screen_open(void);
+/* False: nothing is known about this terminal ($TERM). */
+bool screen_open(void);
 void screen_close(void);
 /* Handles the keys that are waiting; actions or-ed together. */
 int screen_keys(struct screen *s);
 /* m NULL: nothing measured yet. note: one more line, or NULL. */
-void screen_draw(const struct screen *s, const struct model *m, const char *who, const char *note);
+void screen_draw(struct screen *s, const struct model *m, const char *who, const char *note);
 
 #endif

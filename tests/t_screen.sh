@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# timeout: 120
+# hakstat top on a real terminal of 80 by 24: what is on the screen after which key. Needs root.
+# shellcheck source=tests/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+need tmux
+need_lib
+export TERM=xterm-256color TMUX_TMPDIR=$TMP
+unset NO_COLOR TMUX
+LD_PRELOAD=$LIB "$BUILD/bench/workload" 2 100 20000 20000 >/dev/null 2>&1 &
+target=$!
+end_at_exit $target
+wait_for 10 maps_lib $target
+
+on() { tmux -L hakmem -f /dev/null "$@"; }
+screen() { on capture-pane -p -t top; }
+keys() { on send-keys -t top "$@"; }
+shows() { screen | grep -qE -- "$1"; }
+hides() { ! shows "$1"; }
+line() { screen | sed -n "$1p"; }
+appears() { check "$1" wait_for 8 shows "$2"; } # NAME PATTERN
+
+on new-session -d -s top -x 80 -y 24 "'$HAKSTAT' top -p $target -d 0.5; echo ended with \$?; sleep 60"
+end_at_exit "$(on display -p '#{pid}')"
+appears "the classes come by themselves" '^ *SIZE +ALLOC/s'
+check "no header line is cut within a word" test -z "$(screen | head -n 5 | awk 'length > 80')"
+check "the line of memory ends with a whole number" grep -Eq '[0-9.]+[BKMGT]$' <(line 4)
+check "the narrow table keeps what matters" grep -q 'HELD' <(line 7)
+
+keys '?'
+appears "help" '^Keys'
+appears "help says how to go on" 'down and up scroll'
+keys Down Down Down Down Down Down Down Down Down Down Down Down
+appears "help scrolls to the last column" '^  CACHED '
+keys Up
+check "and back at once" wait_for 5 hides '^  CACHED '
+keys x
+appears "any other key closes it" '^ *SIZE +ALLOC/s'
+
+first=$(line 8)
+for _ in 1 2 3 4 5 6 7 8; do keys Down Down Down Down Down Down Down Down Down Down; done
+check "scrolled to the end the first class is gone" wait_for 5 hides "^${first:0:6} "
+last_first=$(line 8 | cut -c 1-6)
+keys Up
+check "one Up shows another row first, however often Down was pressed" \
+	wait_for 5 eval '[[ "$(line 8 | cut -c 1-6)" != "$last_first" ]]'
+
+keys / 1 6 3 Enter
+appears "the bottom line shows the filter" 'filter: 163 \(Esc clears\)'
+check "it keeps the row" shows '^ 16384 '
+check "it hides the others" hides '^ *64 '
+keys Escape / k Enter
+sleep 1
+check "rates do not match it" shows 'no row matches'
+keys Escape
+appears "Esc brings all rows back" '^ *64 '
+
+keys 2
+appears "contention" 'LOCK +WAIT/s'
+keys 3
+appears "system calls" 'CALL +REASON'
+keys 1 ' '
+appears "pause" 'PAUSED'
+on resize-window -t top -x 40 -y 10
+appears "a small terminal" '^ *SIZE +ALLOC/s'
+check "nothing is wider than it" test -z "$(screen | awk 'length > 40')"
+on resize-window -t top -x 150 -y 40
+keys ' '
+appears "a large one shows every column" 'CACHED'
+keys q
+appears "q ends it with 0" 'ended with 0'
+on kill-session -t top
+
+on new-session -d -s top -x 80 -y 24 "TERM=nosuch '$HAKSTAT' top -p $target -n 2 -d 0.2; echo ended with \$?; sleep 60"
+appears "a terminal nobody knows gets plain frames" 'ended with 0'
+on kill-server
+
+# A reader that goes away is no failure; a full disk is.
+for command in "top -b" stat; do
+	# shellcheck disable=SC2086
+	"$HAKSTAT" $command -p $target -d 0.2 2>"$TMP/err" | head -n 1 >/dev/null
+	check "$command | head ends with 0" [ "${PIPESTATUS[0]}" -eq 0 ]
+	check "$command | head says nothing" test ! -s "$TMP/err"
+done
+"$HAKSTAT" top -b -p $target -d 0.2 -n 1 2>/dev/null >/dev/full
+check "a full disk is a failure" [ $? -eq 1 ]
+finish
