@@ -119,7 +119,7 @@ static const char *without_memory(pid_t pid)
 		return NULL;
 	if (s.flags & KERNEL_THREAD)
 		return "a kernel thread, which has no malloc";
-	if (s.state != 'Z')
+	if (s.state != 'Z' || s.threads > 1) /* its first thread has ended, others have not */
 		return NULL;
 	return "a zombie: it has ended, and its parent has not waited for it yet";
 }

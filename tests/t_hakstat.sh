@@ -411,8 +411,15 @@ END
 	check "without BPF: locks have waits, and - for what events tell" test -s "$TMP/locks" -a ! -s "$TMP/wrong"
 	check "without BPF: system calls are counted, reason and time are -" \
 		grep -Eq '^ map +- +[0-9.]+[kMG]? +[0-9.]+[kMG]? +[0-9.]+[BKMGT] +-$' "$TMP/out"
+	rm "$SO"
+	code "no privilege, library deleted" 4 "${nobody[@]}" "$TMP/hakstat" stat -p "$busy_pid" -d 1
+	check "no privilege, library deleted: says what it cannot tell" \
+		grep -q 'deleted or replaced.*CAP_CHECKPOINT_RESTORE' "$TMP/err"
+	cp "$LIB" "$SO"
 	end_busy
 	setpriv --reuid=65534 --regid=65534 --clear-groups "$TMP/hakstat" doctor >"$TMP/out" 2>&1
+	[[ -e /sys/kernel/tracing/uprobe_events ]] &&
+		check "doctor without privilege knows that tracefs is mounted" grep -Eq '^ok +tracefs' "$TMP/out"
 	check "doctor without privilege names the remedy" grep -Eqi 'cap_|root|sudo|setcap' "$TMP/out"
 fi
 finish
