@@ -33,7 +33,8 @@ pid_t parse_process(const char *text);
 
 /* Set by SIGINT and SIGTERM once catch_signals was called. */
 extern volatile sig_atomic_t stop_requested;
-void catch_signals(void);
+void catch_signals(void); /* SIGCHLD is blocked from there on, for signalfd(2) */
+void restore_signals(void);
 
 int cmd_list(int argc, char **argv);
 int cmd_stat(int argc, char **argv);

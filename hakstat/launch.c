@@ -1,4 +1,5 @@
 #include "launch.h"
+#include "hakstat.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -7,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <wordexp.h>
@@ -21,7 +23,7 @@ bool launch_library(char *path, size_t len)
 
 	if (env) {
 		snprintf(path, len, "%s", env);
-		return access(path, R_OK) == 0;
+		return true;
 	}
 	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	if (n < 0)
@@ -54,21 +56,25 @@ static void preload(const char *library)
 	setenv("LD_PRELOAD", both, 1);
 }
 
+/* The gate opens with a byte from the parent; what comes back is why the command cannot run. */
 static _Noreturn void child(int gate, char **argv, const char *library)
 {
+	ssize_t n;
 	char c;
 
-	while (read(gate, &c, 1) < 0 && errno == EINTR)
+	restore_signals();
+	while ((n = read(gate, &c, 1)) < 0 && errno == EINTR)
 		;
-	signal(SIGINT, SIG_DFL);
-	signal(SIGTERM, SIG_DFL);
-	preload(library);
-	execvp(argv[0], argv);
-	fprintf(stderr, "hakstat: cannot run %s: %s\n", argv[0], strerror(errno));
+	if (n == 1) {
+		preload(library);
+		execvp(argv[0], argv);
+		n = write(gate, &errno, sizeof(errno));
+	}
 	_exit(127);
 }
 
-static int trace(struct launch *l, int gate)
+/* Lets it through the gate, up to its exec. *refused: why there was none. */
+static int trace(struct launch *l, int gate, int *refused)
 {
 	int status;
 
@@ -85,40 +91,62 @@ static int trace(struct launch *l, int gate)
 		}
 		if (!WIFSTOPPED(status))
 			return -ECHILD;
-		if (status >> 8 == (SIGTRAP | PTRACE_EVENT_EXEC << 8))
+		if (status >> 16 == PTRACE_EVENT_EXEC)
 			return 0;
-		if (status >> 8 == (SIGTRAP | PTRACE_EVENT_EXIT << 8)) {
-			ptrace(PTRACE_CONT, l->pid, 0, 0);
-			waitpid(l->pid, &status, 0);
-			return -ENOENT;
-		}
-		ptrace(PTRACE_CONT, l->pid, 0, WSTOPSIG(status));
+		if (status >> 16 == PTRACE_EVENT_EXIT)
+			return read(gate, refused, sizeof(*refused)) == sizeof(*refused) ? -*refused
+											 : -ECHILD;
+		ptrace(PTRACE_CONT, l->pid, 0, status >> 16 ? 0 : WSTOPSIG(status));
 	}
 }
 
-int launch_start(struct launch *l, const char *command, const char *library)
+static int start(struct launch *l, char **argv, const char *library, int *refused)
 {
-	wordexp_t words;
 	int gate[2], r;
 
-	memset(l, 0, sizeof(*l));
-	if (wordexp(command, &words, WRDE_NOCMD | WRDE_SHOWERR) || words.we_wordc == 0)
-		return -EINVAL;
-	if (pipe(gate)) {
-		wordfree(&words);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, gate))
 		return -errno;
-	}
 	fflush(NULL);
 	l->pid = fork();
 	if (l->pid == 0) {
 		close(gate[1]);
-		child(gate[0], words.we_wordv, library);
+		child(gate[0], argv, library);
 	}
-	r = l->pid < 0 ? -errno : trace(l, gate[1]);
 	close(gate[0]);
+	r = l->pid < 0 ? -errno : trace(l, gate[1], refused);
 	close(gate[1]);
-	wordfree(&words);
+	if (r && l->pid > 0) {
+		kill(l->pid, SIGKILL);
+		ptrace(PTRACE_CONT, l->pid, 0, 0); /* one that is stopped at its end */
+		while (waitpid(l->pid, NULL, __WALL) < 0 && errno == EINTR)
+			;
+	}
+	if (r)
+		l->pid = 0;
 	return r;
+}
+
+int launch_start(struct launch *l, const char *command, const char *library, char *err,
+		 size_t errlen)
+{
+	int r, refused = 0;
+	wordexp_t words;
+
+	memset(l, 0, sizeof(*l));
+	if (wordexp(command, &words, WRDE_NOCMD | WRDE_SHOWERR) || words.we_wordc == 0) {
+		snprintf(err, errlen,
+			 "cannot run '%s': one command with arguments is meant; for pipes and the "
+			 "like use: sh -c '...'",
+			 command);
+		return -EINVAL;
+	}
+	r = start(l, words.we_wordv, library, &refused);
+	wordfree(&words);
+	if (refused)
+		snprintf(err, errlen, "cannot run '%s': %s", command, strerror(refused));
+	else if (r)
+		snprintf(err, errlen, "cannot trace '%s': %s", command, strerror(-r));
+	return refused ? -ENOEXEC : r;
 }
 
 void launch_resume(struct launch *l)

@@ -24,8 +24,12 @@ struct launch {
 /* The library to preload: $HAKMEM_LIB, or beside this program, or installed. False if none. */
 bool launch_library(char *path, size_t len);
 
-/* Starts the command, stopped at its exec; 0 or a negative errno. */
-int launch_start(struct launch *l, const char *command, const char *library);
+/*
+ * Starts the command, stopped at its exec. 0, or a negative errno with the reason in err: -EINVAL
+ * it is not a command, -EPERM it may not be traced. Then nothing of it has run.
+ */
+int launch_start(struct launch *l, const char *command, const char *library, char *err,
+		 size_t errlen);
 /* Lets it go on from its exec or from LAUNCH_EXITING. */
 void launch_resume(struct launch *l);
 /* What happened; waits if `wait`. Must be called often while the command runs. */

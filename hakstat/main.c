@@ -34,13 +34,39 @@ static void on_signal(int sig)
 	stop_requested = 1;
 }
 
+/* What catch_signals changes, and how it was. */
+static const struct {
+	int sig;
+	void (*handler)(int);
+} caught[] = {
+	{SIGINT, on_signal},
+	{SIGTERM, on_signal},
+	{SIGPIPE, SIG_IGN},
+	{SIGCHLD, SIG_DFL}, /* ignored, no child could be waited for */
+};
+#define CAUGHT (sizeof(caught) / sizeof(caught[0]))
+static struct sigaction actions_before[CAUGHT];
+static sigset_t mask_before;
+
 void catch_signals(void)
 {
-	struct sigaction a = {.sa_handler = on_signal};
+	sigset_t child;
 
-	sigaction(SIGINT, &a, NULL);
-	sigaction(SIGTERM, &a, NULL);
-	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < CAUGHT; i++) {
+		struct sigaction a = {.sa_handler = caught[i].handler};
+
+		sigaction(caught[i].sig, &a, &actions_before[i]);
+	}
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, &mask_before);
+}
+
+void restore_signals(void)
+{
+	for (size_t i = 0; i < CAUGHT; i++)
+		sigaction(caught[i].sig, &actions_before[i], NULL);
+	sigprocmask(SIG_SETMASK, &mask_before, NULL);
 }
 
 void complain(const char *format, ...)

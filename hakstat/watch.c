@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -76,17 +77,14 @@ static int open_command(struct watch *w, const char *command)
 		complain("no libhakmem.so beside hakstat; set HAKMEM_LIB to its path");
 		return EXIT_FAIL;
 	}
-	r = launch_start(&w->l, command, library);
-	if (r == -EINVAL) {
-		complain("cannot run '%s': one command with arguments is meant; for pipes and the "
-			 "like "
-			 "use: sh -c '...'",
-			 command);
-		return EXIT_USAGE;
-	}
-	if (r) {
-		complain("cannot run '%s': %s", command, strerror(-r));
+	if (target_from_file(&w->t, library, err, sizeof(err))) {
+		complain("%s%s", getenv("HAKMEM_LIB") ? "cannot use HAKMEM_LIB: " : "", err);
 		return EXIT_FAIL;
+	}
+	r = launch_start(&w->l, command, library, err, sizeof(err));
+	if (r) {
+		complain("%s", err);
+		return r == -EINVAL ? EXIT_USAGE : r == -EPERM ? EXIT_PRIVILEGE : EXIT_FAIL;
 	}
 	w->launched = true;
 	snprintf(w->who, sizeof(w->who), "%.100s [%d]", command, w->l.pid);
