@@ -1,13 +1,17 @@
 #include "launch.h"
 #include "hakstat.h"
+#include "target.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -79,7 +83,8 @@ static int trace(struct launch *l, int gate, int *refused)
 	int status;
 
 	if (ptrace(PTRACE_SEIZE, l->pid, 0,
-		   PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT | PTRACE_O_EXITKILL))
+		   PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT | PTRACE_O_TRACECLONE |
+			   PTRACE_O_EXITKILL))
 		return -errno;
 	if (write(gate, "x", 1) != 1)
 		return -errno;
@@ -131,8 +136,12 @@ int launch_start(struct launch *l, const char *command, const char *library, cha
 {
 	int r, refused = 0;
 	wordexp_t words;
+	sigset_t child;
 
 	memset(l, 0, sizeof(*l));
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	l->wake = signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (wordexp(command, &words, WRDE_NOCMD | WRDE_SHOWERR) || words.we_wordc == 0) {
 		snprintf(err, errlen,
 			 "cannot run '%s': one command with arguments is meant; for pipes and the "
@@ -149,57 +158,182 @@ int launch_start(struct launch *l, const char *command, const char *library, cha
 	return refused ? -ENOEXEC : r;
 }
 
-void launch_resume(struct launch *l)
+static struct ending *find(struct launch *l, pid_t tid)
 {
-	ptrace(PTRACE_CONT, l->pid, 0, 0);
+	for (size_t i = 0; i < l->endings; i++)
+		if (l->ending[i].tid == tid)
+			return &l->ending[i];
+	return NULL;
 }
 
-static enum launch_event stopped(struct launch *l, int status)
+/* A thread has come to its end: it stays there until it is known whether it is the last. */
+static void hold(struct launch *l, pid_t tid)
+{
+	if (l->endings == l->room) {
+		size_t room = l->room ? 2 * l->room : 64;
+		struct ending *p = realloc(l->ending, room * sizeof(*p));
+
+		if (!p) {
+			ptrace(PTRACE_CONT, tid, 0, 0);
+			return;
+		}
+		l->ending = p;
+		l->room = room;
+	}
+	l->ending[l->endings++] = (struct ending){tid, true};
+}
+
+static void forget(struct launch *l, pid_t tid)
+{
+	struct ending *e = find(l, tid);
+
+	if (e)
+		*e = l->ending[--l->endings];
+}
+
+static void release(struct launch *l)
+{
+	for (size_t i = 0; i < l->endings; i++) {
+		if (l->ending[i].held)
+			ptrace(PTRACE_CONT, l->ending[i].tid, 0, 0);
+		l->ending[i].held = false;
+	}
+}
+
+static bool another_runs(struct launch *l)
+{
+	bool found = false;
+	struct dirent *d;
+	char path[64];
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", l->pid);
+	tasks = opendir(path);
+	while (tasks && !found && (d = readdir(tasks))) {
+		pid_t tid = (pid_t)strtol(d->d_name, NULL, 10);
+
+		found = tid > 0 && !find(l, tid) && thread_runs(tid);
+	}
+	if (tasks)
+		closedir(tasks);
+	return found;
+}
+
+/*
+ * Threads are held at their ends. While another one runs they may go: that one will come to its
+ * own. Where the rest is killed, or on its way out, it is waited for: some of them will not stop
+ * there, and until they are gone they may still run. A first thread that has ended stays, dead.
+ */
+static void settle(struct launch *l)
+{
+	int held = 0;
+
+	for (size_t i = 0; i < l->endings; i++)
+		held += l->ending[i].held;
+	if (!held)
+		return;
+	if (target_threads(l->pid) <= held + !target_alive(l->pid))
+		l->exiting = true;
+	else if (another_runs(l))
+		release(l);
+}
+
+void launch_resume(struct launch *l)
+{
+	if (l->exiting)
+		release(l);
+	else
+		ptrace(PTRACE_CONT, l->pid, 0, 0);
+	l->exiting = false;
+}
+
+/* A child made by clone(2) with flags of its own is traced too, until here. */
+static bool is_thread(const struct launch *l, pid_t tid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d", l->pid, tid);
+	return access(path, F_OK) == 0;
+}
+
+static void stopped(struct launch *l, pid_t tid, int status)
 {
 	int event = status >> 16, sig = WSTOPSIG(status);
 
-	if (event == PTRACE_EVENT_EXIT) {
-		l->exiting = true;
-		return LAUNCH_EXITING;
-	}
-	if (event == PTRACE_EVENT_STOP) { /* a real stop (SIGSTOP, ^Z): it stays stopped */
-		ptrace(sig == SIGTRAP ? PTRACE_CONT : PTRACE_LISTEN, l->pid, 0, 0);
-		return LAUNCH_RUNNING;
-	}
-	ptrace(PTRACE_CONT, l->pid, 0, event ? 0 : sig);
-	return LAUNCH_RUNNING;
-}
-
-enum launch_event launch_poll(struct launch *l, bool wait)
-{
-	int status;
-
-	for (;;) {
-		pid_t r = waitpid(l->pid, &status, (wait ? 0 : WNOHANG) | __WALL);
-		enum launch_event e;
-
-		if (r == 0)
-			return LAUNCH_RUNNING;
-		if (r < 0)
-			return errno == EINTR ? LAUNCH_RUNNING : LAUNCH_GONE;
-		if (!WIFSTOPPED(status)) {
-			l->status = status;
-			return LAUNCH_GONE;
-		}
-		e = stopped(l, status);
-		if (e != LAUNCH_RUNNING)
-			return e;
+	if (!is_thread(l, tid)) {
+		ptrace(PTRACE_DETACH, tid, 0, event ? 0 : sig);
+	} else if (event == PTRACE_EVENT_EXIT) {
+		hold(l, tid);
+	} else if (event == PTRACE_EVENT_STOP && sig != SIGTRAP) {
+		/* a real stop (SIGSTOP, ^Z): it stays stopped */
+		ptrace(PTRACE_LISTEN, tid, 0, 0);
+	} else {
+		if (event == PTRACE_EVENT_EXEC) /* of all threads this one is left */
+			l->endings = 0;
+		ptrace(PTRACE_CONT, tid, 0, event ? 0 : sig);
 	}
 }
 
-void launch_kill(struct launch *l)
+static enum launch_event ended(struct launch *l, int status)
 {
-	if (l->pid > 0) {
-		kill(l->pid, SIGTERM);
-		ptrace(PTRACE_DETACH, l->pid, 0, 0);
-		for (int i = 0; i < 20 && waitpid(l->pid, NULL, WNOHANG | __WALL) == 0; i++)
-			usleep(50000);
-		kill(l->pid, SIGKILL);
-	}
+	l->status = status;
 	l->pid = 0;
+	return LAUNCH_GONE;
+}
+
+enum launch_event launch_poll(struct launch *l)
+{
+	struct signalfd_siginfo seen;
+	int status;
+	pid_t tid;
+
+	if (!l->pid)
+		return LAUNCH_GONE;
+	while (read(l->wake, &seen, sizeof(seen)) > 0)
+		;
+	while ((tid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
+		if (WIFSTOPPED(status))
+			stopped(l, tid, status);
+		else if (tid == l->pid)
+			return ended(l, status);
+		else
+			forget(l, tid);
+	}
+	if (!l->exiting)
+		settle(l);
+	return l->exiting ? LAUNCH_EXITING : LAUNCH_RUNNING;
+}
+
+static enum launch_event poll_soon(struct launch *l)
+{
+	struct pollfd p = {l->wake, POLLIN, 0};
+	enum launch_event e = launch_poll(l);
+
+	if (e == LAUNCH_EXITING)
+		launch_resume(l);
+	else if (e == LAUNCH_RUNNING)
+		poll(&p, 1, 10);
+	return e;
+}
+
+void launch_finish(struct launch *l)
+{
+	while (poll_soon(l) != LAUNCH_GONE)
+		;
+}
+
+void launch_close(struct launch *l)
+{
+	if (l->pid) {
+		kill(l->pid, SIGTERM);
+		launch_resume(l);
+		for (int i = 0; i < 20 && poll_soon(l) != LAUNCH_GONE; i++)
+			;
+		if (l->pid)
+			kill(l->pid, SIGKILL);
+		launch_finish(l);
+	}
+	free(l->ending);
+	if (l->wake >= 0)
+		close(l->wake);
 }

@@ -1,6 +1,6 @@
 /*
- * A command of ours, started on libhakmem. It is traced (ptrace, its first thread only) so that
- * it waits while we attach, and once more right before its memory goes away.
+ * A command of ours, started on libhakmem. All its threads are traced (ptrace) so that it waits
+ * while we attach, and once more right before its memory goes away, whichever thread is the last.
  */
 #ifndef HAKSTAT_LAUNCH_H
 #define HAKSTAT_LAUNCH_H
@@ -11,14 +11,23 @@
 
 enum launch_event {
 	LAUNCH_RUNNING,
-	LAUNCH_EXITING, /* stopped at its end, memory still there: launch_resume lets it go */
+	LAUNCH_EXITING, /* no thread runs any more, memory still there, until launch_resume */
 	LAUNCH_GONE,
 };
 
+/* A thread at its end. */
+struct ending {
+	pid_t tid;
+	bool held; /* stopped there, or let go and not gone yet */
+};
+
 struct launch {
-	pid_t pid;
+	pid_t pid; /* 0 once it is gone */
 	bool exiting;
 	int status; /* of waitpid, once gone */
+	int wake;   /* readable when launch_poll has something to do */
+	struct ending *ending;
+	size_t endings, room;
 };
 
 /* The library to preload: $HAKMEM_LIB, or beside this program, or installed. False if none. */
@@ -32,9 +41,11 @@ int launch_start(struct launch *l, const char *command, const char *library, cha
 		 size_t errlen);
 /* Lets it go on from its exec or from LAUNCH_EXITING. */
 void launch_resume(struct launch *l);
-/* What happened; waits if `wait`. Must be called often while the command runs. */
-enum launch_event launch_poll(struct launch *l, bool wait);
-/* Ends it. */
-void launch_kill(struct launch *l);
+/* Serves its stops and tells how it stands. To be called whenever `wake` is readable. */
+enum launch_event launch_poll(struct launch *l);
+/* Lets it go on until it is gone. */
+void launch_finish(struct launch *l);
+/* Ends it, if it is still there. */
+void launch_close(struct launch *l);
 
 #endif

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <gelf.h>
 #include <libelf.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #define READ_MOST (256UL << 20) /* bytes of one file */
 #define STRANGERS 16384
 #define KERNEL_THREAD 0x00200000UL /* PF_KTHREAD of the kernel's sched.h */
+#define EXITING 0x00000004UL	   /* PF_EXITING */
 
 const char *const link_names[] = {"preload", "shared", "static"};
 
@@ -61,7 +63,7 @@ void sanitize(char *text)
 
 struct proc_stat {
 	char state;
-	unsigned long flags, threads;
+	unsigned long flags, threads, pending; /* pending: signals of this thread alone */
 };
 
 static bool read_stat(pid_t pid, struct proc_stat *s)
@@ -76,8 +78,9 @@ static bool read_stat(pid_t pid, struct proc_stat *s)
 		return false;
 	ok = fgets(line, sizeof(line), f) && (name_end = strrchr(line, ')')) &&
 	     sscanf(name_end + 1,
-		    " %c %*d %*d %*d %*d %*d %lu %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lu",
-		    &s->state, &s->flags, &s->threads) == 3;
+		    " %c %*d %*d %*d %*d %*d %lu %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lu"
+		    " %*d %*u %*u %*d %*u %*u %*u %*u %*u %*u %lu",
+		    &s->state, &s->flags, &s->threads, &s->pending) == 4;
 	fclose(f);
 	return ok;
 }
@@ -87,6 +90,14 @@ bool target_alive(pid_t pid)
 	struct proc_stat s;
 
 	return read_stat(pid, &s) && s.state != 'Z' && s.state != 'X';
+}
+
+bool thread_runs(pid_t tid)
+{
+	struct proc_stat s;
+
+	return read_stat(tid, &s) && s.state != 'Z' && s.state != 'X' && !(s.flags & EXITING) &&
+	       !(s.pending & 1UL << (SIGKILL - 1));
 }
 
 pid_t target_reader(pid_t pid)

@@ -47,6 +47,7 @@ int target_from_file(struct target *t, const char *path, char *err, size_t errle
 int target_threads(pid_t pid);
 uint64_t target_rss(pid_t pid); /* bytes, 0 if unknown */
 bool target_alive(pid_t pid);
+bool thread_runs(pid_t tid); /* alive, and neither at its end nor killed */
 
 /* The first thread, or one that still runs if that has ended. */
 pid_t target_reader(pid_t pid);

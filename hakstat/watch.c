@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define EXEC_TRIES 30 /* of 10 ms: until a new program has its allocator */
-#define POLL_MS 5     /* how soon a traced command is served */
+#define POLL_MS 100   /* the longest wait; what happens wakes it */
 
 static double now(void)
 {
@@ -81,12 +81,12 @@ static int open_command(struct watch *w, const char *command)
 		complain("%s%s", getenv("HAKMEM_LIB") ? "cannot use HAKMEM_LIB: " : "", err);
 		return EXIT_FAIL;
 	}
+	w->launched = true;
 	r = launch_start(&w->l, command, library, err, sizeof(err));
 	if (r) {
 		complain("%s", err);
 		return r == -EINVAL ? EXIT_USAGE : r == -EPERM ? EXIT_PRIVILEGE : EXIT_FAIL;
 	}
-	w->launched = true;
 	snprintf(w->who, sizeof(w->who), "%.100s [%d]", command, w->l.pid);
 	/* stopped before its first instruction: a static program has the library in itself */
 	if (target_from_file(&w->t, own_file(w->l.pid, exe, sizeof(exe)), err, sizeof(err)) &&
@@ -111,18 +111,9 @@ void watch_close(struct watch *w)
 {
 	attach_close(w->a);
 	if (w->launched)
-		launch_kill(&w->l);
+		launch_close(&w->l);
 	if (w->pidfd >= 0)
 		close(w->pidfd);
-}
-
-static bool serve_command(struct watch *w)
-{
-	enum launch_event e = launch_poll(&w->l, false);
-
-	if (e == LAUNCH_GONE)
-		w->l.pid = 0;
-	return e != LAUNCH_RUNNING;
 }
 
 static bool has_ended(struct watch *w)
@@ -130,7 +121,7 @@ static bool has_ended(struct watch *w)
 	struct pollfd p = {w->pidfd, POLLIN, 0};
 
 	if (w->launched)
-		return serve_command(w);
+		return launch_poll(&w->l) != LAUNCH_RUNNING;
 	if (w->pidfd >= 0)
 		return poll(&p, 1, 0) == 1;
 	return !target_alive(w->t.pid);
@@ -141,9 +132,9 @@ enum watch_event watch_wait(struct watch *w, double seconds)
 	double end = now() + seconds;
 
 	for (;;) {
-		struct pollfd p = {w->launched ? -1 : w->pidfd, POLLIN, 0};
+		struct pollfd p = {w->launched ? w->l.wake : w->pidfd, POLLIN, 0};
 		double left = end - now();
-		int ms = w->launched ? POLL_MS : 100;
+		int ms = POLL_MS;
 
 		if (stop_requested)
 			return WATCH_STOP;
@@ -185,9 +176,9 @@ static int follow_exec(struct watch *w, struct sample *s)
 	char err[512];
 	int r = -ESRCH;
 
-	for (int i = 0; i < EXEC_TRIES && !has_ended(w); i++) {
+	for (int i = 0; i < EXEC_TRIES; i++) {
 		r = target_open(&t, w->t.pid, err, sizeof(err));
-		if (!r)
+		if (!r || has_ended(w))
 			break;
 		usleep(10000);
 	}
@@ -236,15 +227,7 @@ void watch_finish(struct watch *w, char *text, size_t len)
 			 has_ended(w) ? "exited" : "is another program now, without libhakmem");
 		return;
 	}
-	if (w->l.pid) {
-		pid_t pid = w->l.pid;
-
-		launch_resume(&w->l);
-		while (launch_poll(&w->l, true) != LAUNCH_GONE)
-			launch_resume(&w->l);
-		w->l.pid = 0;
-		w->t.pid = pid;
-	}
+	launch_finish(&w->l);
 	if (WIFSIGNALED(w->l.status))
 		snprintf(text, len, "command [%d] was killed by signal %d", w->t.pid,
 			 WTERMSIG(w->l.status));

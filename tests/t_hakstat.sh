@@ -204,6 +204,64 @@ check "-c: the command ends within the interval, exit 0" [ $? -eq 0 ]
 check "-c: and hakstat says so" grep -Eqi 'exited|ended|gone' "$TMP/err"
 check "-c: valid JSON" valid_json "$TMP/json"
 
+# Whichever thread is the last: the end is the process's, not that of its first thread.
+"$CC" -std=gnu11 -D_GNU_SOURCE -O1 -fno-builtin "$ROOT/tests/hakstat/ending.c" -o "$TMP/ending" -pthread ||
+	not_ok "hakstat/ending.c compiles"
+# pairs_are NAME N: the report has N allocations and frees of 3000 bytes
+pairs_are() {
+	check "$1: $2 pairs" python3 -c 'import json, sys
+c = next(c for c in json.load(open(sys.argv[1]))["classes"] if c["size"] >= 3000)
+sys.exit((c["allocs"], c["frees"]) != (int(sys.argv[2]),) * 2)' "$TMP/json" "$2"
+}
+for mode in "leader 200000" "threads 200000" "execs 1000 50000" "texecs 1000 50000"; do
+	printf '\n\n' | timeout -k 1 30 "$HAKSTAT" stat -c "$TMP/ending $mode" --json >"$TMP/json" 2>"$TMP/err"
+	check "-c of ending $mode: hakstat ends with 0" [ $? -eq 0 ]
+	pairs_are "-c of ending $mode" "${mode##* }"
+done
+mkfifo "$TMP/killed.in"
+timeout -k 1 30 "$HAKSTAT" stat -c "$TMP/ending leader 200000" --json <"$TMP/killed.in" >"$TMP/json" 2>"$TMP/err" &
+watcher=$!
+exec 8>"$TMP/killed.in"
+echo >&8
+killed=
+# shellcheck disable=SC2317 # called by wait_for
+its_thread_waits() { # its second thread is in read, the first one gone
+	killed=$(pgrep -nx ending) && gone "$killed" &&
+		grep -qs '^0 ' /proc/"$killed"/task/*/syscall
+}
+check "-c, killed: its first thread ends, another goes on" wait_for 10 its_thread_waits
+[[ -z $killed ]] || kill -KILL "$killed"
+wait $watcher
+check "-c, killed: hakstat ends with 0" [ $? -eq 0 ]
+exec 8>&-
+check "-c, killed: and says so" grep -q 'killed by signal 9' "$TMP/err"
+pairs_are "-c, killed" 200000
+
+# What it inherits is what hakstat inherited; it runs once it is traced, or not at all.
+inherited() { grep -E '^Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd; }
+export -f inherited
+bash -c inherited >"$TMP/plain" 2>/dev/null </dev/null
+timeout -k 1 20 "$HAKSTAT" stat -c "bash -c inherited" -o "$TMP/json" >"$TMP/out" 2>"$TMP/err" </dev/null
+same "-c: signals and files as without hakstat" "$TMP/plain" "$TMP/out"
+for command in nosuchcmd /etc/passwd; do
+	reason="No such file"
+	[[ $command == nosuchcmd ]] || reason="Permission denied"
+	timeout -k 1 20 "$HAKSTAT" stat -c $command >"$TMP/out" 2>"$TMP/err"
+	check "-c $command: exit code 1" [ $? -eq 1 ]
+	check "-c $command: one message, with the reason" \
+		bash -c "[[ \$(wc -l <'$TMP/err') -eq 1 ]] && grep -q '$reason' '$TMP/err'"
+done
+HAKMEM_LIB=/nonexist timeout -k 1 20 "$HAKSTAT" stat -c true >"$TMP/out" 2>"$TMP/err"
+check "HAKMEM_LIB that is not there: says which and why" \
+	grep -q 'HAKMEM_LIB.*/nonexist: No such file' "$TMP/err"
+if command -v strace >/dev/null; then
+	timeout -k 1 20 strace -f -o /dev/null "$HAKSTAT" stat -c "touch $TMP/ran" >"$TMP/out" 2>"$TMP/err"
+	check "-c where tracing is refused: exit code 4" [ $? -eq 4 ]
+	check "-c where tracing is refused: says so" grep -q 'cannot trace' "$TMP/err"
+	sleep 0.5
+	check "-c where tracing is refused: nothing runs" test ! -e "$TMP/ran"
+fi
+
 # --- the commands that probes -p prints run as they are, wherever the library's file is -----------
 "$CC" -std=gnu11 -D_GNU_SOURCE -O1 -fno-builtin "$ROOT/tests/hakstat/busy.c" -o "$TMP/busy" -pthread ||
 	not_ok "hakstat/busy.c compiles"

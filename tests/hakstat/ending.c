@@ -5,6 +5,8 @@
  *   ending exits N       N pairs, 10 blocks of 300 MiB, 2000 blocks freed by another thread; ends
  *   ending execs N M     N pairs, then itself again with "then M": M pairs, then it waits
  *   ending leader N      the first thread ends; another makes N pairs, then waits
+ *   ending threads N     the same, and the other ends as a thread, by pthread_exit
+ *   ending texecs N M    as execs, but a thread that is not the first one does it
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -64,8 +66,18 @@ static void *after_leader(void *arg)
 	usleep(200000);
 	make_pairs(pairs);
 	wait_for_line();
-	_exit(0);
-	return arg;
+	if (!arg)
+		_exit(0);
+	return NULL;
+}
+
+static void *becomes(void *arg)
+{
+	char **argv = arg;
+
+	make_pairs(pairs);
+	execl("/proc/self/exe", argv[0], "then", argv[3], (char *)NULL);
+	return NULL;
 }
 
 int main(int argc, char **argv)
@@ -87,8 +99,12 @@ int main(int argc, char **argv)
 		make_pairs(pairs);
 		execl("/proc/self/exe", argv[0], "then", argv[3], (char *)NULL);
 	}
-	if (!strcmp(what, "leader")) {
-		pthread_create(&t, NULL, after_leader, NULL);
+	if (!strcmp(what, "texecs") && argc > 3) {
+		pthread_create(&t, NULL, becomes, argv);
+		pause();
+	}
+	if (!strcmp(what, "leader") || !strcmp(what, "threads")) {
+		pthread_create(&t, NULL, after_leader, what[0] == 't' ? &t : NULL);
 		pthread_exit(NULL);
 	}
 	return 2;
