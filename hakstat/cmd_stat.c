@@ -255,7 +255,6 @@ static int interval(struct watch *w, double seconds, struct sample *from, struct
 {
 	enum watch_event e;
 	char text[128];
-	bool have = !w->launched;
 
 	do {
 		/* one that is not ours may end at any time: read it often enough to say something
@@ -270,7 +269,6 @@ static int interval(struct watch *w, double seconds, struct sample *from, struct
 		r = watch_sample(w, &s);
 		if (!r) {
 			take(w, from, last, &s);
-			have = true;
 		} else if (r != -EAGAIN && r != -ESRCH) {
 			complain("cannot read the counters: %s", strerror(-r));
 			return exit_code_of(r);
@@ -284,10 +282,7 @@ static int interval(struct watch *w, double seconds, struct sample *from, struct
 		watch_finish(w, text, sizeof(text));
 		complain("%s", text);
 	}
-	if (have)
-		return EXIT_OK;
-	complain("the command never used libhakmem (static, or set-user-ID?)");
-	return EXIT_NO_HAKMEM;
+	return watch_end_code(w);
 }
 
 int cmd_stat(int argc, char **argv)
@@ -306,7 +301,7 @@ int cmd_stat(int argc, char **argv)
 	if (o.process && !(pid = parse_process(o.process)))
 		return EXIT_NO_HAKMEM;
 	catch_signals();
-	r = watch_open(&w, pid, o.command);
+	r = watch_open(&w, pid, o.command, false);
 	if (r == EXIT_OK) {
 		if (o.command)
 			collect_zero(&from);

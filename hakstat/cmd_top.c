@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 struct options {
@@ -110,12 +109,13 @@ static void print_frame(const struct watch *w, const struct model *m, double at)
 	fflush(stdout);
 }
 
-static void say_end(struct watch *w)
+static int say_end(struct watch *w)
 {
 	char text[128];
 
 	watch_finish(w, text, sizeof(text));
 	printf("%s\n", text);
+	return watch_end_code(w);
 }
 
 static int unreadable(int r)
@@ -143,8 +143,7 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 			frames++;
 		}
 		if (e == WATCH_EXIT || (r == -ESRCH && !w->launched)) {
-			say_end(w);
-			return EXIT_OK;
+			return say_end(w);
 		}
 		if (r && r != -EAGAIN && r != -ESRCH)
 			return unreadable(r);
@@ -152,14 +151,6 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 			return EXIT_OK; /* main tells whether that is a failure */
 	}
 	return EXIT_OK;
-}
-
-static double clock_s(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 /* Runs until the next frame is due; keys are served meanwhile. */
@@ -209,15 +200,16 @@ static int run_screen(struct watch *w, const struct options *o, struct pair *p, 
 			have = true;
 			frames++;
 			screen_draw(&s, m, w->who, NULL);
-		} else if (r != -EAGAIN) {
+		} else if (r != -EAGAIN && (r != -ESRCH || !w->launched)) {
 			e = r == -ESRCH ? WATCH_EXIT : WATCH_STOP;
 			break;
 		}
 	}
 	screen_close();
-	if (e == WATCH_EXIT)
-		say_end(w);
-	else if (r && r != -EAGAIN)
+	if (e == WATCH_EXIT) {
+		step(w, p, m); /* for a command too short for a frame */
+		result = say_end(w);
+	} else if (r && r != -EAGAIN)
 		result = unreadable(r);
 	return result;
 }
@@ -228,6 +220,8 @@ int cmd_top(int argc, char **argv)
 		option_table, parse, NULL, "Live view of a process on libhakmem.",
 		NULL,	      NULL,  NULL};
 	struct options o = {.seconds = 1};
+	const char *term = getenv("TERM");
+	bool screen;
 	static struct pair p;
 	static struct model m;
 	struct watch w;
@@ -238,18 +232,15 @@ int cmd_top(int argc, char **argv)
 	if (o.process && !(pid = parse_process(o.process)))
 		return EXIT_NO_HAKMEM;
 	catch_signals();
-	r = watch_open(&w, pid, o.command);
-	if (r == EXIT_OK) {
-		const char *term = getenv("TERM");
-		bool plain = o.batch || !isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO) || !term ||
-			     !strcmp(term, "dumb");
-
-		if (!plain && !screen_open()) {
-			complain("unknown terminal type %s: plain frames", term);
-			plain = true;
-		}
-		r = plain ? run_batch(&w, &o, &p, &m) : run_screen(&w, &o, &p, &m);
+	screen = !o.batch && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && term &&
+		 strcmp(term, "dumb") != 0;
+	r = watch_open(&w, pid, o.command, screen);
+	if (r == EXIT_OK && screen && !screen_open()) {
+		complain("unknown terminal type %s: plain frames", term);
+		screen = false;
 	}
+	if (r == EXIT_OK)
+		r = screen ? run_screen(&w, &o, &p, &m) : run_batch(&w, &o, &p, &m);
 	watch_close(&w);
 	return r;
 }

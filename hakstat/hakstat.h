@@ -26,6 +26,7 @@ int exit_code_of(int error);
 /* Nobody reads our output any more, as with head(1): no failure of ours. */
 bool reader_is_gone(void);
 
+double clock_s(void); /* CLOCK_MONOTONIC */
 /* Seconds as "1", "0.5"; negative on anything else. */
 double parse_seconds(const char *text);
 /* A process: its number, or the name of exactly one hakmem process. 0 after a message. */

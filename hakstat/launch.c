@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -16,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <wordexp.h>
+
+#define GRACE_S 1.0
 
 bool launch_library(char *path, size_t len)
 {
@@ -60,13 +63,43 @@ static void preload(const char *library)
 	setenv("LD_PRELOAD", both, 1);
 }
 
+/* The screen and the keys are hakstat's: with a session of its own it cannot reach either. */
+static void leave_terminal(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	setsid();
+	dup2(null, STDIN_FILENO);
+	for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
+		if (isatty(fd))
+			dup2(null, fd);
+}
+
+/* The command gets the terminal as a shell's job does, if we have it: Ctrl-C and ^Z are for it. */
+static void give_terminal(struct launch *l)
+{
+	if (l->terminal && tcgetpgrp(STDIN_FILENO) == getpgrp())
+		l->given = tcsetpgrp(STDIN_FILENO, l->pid) == 0;
+}
+
+static void take_terminal(struct launch *l)
+{
+	if (l->given)
+		tcsetpgrp(STDIN_FILENO, getpgrp());
+	l->given = false;
+}
+
 /* The gate opens with a byte from the parent; what comes back is why the command cannot run. */
-static _Noreturn void child(int gate, char **argv, const char *library)
+static _Noreturn void child(int gate, char **argv, const char *library, bool screen)
 {
 	ssize_t n;
 	char c;
 
 	restore_signals();
+	if (screen)
+		leave_terminal();
+	else
+		setpgid(0, 0);
 	while ((n = read(gate, &c, 1)) < 0 && errno == EINTR)
 		;
 	if (n == 1) {
@@ -105,7 +138,17 @@ static int trace(struct launch *l, int gate, int *refused)
 	}
 }
 
-static int start(struct launch *l, char **argv, const char *library, int *refused)
+/* In a group of its own, so that its end can be that of its children too. */
+static void own_group(struct launch *l)
+{
+	setpgid(l->pid, l->pid); /* here too: it may not have come that far */
+	l->terminal = tcgetpgrp(STDIN_FILENO) >= 0;
+	if (l->terminal)
+		signal(SIGTTOU, SIG_IGN); /* to take it back, and to write, from the background */
+	give_terminal(l);
+}
+
+static int start(struct launch *l, char **argv, const char *library, bool screen, int *refused)
 {
 	int gate[2], r;
 
@@ -115,9 +158,11 @@ static int start(struct launch *l, char **argv, const char *library, int *refuse
 	l->pid = fork();
 	if (l->pid == 0) {
 		close(gate[1]);
-		child(gate[0], argv, library);
+		child(gate[0], argv, library, screen);
 	}
 	close(gate[0]);
+	if (l->pid > 0 && !screen)
+		own_group(l);
 	r = l->pid < 0 ? -errno : trace(l, gate[1], refused);
 	close(gate[1]);
 	if (r && l->pid > 0) {
@@ -126,12 +171,14 @@ static int start(struct launch *l, char **argv, const char *library, int *refuse
 		while (waitpid(l->pid, NULL, __WALL) < 0 && errno == EINTR)
 			;
 	}
-	if (r)
+	if (r) {
+		take_terminal(l);
 		l->pid = 0;
+	}
 	return r;
 }
 
-int launch_start(struct launch *l, const char *command, const char *library, char *err,
+int launch_start(struct launch *l, const char *command, const char *library, bool screen, char *err,
 		 size_t errlen)
 {
 	int r, refused = 0;
@@ -149,7 +196,7 @@ int launch_start(struct launch *l, const char *command, const char *library, cha
 			 command);
 		return -EINVAL;
 	}
-	r = start(l, words.we_wordv, library, &refused);
+	r = start(l, words.we_wordv, library, screen, &refused);
 	wordfree(&words);
 	if (refused)
 		snprintf(err, errlen, "cannot run '%s': %s", command, strerror(refused));
@@ -256,6 +303,22 @@ static bool is_thread(const struct launch *l, pid_t tid)
 	return access(path, F_OK) == 0;
 }
 
+/* The shell sees us stop, as a whole, and we go on together. */
+static void suspend(struct launch *l)
+{
+	take_terminal(l);
+	kill(0, SIGTSTP);
+	give_terminal(l);
+	kill(-l->pid, SIGCONT);
+}
+
+static bool by_terminal(pid_t tid)
+{
+	siginfo_t info;
+
+	return !ptrace(PTRACE_GETSIGINFO, tid, 0, &info) && info.si_code == SI_KERNEL;
+}
+
 static void stopped(struct launch *l, pid_t tid, int status)
 {
 	int event = status >> 16, sig = WSTOPSIG(status);
@@ -267,7 +330,11 @@ static void stopped(struct launch *l, pid_t tid, int status)
 	} else if (event == PTRACE_EVENT_STOP && sig != SIGTRAP) {
 		/* a real stop (SIGSTOP, ^Z): it stays stopped */
 		ptrace(PTRACE_LISTEN, tid, 0, 0);
+		if (tid == l->pid && l->terminal && sig != SIGSTOP)
+			suspend(l);
 	} else {
+		if (!event && sig == SIGINT && l->given && by_terminal(tid))
+			stop_requested = 1;	/* Ctrl-C is for both */
 		if (event == PTRACE_EVENT_EXEC) /* of all threads this one is left */
 			l->endings = 0;
 		ptrace(PTRACE_CONT, tid, 0, event ? 0 : sig);
@@ -278,6 +345,7 @@ static enum launch_event ended(struct launch *l, int status)
 {
 	l->status = status;
 	l->pid = 0;
+	take_terminal(l);
 	return LAUNCH_GONE;
 }
 
@@ -322,17 +390,26 @@ void launch_finish(struct launch *l)
 		;
 }
 
+/* Its handlers have a second, and so have its children, as far as they stayed in its group. */
+static void end_group(struct launch *l)
+{
+	double end = clock_s() + GRACE_S;
+	pid_t group = l->pid;
+
+	kill(-group, SIGTERM);
+	kill(-group, SIGCONT); /* one that is stopped gets it too */
+	launch_resume(l);
+	while (kill(-group, 0) == 0 && clock_s() < end)
+		if (poll_soon(l) == LAUNCH_GONE)
+			usleep(10000);
+	kill(-group, SIGKILL);
+	launch_finish(l);
+}
+
 void launch_close(struct launch *l)
 {
-	if (l->pid) {
-		kill(l->pid, SIGTERM);
-		launch_resume(l);
-		for (int i = 0; i < 20 && poll_soon(l) != LAUNCH_GONE; i++)
-			;
-		if (l->pid)
-			kill(l->pid, SIGKILL);
-		launch_finish(l);
-	}
+	if (l->pid)
+		end_group(l);
 	free(l->ending);
 	if (l->wake >= 0)
 		close(l->wake);

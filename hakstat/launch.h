@@ -24,8 +24,9 @@ struct ending {
 struct launch {
 	pid_t pid; /* 0 once it is gone */
 	bool exiting;
-	int status; /* of waitpid, once gone */
-	int wake;   /* readable when launch_poll has something to do */
+	int status;	      /* of waitpid, once gone */
+	bool terminal, given; /* our input is one; the command has it now */
+	int wake;	      /* readable when launch_poll has something to do */
 	struct ending *ending;
 	size_t endings, room;
 };
@@ -34,10 +35,11 @@ struct launch {
 bool launch_library(char *path, size_t len);
 
 /*
- * Starts the command, stopped at its exec. 0, or a negative errno with the reason in err: -EINVAL
- * it is not a command, -EPERM it may not be traced. Then nothing of it has run.
+ * Starts the command, stopped at its exec, in a process group of its own. screen: the terminal is
+ * not for it; what would be written there is dropped. 0, or a negative errno with the reason in
+ * err: -EINVAL it is not a command, -EPERM it may not be traced. Then nothing of it has run.
  */
-int launch_start(struct launch *l, const char *command, const char *library, char *err,
+int launch_start(struct launch *l, const char *command, const char *library, bool screen, char *err,
 		 size_t errlen);
 /* Lets it go on from its exec or from LAUNCH_EXITING. */
 void launch_resume(struct launch *l);
@@ -45,7 +47,7 @@ void launch_resume(struct launch *l);
 enum launch_event launch_poll(struct launch *l);
 /* Lets it go on until it is gone. */
 void launch_finish(struct launch *l);
-/* Ends it, if it is still there. */
+/* Ends it with its process group, if it is still there: SIGTERM, and after a second SIGKILL. */
 void launch_close(struct launch *l);
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 struct command {
@@ -102,6 +103,14 @@ int exit_code_of(int error)
 	default:
 		return EXIT_FAIL;
 	}
+}
+
+double clock_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 double parse_seconds(const char *text)

@@ -7,19 +7,10 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define EXEC_TRIES 30 /* of 10 ms: until a new program has its allocator */
 #define POLL_MS 100   /* the longest wait; what happens wakes it */
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void try_attach(struct watch *w)
 {
@@ -68,7 +59,7 @@ static const char *own_file(pid_t pid, char *path, size_t len)
 	return path;
 }
 
-static int open_command(struct watch *w, const char *command)
+static int open_command(struct watch *w, const char *command, bool screen)
 {
 	char library[PATH_MAX], exe[PATH_MAX], err[512];
 	int r;
@@ -82,7 +73,7 @@ static int open_command(struct watch *w, const char *command)
 		return EXIT_FAIL;
 	}
 	w->launched = true;
-	r = launch_start(&w->l, command, library, err, sizeof(err));
+	r = launch_start(&w->l, command, library, screen, err, sizeof(err));
 	if (r) {
 		complain("%s", err);
 		return r == -EINVAL ? EXIT_USAGE : r == -EPERM ? EXIT_PRIVILEGE : EXIT_FAIL;
@@ -100,11 +91,11 @@ static int open_command(struct watch *w, const char *command)
 	return EXIT_OK;
 }
 
-int watch_open(struct watch *w, pid_t pid, const char *command)
+int watch_open(struct watch *w, pid_t pid, const char *command, bool screen)
 {
 	memset(w, 0, sizeof(*w));
 	w->pidfd = -1;
-	return command ? open_command(w, command) : open_pid(w, pid);
+	return command ? open_command(w, command, screen) : open_pid(w, pid);
 }
 
 void watch_close(struct watch *w)
@@ -129,11 +120,11 @@ static bool has_ended(struct watch *w)
 
 enum watch_event watch_wait(struct watch *w, double seconds)
 {
-	double end = now() + seconds;
+	double end = clock_s() + seconds;
 
 	for (;;) {
 		struct pollfd p = {w->launched ? w->l.wake : w->pidfd, POLLIN, 0};
-		double left = end - now();
+		double left = end - clock_s();
 		int ms = POLL_MS;
 
 		if (stop_requested)
@@ -218,6 +209,14 @@ int watch_sample(struct watch *w, struct sample *s)
 	w->last = *s;
 	w->any = true;
 	return 0;
+}
+
+int watch_end_code(const struct watch *w)
+{
+	if (w->any || !w->launched)
+		return EXIT_OK;
+	complain("the command never used libhakmem (static, or set-user-ID?)");
+	return EXIT_NO_HAKMEM;
 }
 
 void watch_finish(struct watch *w, char *text, size_t len)

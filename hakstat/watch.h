@@ -22,8 +22,11 @@ struct watch {
 
 enum watch_event { WATCH_TIME, WATCH_EXIT, WATCH_STOP };
 
-/* EXIT_OK, or the exit code after a message. Exactly one of pid and command. */
-int watch_open(struct watch *w, pid_t pid, const char *command);
+/*
+ * EXIT_OK, or the exit code after a message. Exactly one of pid and command. screen: the terminal
+ * is not for the command.
+ */
+int watch_open(struct watch *w, pid_t pid, const char *command, bool screen);
 void watch_close(struct watch *w);
 
 /* Waits `seconds` (negative: for ever), or until the target ends or a signal says stop. */
@@ -32,5 +35,7 @@ enum watch_event watch_wait(struct watch *w, double seconds);
 int watch_sample(struct watch *w, struct sample *s);
 /* After WATCH_EXIT: lets a command of ours finish; its exit status for people. */
 void watch_finish(struct watch *w, char *text, size_t len);
+/* EXIT_OK, or after a message EXIT_NO_HAKMEM: a command that never had a counter to show. */
+int watch_end_code(const struct watch *w);
 
 #endif

@@ -237,6 +237,100 @@ exec 8>&-
 check "-c, killed: and says so" grep -q 'killed by signal 9' "$TMP/err"
 pairs_are "-c, killed" 200000
 
+# A command that is ended: its handler runs, its children end too, and who ignores it is killed.
+cat >"$TMP/handler.py" <<'END'
+import os, signal, sys, time
+def end(*_):
+    open(sys.argv[1], "w").write("handled")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, signal.SIG_IGN if sys.argv[2:] == ["deaf"] else end)
+open(sys.argv[1] + ".pid", "w").write(str(os.getpid()))
+while True:
+    time.sleep(0.05)
+END
+ended_by_us() { # NAME COMMAND...: hakstat ends, and with it the command, whose handler has run
+	local name=$1 status
+
+	shift
+	rm -f "$TMP/handled" "$TMP/handled.pid"
+	timeout -k 1 20 "$@" >"$TMP/out" 2>"$TMP/err" </dev/null &
+	watcher=$!
+	if [[ $name == SIG* ]]; then
+		wait_for 10 test -s "$TMP/handled.pid"
+		pkill -"${name#SIG}" -x -P $watcher hakstat
+	fi
+	wait $watcher
+	status=$?
+	check "-c, $name: hakstat ends with 0" [ $status -eq 0 ]
+	check "-c, $name: its handler has run" test -s "$TMP/handled"
+	check "-c, $name: it is gone" gone "$(cat "$TMP/handled.pid")"
+}
+python=$(python3 -c 'import os, sys; print(os.path.realpath(sys.executable))')
+ended_by_us SIGTERM "$HAKSTAT" stat -c "$python $TMP/handler.py $TMP/handled"
+ended_by_us "stat -d" "$HAKSTAT" stat -d 1 -c "$python $TMP/handler.py $TMP/handled"
+ended_by_us "top -n" "$HAKSTAT" top -b -n 2 -d 0.5 -c "$python $TMP/handler.py $TMP/handled"
+timeout -k 1 20 "$HAKSTAT" stat -d 1 -c "$python $TMP/handler.py $TMP/handled deaf" >"$TMP/out" 2>"$TMP/err"
+check "-c, SIGTERM ignored: hakstat ends with 0" [ $? -eq 0 ]
+check "-c, SIGTERM ignored: it is gone" gone "$(cat "$TMP/handled.pid")"
+timeout -k 1 20 "$HAKSTAT" stat -d 1 -c "sh -c 'sleep 7777 & echo \$! >$TMP/sleeper; sleep 7778; true'" \
+	>"$TMP/out" 2>"$TMP/err"
+check "-c: the children of a command that is ended are gone" wait_for 5 gone "$(cat "$TMP/sleeper")"
+
+# On a terminal: top keeps screen and keys to itself; stat gives the command the terminal.
+cat >"$TMP/terminal.py" <<'END'
+import os, pty, select, signal, sys, time
+pid, fd = pty.fork()
+if pid == 0:
+    os.environ["TERM"] = "xterm"
+    os.execv(sys.argv[3], sys.argv[3:])
+seen, keys, end = b"", sys.argv[2].encode().decode("unicode_escape").encode(), time.time() + 30
+while time.time() < end:
+    if select.select([fd], [], [], 0.5)[0]:
+        try:
+            got = os.read(fd, 65536)
+        except OSError:
+            break
+        seen += got
+    if keys and os.path.exists(sys.argv[1]):
+        time.sleep(1)
+        os.write(fd, keys[:1])
+        keys = keys[1:]
+else:
+    os.kill(pid, signal.SIGKILL)
+sys.stdout.buffer.write(seen)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+END
+cat >"$TMP/talk.sh" <<END
+trap 'echo ended >>$TMP/talked; exit 0' TERM
+echo \$\$ >$TMP/talked
+while :; do
+	echo "from the command"
+	if read -r -t 1 line; then echo "got \$line" >>$TMP/talked; else sleep 0.05; fi
+done
+END
+python3 "$TMP/terminal.py" "$TMP/talked" 2q "$HAKSTAT" top -c "bash $TMP/talk.sh" >"$TMP/out" 2>"$TMP/err"
+check "top -c on a terminal: q ends it, with 0" [ $? -eq 0 ]
+check "top -c on a terminal: the command does not write there" bash -c "! grep -qa 'from the command' '$TMP/out'"
+check "top -c on a terminal: the keys are not the command's" bash -c "! grep -q got '$TMP/talked'"
+check "top -c on a terminal: SIGTERM's handler ran" grep -q ended "$TMP/talked"
+check "top -c on a terminal: the command is gone" gone "$(head -n 1 "$TMP/talked")"
+rm -f "$TMP/talked"
+python3 "$TMP/terminal.py" "$TMP/talked" 'x\n\x03' "$HAKSTAT" stat -c "bash $TMP/talk.sh" >"$TMP/out" 2>"$TMP/err"
+check "stat -c on a terminal: Ctrl-C ends it, with 0" [ $? -eq 0 ]
+check "stat -c on a terminal: the command reads and writes there" \
+	bash -c "grep -qa 'from the command' '$TMP/out' && grep -q 'got x' '$TMP/talked'"
+check "stat -c on a terminal: with the report" grep -qa 'allocations, .* frees in' "$TMP/out"
+check "stat -c on a terminal: the command is gone" gone "$(head -n 1 "$TMP/talked")"
+
+# A static program that has no libhakmem
+echo 'int main(void) { return 0; }' | "$CC" -x c -static -o "$TMP/none" - || not_ok "a static program compiles"
+for command in "stat" "top -b"; do
+	# shellcheck disable=SC2086 # words are meant
+	timeout -k 1 20 "$HAKSTAT" $command -c "$TMP/none" >"$TMP/out" 2>"$TMP/err"
+	check "$command -c without hakmem: exit code 3" [ $? -eq 3 ]
+	check "$command -c without hakmem: says so" grep -q 'never used libhakmem' "$TMP/err"
+done
+
 # What it inherits is what hakstat inherited; it runs once it is traced, or not at all.
 inherited() { grep -E '^Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd; }
 export -f inherited
