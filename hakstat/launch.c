@@ -105,7 +105,8 @@ static _Noreturn void child(int gate, char **argv, const char *library, bool scr
 	if (n == 1) {
 		preload(library);
 		execvp(argv[0], argv);
-		n = write(gate, &errno, sizeof(errno));
+		if (write(gate, &errno, sizeof(errno)) < 0)
+			_exit(126);
 	}
 	_exit(127);
 }
@@ -291,7 +292,7 @@ void launch_resume(struct launch *l)
 		release(l);
 	else
 		ptrace(PTRACE_CONT, l->pid, 0, 0);
-	l->exiting = false;
+	l->exiting = l->another = false;
 }
 
 /* A child made by clone(2) with flags of its own is traced too, until here. */
@@ -332,11 +333,12 @@ static void stopped(struct launch *l, pid_t tid, int status)
 		ptrace(PTRACE_LISTEN, tid, 0, 0);
 		if (tid == l->pid && l->terminal && sig != SIGSTOP)
 			suspend(l);
+	} else if (event == PTRACE_EVENT_EXEC) {
+		l->endings = 0; /* of all threads this one is left */
+		l->another = true;
 	} else {
 		if (!event && sig == SIGINT && l->given && by_terminal(tid))
-			stop_requested = 1;	/* Ctrl-C is for both */
-		if (event == PTRACE_EVENT_EXEC) /* of all threads this one is left */
-			l->endings = 0;
+			stop_requested = 1; /* Ctrl-C is for both */
 		ptrace(PTRACE_CONT, tid, 0, event ? 0 : sig);
 	}
 }
@@ -369,7 +371,7 @@ enum launch_event launch_poll(struct launch *l)
 	}
 	if (!l->exiting)
 		settle(l);
-	return l->exiting ? LAUNCH_EXITING : LAUNCH_RUNNING;
+	return l->exiting ? LAUNCH_EXITING : l->another ? LAUNCH_EXEC : LAUNCH_RUNNING;
 }
 
 static enum launch_event poll_soon(struct launch *l)
@@ -377,7 +379,7 @@ static enum launch_event poll_soon(struct launch *l)
 	struct pollfd p = {l->wake, POLLIN, 0};
 	enum launch_event e = launch_poll(l);
 
-	if (e == LAUNCH_EXITING)
+	if (e == LAUNCH_EXITING || e == LAUNCH_EXEC)
 		launch_resume(l);
 	else if (e == LAUNCH_RUNNING)
 		poll(&p, 1, 10);

@@ -11,6 +11,7 @@
 
 enum launch_event {
 	LAUNCH_RUNNING,
+	LAUNCH_EXEC,	/* stopped: it is another program, of which nothing has run */
 	LAUNCH_EXITING, /* no thread runs any more, memory still there, until launch_resume */
 	LAUNCH_GONE,
 };
@@ -23,7 +24,7 @@ struct ending {
 
 struct launch {
 	pid_t pid; /* 0 once it is gone */
-	bool exiting;
+	bool exiting, another;
 	int status;	      /* of waitpid, once gone */
 	bool terminal, given; /* our input is one; the command has it now */
 	int wake;	      /* readable when launch_poll has something to do */
@@ -41,7 +42,7 @@ bool launch_library(char *path, size_t len);
  */
 int launch_start(struct launch *l, const char *command, const char *library, bool screen, char *err,
 		 size_t errlen);
-/* Lets it go on from its exec or from LAUNCH_EXITING. */
+/* Lets it go on from LAUNCH_EXEC or LAUNCH_EXITING. */
 void launch_resume(struct launch *l);
 /* Serves its stops and tells how it stands. To be called whenever `wake` is readable. */
 enum launch_event launch_poll(struct launch *l);

@@ -59,12 +59,39 @@ static const char *own_file(pid_t pid, char *path, size_t len)
 	return path;
 }
 
+/*
+ * The command stands before its first instruction: a static program has the library in itself.
+ * The probes' sums begin with that program, as its counters do.
+ */
+static int attach_command(struct watch *w)
+{
+	char exe[PATH_MAX], err[512];
+
+	if (target_from_file(&w->t, own_file(w->l.pid, exe, sizeof(exe)), err, sizeof(err)) &&
+	    target_from_file(&w->t, w->library, err, sizeof(err))) {
+		complain("%s", err);
+		return EXIT_FAIL;
+	}
+	w->t.pid = w->l.pid;
+	attach_close(w->a);
+	try_attach(w);
+	launch_resume(&w->l);
+	return EXIT_OK;
+}
+
+static void command_became_another(struct watch *w)
+{
+	w->ready = w->any = false;
+	w->programs++;
+	attach_command(w);
+}
+
 static int open_command(struct watch *w, const char *command, bool screen)
 {
-	char library[PATH_MAX], exe[PATH_MAX], err[512];
+	char *library = w->library, err[512];
 	int r;
 
-	if (!launch_library(library, sizeof(library))) {
+	if (!launch_library(library, sizeof(w->library))) {
 		complain("no libhakmem.so beside hakstat; set HAKMEM_LIB to its path");
 		return EXIT_FAIL;
 	}
@@ -79,16 +106,7 @@ static int open_command(struct watch *w, const char *command, bool screen)
 		return r == -EINVAL ? EXIT_USAGE : r == -EPERM ? EXIT_PRIVILEGE : EXIT_FAIL;
 	}
 	snprintf(w->who, sizeof(w->who), "%.100s [%d]", command, w->l.pid);
-	/* stopped before its first instruction: a static program has the library in itself */
-	if (target_from_file(&w->t, own_file(w->l.pid, exe, sizeof(exe)), err, sizeof(err)) &&
-	    target_from_file(&w->t, library, err, sizeof(err))) {
-		complain("%s", err);
-		return EXIT_FAIL;
-	}
-	w->t.pid = w->l.pid;
-	try_attach(w); /* before its first instruction */
-	launch_resume(&w->l);
-	return EXIT_OK;
+	return attach_command(w);
 }
 
 int watch_open(struct watch *w, pid_t pid, const char *command, bool screen)
@@ -107,12 +125,21 @@ void watch_close(struct watch *w)
 		close(w->pidfd);
 }
 
+static bool command_has_ended(struct watch *w)
+{
+	enum launch_event e;
+
+	while ((e = launch_poll(&w->l)) == LAUNCH_EXEC)
+		command_became_another(w);
+	return e != LAUNCH_RUNNING;
+}
+
 static bool has_ended(struct watch *w)
 {
 	struct pollfd p = {w->pidfd, POLLIN, 0};
 
 	if (w->launched)
-		return launch_poll(&w->l) != LAUNCH_RUNNING;
+		return command_has_ended(w);
 	if (w->pidfd >= 0)
 		return poll(&p, 1, 0) == 1;
 	return !target_alive(w->t.pid);
@@ -139,24 +166,18 @@ enum watch_event watch_wait(struct watch *w, double seconds)
 	}
 }
 
-/* The command has reached the allocator; a static one has probes of its own. */
+/* The command has reached the allocator. */
 static int get_ready(struct watch *w)
 {
 	char err[512];
 	struct target t;
 	int r = target_open(&t, w->t.pid, err, sizeof(err));
-	char was[sizeof(w->t.lib)];
 
-	memcpy(was, w->t.lib, sizeof(was));
 	if (r)
 		return r == -ENOENT || r == -ESRCH ? -EAGAIN : r;
 	w->t = t;
 	w->ready = true;
 	name_it(w);
-	if (t.link == LINK_STATIC && strcmp(was, t.lib) != 0) {
-		attach_close(w->a);
-		try_attach(w);
-	}
 	return 0;
 }
 

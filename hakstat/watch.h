@@ -18,6 +18,7 @@ struct watch {
 	struct sample last; /* what watch_sample told last */
 	int pidfd;	    /* of a process that is not ours, or -1 */
 	char who[160];
+	char library[PATH_MAX]; /* preloaded into a command of ours */
 };
 
 enum watch_event { WATCH_TIME, WATCH_EXIT, WATCH_STOP };

@@ -105,6 +105,17 @@ for program in ending ending.static; do
 	line
 done
 
+# A command that becomes another, and again: the numbers are the last one's.
+"$HAKSTAT" stat --json -c "env -u NOTHING nice -n 0 $TMP/ending then 5000" </dev/null >"$TMP/json" 2>"$TMP/err"
+check "a chain of programs by -c: stat ends with 0" [ $? -eq 0 ]
+is "a chain of programs by -c" class.3072.allocs 5000
+is "a chain of programs by -c" check.bpf_allocs "$(field check.counter_seen_allocs)"
+is "a chain of programs by -c" check.bpf_flushes "$(field check.counter_flushes)"
+"$HAKSTAT" stat --json -c "env $TMP/ending.static then 5000" </dev/null >"$TMP/json" 2>"$TMP/err"
+is "the last of them static" class.3072.allocs 5000
+is "the last of them static" check.bpf_allocs "$(field check.counter_seen_allocs)"
+at_least "the last of them static" check.bpf_allocs 5000
+
 # Every mapping that the library makes is counted: those of a program that makes none itself.
 if command -v strace >/dev/null; then
 	cat >"$TMP/none.c" <<-'END'
