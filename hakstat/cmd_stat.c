@@ -80,14 +80,13 @@ static void json_class(struct json *j, const struct class_delta *d, unsigned c)
 	json_close(j, '}');
 }
 
-/* Of a process that ended by itself only what probes tell is known. */
 static void json_large(struct json *j, const struct model *m)
 {
 	json_open(j, "large", '{');
 	json_number(j, "allocs", m->large_allocs);
 	json_number(j, "frees", m->large_frees);
-	json_known(j, "live_bytes", m->ended ? -1 : (int64_t)m->large_live_bytes);
-	json_known(j, "cache_hits", m->ended ? -1 : (int64_t)m->large_hits);
+	json_number(j, "live_bytes", m->large_live_bytes);
+	json_number(j, "cache_hits", m->large_hits);
 	json_close(j, '}');
 }
 

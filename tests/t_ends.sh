@@ -69,7 +69,6 @@ for program in ending ending.static; do
 	is "$program exits" class.3072.frees 5000
 	is "$program exits" large.allocs 10
 	is "$program exits" large.frees 10
-	is "$program exits" large.live_bytes null
 	is "$program exits" class.208.allocs 2000
 	at_least "$program exits" class.208.refill_blocks 2000
 	at_least "$program exits" class.208.flush_blocks 2000
