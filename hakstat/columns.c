@@ -264,9 +264,8 @@ static struct value os_mean(const struct model *m, int row)
 }
 
 static const struct column os_columns[] = {
-	{"call", "CALL",
-	 "what was asked of the system; mmap_fallback: a request only it could serve", 14, 99,
-	 os_kind},
+	{"call", "CALL", "what the system was asked; mmap_fallback: what only it could serve", 14,
+	 99, os_kind},
 	{"reason", "REASON", "for what, or why", 20, 98, os_reason},
 	{"calls_per_s", "CALL/s", "calls per second", 9, 97, os_rate},
 	{"calls", "CALLS", "in this interval", 9, 90, os_calls},
@@ -482,27 +481,6 @@ static const char *size(char *buf, uint64_t bytes)
 	return buf;
 }
 
-static void self_line(const struct model *m, char *out)
-{
-	char a[32], b[32], c[32];
-
-	if (m->events < 0) {
-		snprintf(out, 256,
-			 "hakstat  without BPF: probes not watched (hakstat doctor says why)");
-		return;
-	}
-	if (m->bpf_ns >= 0 && m->seconds > 0)
-		snprintf(b, sizeof(b), "%.2f%%", (double)m->bpf_ns / m->seconds / 1e7);
-	else
-		snprintf(b, sizeof(b), "-");
-	if (m->lost >= 0)
-		snprintf(c, sizeof(c), "%lld", (long long)m->lost);
-	else
-		snprintf(c, sizeof(c), "-");
-	snprintf(out, 256, "hakstat  %s events/s   BPF %s of a CPU   lost %s",
-		 per(a, m, (uint64_t)m->events), b, c);
-}
-
 /* Items of a line, the important ones first: what does not fit in whole is left out. */
 __attribute__((format(printf, 3, 4))) static void item(char *line, int width, const char *format,
 						       ...)
@@ -519,6 +497,29 @@ __attribute__((format(printf, 3, 4))) static void item(char *line, int width, co
 		snprintf(line, 256, "%s", text);
 	else if (used + 3 + strlen(text) <= (size_t)width && used + 4 + strlen(text) < 256)
 		snprintf(line + used, 256 - used, "   %s", text);
+}
+
+/* What was lost comes before what it cost: it says how far the numbers can be trusted. */
+static void self_line(const struct model *m, int width, char *out)
+{
+	char a[32], b[32], c[32];
+
+	if (m->events < 0) {
+		item(out, width, "hakstat  without BPF");
+		item(out, width, "probes not watched (hakstat doctor says why)");
+		return;
+	}
+	if (m->bpf_ns >= 0 && m->seconds > 0)
+		snprintf(b, sizeof(b), "%.2f%%", (double)m->bpf_ns / m->seconds / 1e7);
+	else
+		snprintf(b, sizeof(b), "-");
+	if (m->lost >= 0)
+		snprintf(c, sizeof(c), "%lld", (long long)m->lost);
+	else
+		snprintf(c, sizeof(c), "-");
+	item(out, width, "hakstat  %s events/s", per(a, m, (uint64_t)m->events));
+	item(out, width, "lost %s", c);
+	item(out, width, "BPF %s of a CPU", b);
 }
 
 int header_lines(const struct model *m, const char *who, int width, char out[HEADER_LINES][256])
@@ -544,6 +545,6 @@ int header_lines(const struct model *m, const char *who, int width, char out[HEA
 	item(out[3], width, "mappings: in use %s, kept %s", size(a, m->now.large_bytes),
 	     size(b, m->now.cached_bytes));
 	item(out[3], width, "metadata %s", size(a, m->now.meta_bytes));
-	self_line(m, out[4]);
+	self_line(m, width, out[4]);
 	return HEADER_LINES;
 }

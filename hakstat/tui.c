@@ -330,8 +330,7 @@ static void draw_bottom(const struct screen *s, const char *note)
 			 paused, s->filter, s->interval);
 	else
 		snprintf(line, sizeof(line),
-			 "%s1 classes 2 contention 3 OS  s sort r rev / filter  +- %.4gs  ? help q "
-			 "quit",
+			 "%s1 classes 2 locks 3 OS  s sort r rev / filter  +- %.4gs  ? help q quit",
 			 paused, s->interval);
 	put(LINES - 1, line, s->paused ? A_BOLD : A_DIM);
 }

@@ -19,14 +19,30 @@ keys() { on send-keys -t top "$@"; }
 shows() { screen | grep -qE -- "$1"; }
 hides() { ! shows "$1"; }
 line() { screen | sed -n "$1p"; }
+items() { screen | head -n 5 | sed 's/   /\n/g'; }
+whole_items() { hides CACHED && [[ $(items | wc -l) -ge 8 && -z $(items | grep -vxFf "$TMP/items") ]]; }
 appears() { check "$1" wait_for 8 shows "$2"; } # NAME PATTERN
 
 on new-session -d -s top -x 80 -y 24 "'$HAKSTAT' top -p $target -d 0.5; echo ended with \$?; sleep 60"
 end_at_exit "$(on display -p '#{pid}')"
 appears "the classes come by themselves" '^ *SIZE +ALLOC/s'
-check "no header line is cut within a word" test -z "$(screen | head -n 5 | awk 'length > 80')"
-check "the line of memory ends with a whole number" grep -Eq '[0-9.]+[BKMGT]$' <(line 4)
 check "the narrow table keeps what matters" grep -q 'HELD' <(line 7)
+
+# the same numbers, on fewer columns: an item is there as it is, or not at all
+keys ' '
+appears "pause" 'PAUSED'
+on resize-window -t top -x 150 -y 40
+wait_for 5 shows CACHED
+items >"$TMP/items"
+for width in 80 72 64 56 48; do
+	on resize-window -t top -x $width -y 24
+	check "$width columns: no item of the header is cut" wait_for 4 whole_items
+done
+on resize-window -t top -x 80 -y 24
+keys -
+appears "all keys are named in 80 columns" '^PAUSED .* 0.25s .*quit$'
+keys + ' '
+wait_for 5 hides PAUSED
 
 keys '?'
 appears "help" '^Keys'
@@ -41,10 +57,13 @@ appears "any other key closes it" '^ *SIZE +ALLOC/s'
 first=$(line 8)
 for _ in 1 2 3 4 5 6 7 8; do keys Down Down Down Down Down Down Down Down Down Down; done
 check "scrolled to the end the first class is gone" wait_for 5 hides "^${first:0:6} "
+keys ' ' # every key before it has been handled when it shows
+wait_for 5 shows PAUSED
 last_first=$(line 8 | cut -c 1-6)
 keys Up
 check "one Up shows another row first, however often Down was pressed" \
-	wait_for 5 eval '[[ "$(line 8 | cut -c 1-6)" != "$last_first" ]]'
+	wait_for 2 eval '[[ "$(line 8 | cut -c 1-6)" != "$last_first" ]]'
+keys ' '
 
 keys / 1 6 3 Enter
 appears "the bottom line shows the filter" 'filter: 163 \(Esc clears\)'
@@ -60,13 +79,19 @@ keys 2
 appears "contention" 'LOCK +WAIT/s'
 keys 3
 appears "system calls" 'CALL +REASON'
-keys 1 ' '
-appears "pause" 'PAUSED'
+on resize-window -t top -x 150 -y 40
+for view in 1 2 3; do
+	keys $view '?'
+	appears "help of view $view" '^Columns of'
+	check "it fits in 80 columns" test -z "$(screen | awk 'length > 80')"
+	keys x
+	wait_for 5 hides '^Columns of'
+done
+keys 1
 on resize-window -t top -x 40 -y 10
 appears "a small terminal" '^ *SIZE +ALLOC/s'
 check "nothing is wider than it" test -z "$(screen | awk 'length > 40')"
 on resize-window -t top -x 150 -y 40
-keys ' '
 appears "a large one shows every column" 'CACHED'
 keys q
 appears "q ends it with 0" 'ended with 0'
