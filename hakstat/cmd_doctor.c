@@ -96,27 +96,31 @@ static void check_capabilities(struct checkup *c)
 {
 	static const struct {
 		unsigned cap;
-		const char *name, *why;
+		bool by_admin; /* CAP_SYS_ADMIN does as well */
+		enum verdict without;
+		const char *name, *why, *more; /* to give beside the usual ones */
 	} caps[] = {
-		{39, "CAP_BPF", "to load BPF programs"},
-		{38, "CAP_PERFMON", "to attach them"},
-		{CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "to read counters of other users' processes"},
-		{CAP_CHECKPOINT_RESTORE, "CAP_CHECKPOINT_RESTORE",
-		 "to open libraries that were deleted or replaced"},
+		{39, true, MISSING, "CAP_BPF", "to load BPF programs", ""},
+		{38, true, MISSING, "CAP_PERFMON", "to attach them", ""},
+		{CAP_SYS_PTRACE, false, MISSING, "CAP_SYS_PTRACE",
+		 "to read counters of other users' processes", ""},
+		{CAP_CHECKPOINT_RESTORE, true, NOTE, "CAP_CHECKPOINT_RESTORE",
+		 "to open libraries that were deleted or replaced", ""},
+		{CAP_DAC_READ_SEARCH, false, NOTE, "CAP_DAC_READ_SEARCH",
+		 "to open those of other users' processes", ",cap_dac_read_search"},
 	};
 	char self[PATH_MAX], remedy[PATH_MAX + 128];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
 	self[n > 0 ? n : 0] = 0;
-	snprintf(remedy, sizeof(remedy), "run as root, or: setcap %s+ep %s", HAKSTAT_CAPS, self);
 	for (size_t i = 0; i < sizeof(caps) / sizeof(caps[0]); i++) {
-		bool ok = has_capability(caps[i].cap) || has_capability(CAP_SYS_ADMIN);
+		bool ok = has_capability(caps[i].cap) ||
+			  (caps[i].by_admin && has_capability(CAP_SYS_ADMIN));
 
-		say(ok					    ? OK
-		    : caps[i].cap == CAP_CHECKPOINT_RESTORE ? NOTE
-							    : MISSING,
-		    caps[i].name, caps[i].why, remedy);
-		if (!ok && !c->result && caps[i].cap != CAP_CHECKPOINT_RESTORE)
+		snprintf(remedy, sizeof(remedy), "run as root, or: setcap %s%s+ep %s", HAKSTAT_CAPS,
+			 caps[i].more, self);
+		say(ok ? OK : caps[i].without, caps[i].name, caps[i].why, remedy);
+		if (!ok && !c->result && caps[i].without == MISSING)
 			c->result = EXIT_PRIVILEGE;
 	}
 }

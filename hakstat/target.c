@@ -152,6 +152,14 @@ static bool status_number(pid_t pid, const char *key, unsigned long *value)
 	return found;
 }
 
+/* Memory goes before the process is a zombie or gone. */
+static bool has_memory(pid_t pid)
+{
+	unsigned long kib;
+
+	return status_number(target_reader(pid), "VmRSS:", &kib);
+}
+
 int target_threads(pid_t pid)
 {
 	unsigned long n;
@@ -562,8 +570,8 @@ static const char *reason(int error)
 		return "no permission to read its memory (same user, or CAP_SYS_PTRACE)";
 	case -EACCES:
 		return "a library of it was deleted or replaced, and what it runs cannot be opened "
-		       "(root, or CAP_CHECKPOINT_RESTORE): whether that is libhakmem cannot be "
-		       "told";
+		       "(root; or CAP_CHECKPOINT_RESTORE, and for another user's process "
+		       "CAP_DAC_READ_SEARCH): whether that is libhakmem cannot be told";
 	case -EAGAIN:
 		return "libhakmem is mapped but has not started";
 	case -EPROTO:
@@ -630,8 +638,8 @@ static int scan_maps(struct target *t, FILE *maps, struct strangers *strangers)
 			return 0;
 		if (r == -ENOEXEC && strangers)
 			add_stranger(strangers, &m);
-		if (r != -ENOENT && r != -ENOEXEC)
-			best = r;
+		if (r != -ENOENT && r != -ENOEXEC && (r != -EACCES || best == -ENOENT))
+			best = r; /* what is known of hakmem tells more than a closed file */
 	}
 	return best;
 }
@@ -664,6 +672,10 @@ int target_open(struct target *t, pid_t pid, char *err, size_t errlen)
 	if (what) {
 		snprintf(err, errlen, "process %d: %s", pid, what);
 		return -ENOENT;
+	}
+	if (r && r != -ESRCH && !has_memory(pid)) { /* what was found is no matter then */
+		snprintf(err, errlen, "process %d has ended", pid);
+		return -ESRCH;
 	}
 	if (r == -ENOENT && geteuid() != 0) {
 		char path[64], c;

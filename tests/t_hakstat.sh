@@ -482,6 +482,18 @@ code "no such command" 2 "$HAKSTAT" frobnicate
 code "no target" 2 "$HAKSTAT" stat
 code "not a number of seconds" 2 "$HAKSTAT" stat -p $$ -d soon
 code "unknown option" 2 "$HAKSTAT" top --frobnicate
+# A name that two have: both are listed.
+cp "$TMP/known" "$TMP/twins"
+start_known "$TMP/twins" pairs
+first=$known_pid
+exec 9>&7
+start_known "$TMP/twins" pairs
+code "a name of two processes" 2 "$HAKSTAT" stat -p twins -d 1
+check "a name of two processes: lists both" \
+	test "$(grep -cE " ($first|$known_pid) twins " "$TMP/err")" -eq 2
+exec 9>&-
+end_known
+wait_for 10 gone "$first"
 code "a process without hakmem" 3 "$HAKSTAT" stat -p $$ -d 1
 code "top of a process without hakmem" 3 "$HAKSTAT" top -p $$ -b -n 1
 check "and it says which and what to do" grep -Eq "$$|LD_PRELOAD" "$TMP/err"
@@ -512,6 +524,16 @@ code "top of a zombie" 3 "$HAKSTAT" top -p "$zombie" -b -n 1
 check "top of a zombie: says so" grep -q "$zombie: a zombie" "$TMP/err"
 code "a process without its first thread" 3 "$HAKSTAT" stat -p "$headless" -d 1
 check "a process without its first thread: only hakmem is missing" grep -q "$headless: libhakmem is not in it" "$TMP/err"
+# One that is just ending: it lost its memory, which takes a while to free, and is no zombie yet.
+LD_PRELOAD=$LIB python3 -c 'import time; hoard = b"x" * (256 << 20); time.sleep(60)' &
+ending=$!
+end_at_exit $ending
+# shellcheck disable=SC2317 # called by wait_for
+hoards() { [[ $(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$ending/status") -ge 250000 ]]; }
+wait_for 20 hoards || not_ok "a large process starts"
+kill -KILL $ending
+code "a process that is ending" 3 "$HAKSTAT" stat -p $ending -d 1
+check "a process that is ending: says so" grep -Eq "$ending:? .*has ended|no process $ending" "$TMP/err"
 if [[ $(cat /proc/2/comm) == kthreadd ]]; then
 	code "a kernel thread" 3 "$HAKSTAT" stat -p 2 -d 1
 	check "a kernel thread: says so" grep -q '2: a kernel thread' "$TMP/err"
@@ -573,5 +595,28 @@ END
 	[[ -e /sys/kernel/tracing/uprobe_events ]] &&
 		check "doctor without privilege knows that tracefs is mounted" grep -Eq '^ok +tracefs' "$TMP/out"
 	check "doctor without privilege names the remedy" grep -Eqi 'cap_|root|sudo|setcap' "$TMP/out"
+
+	# The capabilities hakstat names are enough: on another user's process, whose library is there
+	# or was deleted.
+	as_user=(setpriv --reuid=65534 --regid=65534 --clear-groups "$TMP/hakstat")
+	documented=$(sed -n 's/^.B setcap \(.*\)+ep hakstat$/\1/p' "$ROOT/docs/man/hakstat.8")
+	start_busy "$SO" env LD_PRELOAD="$SO" "$TMP/busy"
+	if setcap "$documented+ep" "$TMP/hakstat" 2>/dev/null && "${as_user[@]}" doctor | grep -q '^ok *CAP_BPF'; then
+		"${as_user[@]}" stat -p "$busy_pid" -d 0.5 >"$TMP/out" 2>"$TMP/err"
+		check "capabilities of the manual: stat, without complaint" test $? -eq 0 -a ! -s "$TMP/err"
+		rm "$SO"
+		code "capabilities of the manual, library deleted" 4 "${as_user[@]}" stat -p "$busy_pid" -d 0.5
+		check "capabilities of the manual, library deleted: names the one more" \
+			grep -q 'deleted or replaced.*CAP_DAC_READ_SEARCH' "$TMP/err"
+		"${as_user[@]}" doctor >"$TMP/out"
+		check "doctor names it too" grep -Eq 'setcap .*cap_dac_read_search\+ep' "$TMP/out"
+		setcap "$documented,cap_dac_read_search+ep" "$TMP/hakstat"
+		"${as_user[@]}" stat -p "$busy_pid" -d 0.5 >"$TMP/out" 2>"$TMP/err"
+		check "that one added: stat, without complaint" test $? -eq 0 -a ! -s "$TMP/err"
+		cp "$LIB" "$SO"
+	else
+		skip "capabilities" "setcap has no effect in $TMP"
+	fi
+	end_busy
 fi
 finish
