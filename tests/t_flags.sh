@@ -1,8 +1,14 @@
 #!/usr/bin/env bash
 # timeout: 60
-# make print-flags tells the compiler, its flags and every option of the build, as they are.
+# make print-flags tells the compiler, its flags and every option of the build, as they are; make
+# help what there is to make and to set.
 # shellcheck source=tests/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+make -s --no-print-directory -C "$ROOT" help >"$TMP/help"
+for word in 'make demo' 'make test' 'make bench' 'make install' 'make lint' PROBES=0 DEBUG=1 SANITIZE= NO_DEPS=1 V=1; do
+	check "make help tells of $word" grep -q "^  $word" "$TMP/help"
+done
 
 flags() { make -s --no-print-directory -C "$ROOT" print-flags "$@"; }
 

@@ -21,6 +21,9 @@ for page in hakmem.7 hakstat.8; do
 done
 check "nothing outside the prefix" test -z "$(grep -v '^\./usr/' "$TMP/files")"
 check "hakstat runs from there" "$D/usr/bin/hakstat" --version
+"$D/usr/bin/hakstat" doctor >"$TMP/doctor"
+check "its doctor tries to attach, to the library installed with it" \
+	grep -Eq '^(ok|MISSING) +BPF attach' "$TMP/doctor"
 if command -v man >/dev/null; then
 	for page in "$D"/usr/share/man/man?/*; do
 		[[ -e $page ]] || continue
@@ -61,6 +64,35 @@ check "it needs the library by its soname" grep -q 'NEEDED.*libhakmem\.so\.0' <(
 # shellcheck disable=SC2046
 "$CC" -fno-builtin -static "$TMP/prog.c" -o "$TMP/prog.static" $(pkg-config --cflags --static --libs hakmem)
 works "a static program" "$("$TMP/prog.static" 2>&1)"
+
+# Where the dynamic linker looks, a program finds the library at once, and it is forgotten after
+# uninstall. In a mount namespace, so that nothing of this host changes.
+cat >"$TMP/local" <<'END'
+set -e
+cd "$ROOT"
+mount -t tmpfs none /usr/local
+mkdir "$TMP/etc"
+mount -t tmpfs none "$TMP/etc"
+mkdir "$TMP/etc/upper" "$TMP/etc/work"
+mount -t overlay overlay -o "lowerdir=/etc,upperdir=$TMP/etc/upper,workdir=$TMP/etc/work" /etc
+touch "$TMP/local.ready"
+make -s --no-print-directory install PREFIX=/usr/local
+unset PKG_CONFIG_SYSROOT_DIR PKG_CONFIG_LIBDIR
+$CC -fno-builtin "$TMP/prog.c" -o "$TMP/prog.local" $(pkg-config --cflags --libs hakmem)
+"$TMP/prog.local" >"$TMP/local.out" 2>&1 || true
+make -s --no-print-directory uninstall PREFIX=/usr/local
+PATH=$PATH:/sbin
+ldconfig -p >"$TMP/known"
+END
+CC=$CC unshare -m bash "$TMP/local" >"$TMP/local.log" 2>&1
+status=$?
+if [[ -e $TMP/local.ready ]]; then
+	works "a program linked with the library in /usr/local" "$(cat "$TMP/local.out" "$TMP/local.log")"
+	check "uninstalled, the dynamic linker knows of none" \
+		bash -c "test $status -eq 0 && ! grep -q hakmem '$TMP/known'"
+else
+	skip "installing in /usr/local" "no mount namespace: $(tail -n 1 "$TMP/local.log")"
+fi
 
 quiet_make uninstall || not_ok "make uninstall" "$(tail -n 5 "$TMP/make.log")"
 check "make uninstall leaves no file" test -z "$(find "$D" ! -type d)"
