@@ -125,9 +125,16 @@ start_target() {
 	say "redis-server (pid $target) on libhakmem, values of 16 B to 64 KiB from 22 clients"
 }
 
+# On a terminal in a process group of its own: Ctrl-C ends hakstat as q does, and make hears nothing.
 watch() {
+	local status
+
 	if [[ -t 0 && -t 1 && -z ${HAK_DEMO_FRAMES:-} ]]; then
+		set -m
 		"$hakstat" top -p "$target" -d "${HAK_DEMO_SECONDS:-1}"
+		status=$?
+		set +m
+		return $status
 	else
 		"$hakstat" top -p "$target" -b -d "${HAK_DEMO_SECONDS:-1}" -n "${HAK_DEMO_FRAMES:-5}"
 	fi
@@ -136,7 +143,7 @@ watch() {
 [[ -r $lib ]] || die "there is no $BUILD/libhakmem.so; run make"
 [[ -x $hakstat ]] || die "there is no $hakstat; run make"
 start_target
-trap ':' INT	# Ctrl-C is hakstat's now, and ends it as q does (make reports an interrupt)
+trap ':' INT # Ctrl-C is hakstat's now
 watch
 status=$?
 [[ $status -eq 0 ]] || die "hakstat ended with status $status"

@@ -99,6 +99,14 @@ on kill-session -t top
 
 on new-session -d -s top -x 80 -y 24 "TERM=nosuch '$HAKSTAT' top -p $target -n 2 -d 0.2; echo ended with \$?; sleep 60"
 appears "a terminal nobody knows gets plain frames" 'ended with 0'
+on kill-session -t top
+
+# make is on the same terminal: it must not take Ctrl-C for its own
+on new-session -d -s top -x 80 -y 24 -c "$ROOT" "HAK_DEMO_LOAD=workload make -s demo NO_DEPS=1; echo ended with \$?; sleep 60"
+check "make demo comes to a screen" wait_for 60 shows '^ *SIZE +ALLOC/s'
+keys C-c
+appears "Ctrl-C ends make demo with 0" 'ended with 0'
+check "and its server" shows 'demo: ended'
 on kill-server
 
 # A reader that goes away is no failure; a full disk is.
