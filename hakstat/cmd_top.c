@@ -161,7 +161,8 @@ static enum watch_event until_due(struct watch *w, struct screen *s, const struc
 		int actions = screen_keys(s);
 		enum watch_event e;
 
-		*quit = actions & ACTION_QUIT;
+		/* a terminal that was closed sends no signal to what is not in its foreground */
+		*quit = actions & ACTION_QUIT || reader_is_gone();
 		if (*quit)
 			return WATCH_STOP;
 		if (actions)

@@ -101,6 +101,12 @@ on new-session -d -s top -x 80 -y 24 "TERM=nosuch '$HAKSTAT' top -p $target -n 2
 appears "a terminal nobody knows gets plain frames" 'ended with 0'
 on kill-session -t top
 
+on new-session -d -s top -x 80 -y 24 "trap '' HUP; sh -c 'echo \$\$ >$TMP/pid; exec \"$HAKSTAT\" top -p $target'"
+appears "the screen once more" '^ *SIZE +ALLOC/s'
+end_at_exit "$(cat "$TMP/pid")"
+on kill-server
+check "it ends with its terminal" wait_for 5 gone "$(cat "$TMP/pid")"
+
 # make is on the same terminal: it must not take Ctrl-C for its own
 on new-session -d -s top -x 80 -y 24 -c "$ROOT" "HAK_DEMO_LOAD=workload make -s demo NO_DEPS=1; echo ended with \$?; sleep 60"
 check "make demo comes to a screen" wait_for 60 shows '^ *SIZE +ALLOC/s'
