@@ -1,4 +1,5 @@
 # Turns a captured terminal screen (text on standard input) into an SVG picture:
+#   tmux new-session -d -x 100 -y 32 'make demo'; sleep 15
 #   tmux capture-pane -p | awk -f docs/svg.awk > docs/top.svg
 function esc(s) { gsub(/&/, "\\&amp;", s); gsub(/</, "\\&lt;", s); gsub(/>/, "\\&gt;", s); gsub(/ /, "\\&#160;", s); return s }
 { line[NR] = $0; if (length($0) > w) w = length($0) }
