@@ -130,8 +130,10 @@ static int trace(struct launch *l, int gate, int *refused)
 		}
 		if (!WIFSTOPPED(status))
 			return -ECHILD;
-		if (status >> 16 == PTRACE_EVENT_EXEC)
+		if (status >> 16 == PTRACE_EVENT_EXEC) {
+			l->another = true;
 			return 0;
+		}
 		if (status >> 16 == PTRACE_EVENT_EXIT)
 			return read(gate, refused, sizeof(*refused)) == sizeof(*refused) ? -*refused
 											 : -ECHILD;
@@ -286,11 +288,12 @@ static void settle(struct launch *l)
 		release(l);
 }
 
+/* It must not be let go from any other stop: one for a signal ends with that signal. */
 void launch_resume(struct launch *l)
 {
 	if (l->exiting)
 		release(l);
-	else
+	else if (l->another)
 		ptrace(PTRACE_CONT, l->pid, 0, 0);
 	l->exiting = l->another = false;
 }

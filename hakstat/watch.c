@@ -83,7 +83,8 @@ static void command_became_another(struct watch *w)
 {
 	w->ready = w->any = false;
 	w->programs++;
-	attach_command(w);
+	if (attach_command(w) != EXIT_OK)
+		launch_resume(&w->l);
 }
 
 static int open_command(struct watch *w, const char *command, bool screen)

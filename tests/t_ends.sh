@@ -19,15 +19,18 @@ begin() { # PROGRAM ARGS...
 	pid=$!
 	end_at_exit $pid
 	exec 8>"$TMP/in"
+	site_file=$LIB
+	[[ $1 == *.static ]] && site_file=$1
 	[[ $1 == *.static ]] || wait_for 10 maps_lib $pid
-	sleep 0.2
+	# it reads its line: what comes before has been done
+	wait_for 10 grep -q '^0 ' "/proc/$pid/syscall"
 }
 
 # stat in the background on $pid, attached when this returns.
 watch_it() { # SECONDS
 	"$HAKSTAT" stat -p $pid -d "$1" --json >"$TMP/json" 2>"$TMP/err" 8>&- &
 	watcher=$!
-	sleep 0.7
+	wait_attached $pid $watcher || not_ok "hakstat attaches" "$(cat "$TMP/err")"
 }
 
 line() { echo >&8; }
