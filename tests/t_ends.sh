@@ -12,9 +12,11 @@ CC=${CC:-gcc}
 	"$CC" -std=gnu11 -D_GNU_SOURCE -O1 -static -no-pie "$ROOT/tests/hakstat/ending.c" \
 		"$BUILD/libhakmem.a" -o "$TMP/ending.static" -pthread
 check "the helper compiles" test -x "$TMP/ending.static"
-mkfifo "$TMP/in"
 
 begin() { # PROGRAM ARGS...
+	# a fifo of its own: the one before may still have to read its line
+	rm -f "$TMP/in"
+	mkfifo "$TMP/in"
 	env LD_PRELOAD="$LIB" "$@" <"$TMP/in" 2>/dev/null &
 	pid=$!
 	end_at_exit $pid
