@@ -344,63 +344,86 @@ static void take_returned(void)
 }
 
 /* Straight to the free slices if nobody is there, else by the stack. */
-static void give(struct page *pg)
+static void give(struct page **pages, unsigned n)
 {
-	int64_t dirty;
+	int64_t dirty = 0;
+	uint64_t now;
 
 	if (!lock_try(&arena_lock)) {
-		push_returned(pg, true);
+		for (unsigned i = 0; i < n; i++)
+			push_returned(pages[i], true);
 		return;
 	}
-	pg->zero = 0;
-	dirty = put(pg, os_now_ms());
+	now = os_now_ms();
+	for (unsigned i = 0; i < n; i++) {
+		pages[i]->zero = 0;
+		dirty += put(pages[i], now);
+	}
 	gauge(&hakmem_root.now.used_bytes, -dirty);
 	gauge(&hakmem_root.now.dirty_bytes, dirty);
 	lock_drop(&arena_lock);
 }
 
+/* Up to `want` free runs, all of them clean or none; how many there were. Lock held. */
+static unsigned cut_some(unsigned slices, unsigned want, struct page **out, bool *zero)
+{
+	unsigned got = 0;
+
+	while (got < want) {
+		int at;
+		struct segment *s = find_segment(slices, &at);
+		bool clean = s && !(s->dirty & segment_mask((unsigned)at, slices));
+
+		if (!s || (got && clean != *zero))
+			break;
+		out[got] = cut(s, (unsigned)at, slices, zero);
+		describe(out[got++], s, (unsigned)at);
+	}
+	return got;
+}
+
 /*
- * A run of slices as a page of kind PAGE_RUN, not yet in the pagemap; NULL when out of memory.
- * *zero: its memory is clean. *source: FRESH (used before), ARENA (clean) or OS (arena grew).
+ * Up to `want` runs of slices as pages of kind PAGE_RUN, not yet in the pagemap; how many, 0 when
+ * out of memory. The arena grows for one only. *zero: their memory is clean. *source: FRESH (used
+ * before), ARENA (clean) or OS (arena grew).
  */
-struct page *arena_alloc(unsigned slices, enum hak_source *source, bool *zero)
+unsigned arena_alloc(unsigned slices, unsigned want, struct page **out, enum hak_source *source,
+		     bool *zero)
 {
 	bool grown = false;
 
 	for (;;) {
-		struct segment *s;
-		struct page *pg = NULL;
-		int at;
+		unsigned got;
 
 		lock_take(&arena_lock);
 		take_returned();
-		s = find_segment(slices, &at);
-		if (s) {
-			pg = cut(s, (unsigned)at, slices, zero);
-			describe(pg, s, (unsigned)at);
-		}
+		got = cut_some(slices, grown ? 1 : want, out, zero);
 		lock_drop(&arena_lock);
-		if (pg) {
+		if (got) {
 			if (*zero)
-				arena_note_taken(slices * HAK_SLICE);
+				arena_note_taken(got * slices * HAK_SLICE);
 			*source = grown	  ? HAK_SOURCE_OS
 				  : *zero ? HAK_SOURCE_ARENA
 					  : HAK_SOURCE_FRESH;
-			return pg;
+			return got;
 		}
 		if (!grow())
-			return NULL;
+			return 0;
 		grown = true;
 	}
 }
 
-/* The pagemap goes on knowing the page, so that a second free of its blocks is seen to be one. */
-void arena_free(struct page *pg)
+/* The pagemap goes on knowing a page, so that a second free of its blocks is seen to be one. */
+void arena_free(struct page **pages, unsigned n)
 {
-	if (peek(&pg->kind) == PAGE_SMALL)
-		pagemap_set(pg->start, pg->slices, pg, 0);
-	poke(&pg->kind, PAGE_UNUSED);
-	give(pg);
+	for (unsigned i = 0; i < n; i++) {
+		struct page *pg = pages[i];
+
+		if (pg->class)
+			pagemap_set(pg->start, pg->slices, pg, 0);
+		poke(&pg->kind, PAGE_UNUSED);
+	}
+	give(pages, n);
 	if (unlikely(arena_excess(4))) {
 		add_relaxed(&arena_xshrinks, 1);
 		arena_purge(0, HAK_OS_LIMIT);

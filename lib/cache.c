@@ -6,9 +6,12 @@
  *
  * From then on a cache starts small and earns its size. Each refill asks for twice as many blocks
  * as the one before, up to batch_max; an overflow raises the limit by the number of blocks that
- * were flushed and then missed, up to limit_max and within the thread's byte budget
- * (HAKMEM_CACHE_BYTES), for which another class may lose half of its. A class not used between two
- * ticks loses everything.
+ * were flushed and then missed, up to limit_max and within a byte budget, for which another class
+ * may lose half of its. A class not used between two ticks loses everything.
+ *
+ * Budgets: half of HAKMEM_CACHE_BYTES for small classes and half for big ones, by thread. A miss
+ * of a big class is shared by few blocks: beyond its half it may take from a pool that all threads
+ * share, 8 times HAKMEM_CACHE_BYTES.
  *
  * Slots: a class begins with a few in the heap itself. A limit above those moves it, for good, to
  * a map of the heap's own with slots for every class at its highest limit, of which only what is
@@ -19,11 +22,14 @@
 
 #include <string.h>
 
-#define BATCH_BYTES ((size_t)16 << 10) /* 16 KiB: most a refill moves */
-#define BATCH_BLOCKS 128U	       /* and most blocks */
-#define LIMIT_BYTES ((size_t)1 << 20)  /* 1 MiB: most one class may hold */
+#define BATCH_BYTES ((size_t)16 << 10)	    /* 16 KiB: most a refill moves */
+#define BATCH_BLOCKS 128U		    /* and most blocks */
+#define RUN_BATCH_BYTES ((size_t)512 << 10) /* 512 KiB: the same for runs, not touched by it */
+#define LIMIT_BYTES ((size_t)16 << 20)	    /* 16 MiB: most one class may hold */
 #define LIMIT_BLOCKS 2048U
-#define ONE_WAY 4U /* see is_one_way */
+#define BIG_LEAST 2048U /* bytes, see is_big */
+#define POOL_TIMES 8U	/* the pool, in budgets of a thread */
+#define ONE_WAY 4U	/* see is_one_way */
 #define ONE_WAY_LATER 64U
 #define AT_ONCE 4U /* blocks freed before the first allocation of their class that go home */
 #define FREE_BYTES ((size_t)8 << 10)  /* 8 KiB: limit of a class that flushes in vain */
@@ -36,6 +42,8 @@ static uint32_t clamp(size_t v, uint32_t low, uint32_t high)
 
 static uint32_t batch_max(unsigned class)
 {
+	if (class_is_run(class))
+		return clamp(RUN_BATCH_BYTES / hak_class_bytes[class], 1, HAK_RUNS_MAX);
 	return clamp(BATCH_BYTES / hak_class_bytes[class], 2, BATCH_BLOCKS);
 }
 
@@ -126,27 +134,59 @@ static uint32_t get_slots(struct heap *h, unsigned class, uint32_t want)
 	return slots_start(class);
 }
 
+static uint64_t xpool; /* bytes that heaps have of the pool */
+
+/* A refill brings few blocks of such a class, so each miss counts. */
+static bool is_big(unsigned class)
+{
+	return hak_class_bytes[class] >= BIG_LEAST;
+}
+
+static uint64_t own_bytes(void)
+{
+	return hak_options.cache_bytes / 2;
+}
+
+/* What of such a budget for big classes comes from the pool. */
+static uint64_t pool_part(uint64_t budget)
+{
+	return budget > own_bytes() ? budget - own_bytes() : 0;
+}
+
+static bool fits_budget(const struct heap *h, unsigned class, uint64_t more)
+{
+	uint64_t old = h->budget_used[is_big(class)];
+
+	if (old + more <= own_bytes())
+		return true;
+	return is_big(class) && peek(&xpool) + pool_part(old + more) - pool_part(old) <=
+					hak_options.cache_bytes * POOL_TIMES;
+}
+
 static void set_limit(struct heap *h, unsigned class, uint32_t limit)
 {
 	struct hak_bin_stat *st = &h->view.stat[class];
+	uint64_t *used = &h->budget_used[is_big(class)], before = *used;
 	struct hak_bin *bin = bin_of(h, class);
 
-	h->budget_used += (uint64_t)limit * hak_class_bytes[class];
-	h->budget_used -= (uint64_t)st->limit * hak_class_bytes[class];
+	*used += (uint64_t)limit * hak_class_bytes[class];
+	*used -= (uint64_t)st->limit * hak_class_bytes[class];
+	if (is_big(class) && unlikely(pool_part(before) != pool_part(*used)))
+		add_relaxed(&xpool, pool_part(*used) - pool_part(before));
 	count_set(&st->limit, limit);
 	count_set(&bin->limit, bin->slots + limit);
 }
 
-/* Nothing is cached, whatever the limit. */
+/* Nothing is cached. */
 static void until_first_alloc(struct heap *h, unsigned class)
 {
 	h->full_again[class] = 0;
-	count_set(&bin_of(h, class)->limit, bin_of(h, class)->slots);
+	set_limit(h, class, 0);
 }
 
 static bool is_before_first_alloc(const struct heap *h, unsigned class)
 {
-	return h->view.bin[class].limit == h->view.bin[class].slots;
+	return h->view.stat[class].limit == 0;
 }
 
 static void *no_block; /* slot 0 of class 0, which never has another */
@@ -155,13 +195,11 @@ void cache_init(struct heap *h)
 {
 	void **slots = h->start_slots;
 
-	h->budget_used = runs_budget();
 	h->view.bin[0].top = h->view.bin[0].slots = &no_block;
 	for (unsigned c = 1; c < HAK_CLASSES; c++) {
 		h->view.bin[c].top = h->view.bin[c].slots = slots;
 		slots += slots_start(c) + 1;
 		h->view.stat[c].batch = clamp(256 / hak_class_bytes[c], 1, 16);
-		set_limit(h, c, limit_start(c));
 		until_first_alloc(h, c);
 	}
 	hak_assert(slots <= h->start_slots + HAK_START_SLOTS);
@@ -228,7 +266,7 @@ static bool cut_other(struct heap *h, unsigned class)
 		uint32_t limit = h->view.stat[c].limit;
 
 		h->victim = c;
-		if (c == class || limit / 2 < limit_start(c))
+		if (c == class || is_big(c) != is_big(class) || limit / 2 < limit_start(c))
 			continue;
 		set_limit(h, c, limit / 2);
 		if (length_of(h, c) > limit / 2)
@@ -266,9 +304,14 @@ static bool raise_limit(struct heap *h, unsigned class, uint32_t limit)
 	if (limit <= old)
 		return false;
 	more = (uint64_t)(limit - old) * hak_class_bytes[class];
-	while (h->budget_used + more > hak_options.cache_bytes)
-		if (!cut_other(h, class))
+	while (!fits_budget(h, class, more)) {
+		bool *cramped = &h->cramped[is_big(class)];
+
+		if (*cramped || !cut_other(h, class)) {
+			*cramped = true;
 			return false;
+		}
+	}
 	set_limit(h, class, limit);
 	return true;
 }
@@ -277,7 +320,15 @@ static bool raise_limit(struct heap *h, unsigned class, uint32_t limit)
 static uint32_t gather(struct heap *h, unsigned class, uint32_t want, enum hak_source *source)
 {
 	bool clean;
+	void **out;
 
+	want = clamp(want, 1, get_slots(h, class, want));
+	out = bin_of(h, class)->slots + 1;
+	if (class_is_run(class)) {
+		want = run_take(class, want, out, source, &clean);
+		h->fresh_at[class] = clean ? bin_of(h, class)->frees + 1 : 0;
+		return want;
+	}
 	*source = HAK_SOURCE_PAGE;
 	if (peek(&h->xqueue)) {
 		bool had = h->avail[class] != NULL;
@@ -290,8 +341,7 @@ static uint32_t gather(struct heap *h, unsigned class, uint32_t want, enum hak_s
 		*source = HAK_SOURCE_ADOPTED;
 	if (!h->avail[class] && !page_new(h, class, source))
 		return 0;
-	want = clamp(want, 1, get_slots(h, class, want));
-	want = page_take(h, class, want, bin_of(h, class)->slots + 1, &clean);
+	want = page_take(h, class, want, out, &clean);
 	h->fresh_at[class] = clean ? bin_of(h, class)->frees + 1 : 0;
 	return want;
 }
@@ -331,7 +381,7 @@ void *cache_refill_alloc(struct heap *h, unsigned class)
 	if (!got)
 		return NULL;
 	if (unlikely(is_before_first_alloc(h, class)))
-		set_limit(h, class, st->limit);
+		set_limit(h, class, limit_start(class));
 	p = bin->slots[got];
 	count_set(&bin->top, bin->slots + got - 1);
 	count_order();
@@ -374,7 +424,7 @@ static bool is_one_way(struct heap *h, unsigned class)
 		h->full_again[class] = 0;
 		return false;
 	}
-	if (h->full_again[class] < ONE_WAY)
+	if (h->full_again[class] < ONE_WAY_LATER)
 		h->full_again[class]++;
 	return h->full_again[class] >= (h->missed[class] ? ONE_WAY_LATER : ONE_WAY);
 }
@@ -394,7 +444,7 @@ static bool send_home(struct heap *h, void *p, unsigned class)
 {
 	if (++h->full_again[class] > AT_ONCE) {
 		h->full_again[class] = 0;
-		set_limit(h, class, h->view.stat[class].limit);
+		set_limit(h, class, limit_start(class));
 		return false;
 	}
 	push(h, p, class);
@@ -425,11 +475,16 @@ void cache_flush_all(struct heap *h, enum hak_flush_reason reason)
 {
 	for (unsigned c = 0; c < HAK_CLASSES; c++)
 		flush_and_note(h, c, 0, reason);
+	/* what the heap has of the pool is for others */
+	for (unsigned c = HAK_CLASSES; --c && pool_part(h->budget_used[true]);)
+		if (h->view.stat[c].limit > limit_start(c))
+			set_limit(h, c, limit_start(c));
 }
 
 /* Classes nobody used since the last call lose their blocks and start over. */
 void cache_flush_idle(struct heap *h)
 {
+	h->cramped[false] = h->cramped[true] = false;
 	for (unsigned c = 1; c < HAK_CLASSES; c++) {
 		uint64_t used = allocs_of(h, c) + h->view.bin[c].frees;
 
@@ -490,8 +545,7 @@ unsigned cache_check(const struct heap *h)
 		bad += length > (h->in_map[c] ? slots_max(c) : slots_start(c));
 		for (uint64_t i = 1; i <= length; i++)
 			bad += pagemap_class(bin->slots[i]) != c;
-		bad += !is_before_first_alloc(h, c) &&
-		       bin->limit != bin->slots + h->view.stat[c].limit;
+		bad += bin->limit != bin->slots + h->view.stat[c].limit;
 	}
 	return bad;
 }

@@ -13,7 +13,9 @@ const uint8_t hak_class_tiny[HAK_TINY_STEPS] = {T16(0) T16(16) T16(32) T16(48) T
 #define M4(i) M1(i) M1((i) + 1) M1((i) + 2) M1((i) + 3)
 #define M16(i) M4(i) M4((i) + 4) M4((i) + 8) M4((i) + 12)
 #define M64(i) M16(i) M16((i) + 16) M16((i) + 32) M16((i) + 48)
-const uint8_t hak_class_mid[HAK_MID_STEPS] = {M64(0) M64(64) M64(128) M64(192) M1(256)};
+#define M256(i) M64(i) M64((i) + 64) M64((i) + 128) M64((i) + 192)
+const uint8_t hak_class_mid[HAK_MID_STEPS] = {M256(0) M256(256) M256(512) M256(768) M256(1024)
+						      M256(1280) M256(1536) M256(1792) M1(2048)};
 
 /*
  * The proof that sizes tile: a table step never straddles a class boundary, so the class found
@@ -30,12 +32,16 @@ _Static_assert((0 HAK_CLASS_SIZES(IS_TINY_MAX_, 0)) == 1, "the two tables meet a
 _Static_assert((0 HAK_CLASS_SIZES(ABOVE_MAX_, 0)) == 0, "no class reaches into the large layer");
 #define ALIGNED_(n, a) &&((n) % HAK_ALIGN == 0)
 _Static_assert(1 HAK_CLASS_SIZES(ALIGNED_, 0), "every block is aligned");
+#define RUN_(n, a) &&((n) <= HAK_SLICE || (n) % HAK_SLICE == 0)
+_Static_assert(1 HAK_CLASS_SIZES(RUN_, 0), "runs are whole slices");
 
 unsigned class_page_slices(unsigned class)
 {
 	size_t size = hak_class_bytes[class];
 	unsigned slices = 1;
 
+	if (class_is_run(class))
+		return (unsigned)(size >> HAK_SLICE_SHIFT);
 	while (slices * HAK_SLICE < 8 * size || slices * HAK_SLICE % size > slices * HAK_SLICE / 16)
 		slices++;
 	return slices;

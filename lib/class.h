@@ -1,9 +1,11 @@
 /*
- * Size classes: 16-byte steps up to 256, then four per doubling up to 64 KiB. Internal waste is
- * at most 20 % above 256 bytes. Sizes and the two lookup tables come from one list (class.c).
+ * Size classes: 16-byte steps up to 256, then four per doubling up to 64 KiB: internal waste is
+ * at most 20 % above 256 bytes. Then whole slices up to 512 KiB: of what is left over no memory
+ * is touched. Sizes and the two lookup tables come from one list (class.c).
  *
- *   [0, 65536]            -> class 1 .. HAK_CLASSES - 1, by table
- *   (65536, 2 MiB]        -> large, a run of slices
+ *   [0, 65536]            -> class 1 .. HAK_FIRST_RUN - 1, by table: blocks of a page
+ *   (65536, 524288]       -> class HAK_FIRST_RUN .. HAK_CLASSES - 1, by table: a run each
+ *   (524288, 2 MiB]       -> large, a run of slices
  *   (2 MiB, PTRDIFF_MAX]  -> large, a mapping of its own
  *   above                 -> refused with ENOMEM
  */
@@ -61,15 +63,22 @@
 	X(40960, a)           \
 	X(49152, a)           \
 	X(57344, a)           \
-	X(65536, a)
+	X(65536, a)           \
+	X(131072, a)          \
+	X(196608, a)          \
+	X(262144, a)          \
+	X(327680, a)          \
+	X(393216, a)          \
+	X(458752, a)          \
+	X(524288, a)
 
 #define HAK_CLASS_ONE_(n, a) +1
-enum { HAK_CLASSES = 1 HAK_CLASS_SIZES(HAK_CLASS_ONE_, 0) }; /* 49, class 0 included */
+enum { HAK_CLASSES = 1 HAK_CLASS_SIZES(HAK_CLASS_ONE_, 0) }; /* 56, class 0 included */
 _Static_assert(HAK_CLASSES <= HAK_CLASS_MAX, "per-class arrays of the contract");
 
 #define HAK_TINY_MAX ((size_t)1024)		/* looked up in steps of 16 bytes */
 #define HAK_TINY_STEPS (HAK_TINY_MAX / 16 + 1)	/* 65 */
-#define HAK_MID_STEPS (HAK_SMALL_MAX / 256 + 1) /* 257 */
+#define HAK_MID_STEPS (HAK_SMALL_MAX / 256 + 1) /* 2049 */
 
 extern const uint32_t hak_class_bytes[HAK_CLASS_MAX];
 extern const uint8_t hak_class_tiny[HAK_TINY_STEPS];
@@ -91,6 +100,14 @@ HAK_INLINE unsigned class_of(size_t bytes)
 #define HAK_TOO_SMALL_(n, b) +((n) < (b))
 #define HAK_CLASS_OF(b) (1 HAK_CLASS_SIZES(HAK_TOO_SMALL_, b))
 
+enum { HAK_FIRST_RUN = HAK_CLASS_OF(HAK_SLICE + 1) };
+
+/* A block of the class is a run of slices of its own. */
+HAK_INLINE bool class_is_run(unsigned class)
+{
+	return class >= HAK_FIRST_RUN;
+}
+
 /* For each step of 16 bytes the distance of its class's bin from the start of a heap. */
 #define HAK_B1_(i) HAK_CLASS_OF((i)*16) * sizeof(struct hak_bin),
 #define HAK_B4_(i) HAK_B1_(i) HAK_B1_((i) + 1) HAK_B1_((i) + 2) HAK_B1_((i) + 3)
@@ -101,7 +118,7 @@ HAK_INLINE unsigned class_of(size_t bytes)
 	}
 _Static_assert(HAK_CLASS_MAX * sizeof(struct hak_bin) <= UINT16_MAX, "distances fit");
 
-/* Slices of a page of the class: at least 8 blocks, at most 1/16 lost at its end. */
+/* Slices of a page of the class: at least 8 blocks, at most 1/16 lost at its end; or of a run. */
 unsigned class_page_slices(unsigned class);
 
 #endif

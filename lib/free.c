@@ -34,7 +34,7 @@ HAK_COLD void *alloc_slow(size_t bytes, struct hak_bin *bin)
 
 static struct page *large_count_alloc(struct heap *h, size_t bytes, size_t alignment, bool *hit)
 {
-	struct page *pg = large_alloc(h, bytes, alignment, hit);
+	struct page *pg = large_alloc(bytes, alignment, hit);
 
 	if (pg)
 		cache_large_alloc(h, pg->bytes, *hit);
@@ -120,7 +120,7 @@ static void free_large(struct heap *h, void *p)
 		return;
 	}
 	cache_large_free(h, pg->bytes);
-	large_free(h, pg);
+	large_free(pg);
 }
 
 HAK_COLD void free_slow(void *p)

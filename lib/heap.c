@@ -242,7 +242,6 @@ bool heap_steal(struct heap *me, unsigned class)
 static void give_back(struct heap *h)
 {
 	cache_flush_all(h, HAK_FLUSH_EXIT);
-	runs_flush(h);
 	remote_drain(h);
 	page_release_empty(h, HAK_FLUSH_EXIT);
 	hak_probe_hakmem_thread_exit(h->view.tid, (uintptr_t)h);
@@ -373,7 +372,6 @@ void heap_leave(struct heap *h)
 {
 	if (unlikely(shrinking(h))) {
 		cache_flush_shrinking(h);
-		runs_flush(h);
 		page_release_empty(h, HAK_FLUSH_TRIM);
 		poke(&h->shrinks, peek(&arena_xshrinks));
 		poke(&h->released, 0);
@@ -396,7 +394,6 @@ void heap_tick(struct heap *h)
 	if (peek(&h->xqueue))
 		remote_drain(h);
 	cache_flush_idle(h);
-	runs_flush_idle(h);
 	page_release_empty(h, HAK_FLUSH_TRIM);
 	large_purge(now, HAK_OS_DECAY);
 	arena_purge(now, HAK_OS_DECAY);
@@ -407,7 +404,6 @@ bool heap_trim(struct heap *h)
 	bool any;
 
 	cache_flush_all(h, HAK_FLUSH_TRIM);
-	runs_flush(h);
 	for (uint32_t i = 0, n = load_acquire(&hakmem_root.heaps); i < n; i++) {
 		struct heap *other = heap_at(i);
 
@@ -471,8 +467,7 @@ void heap_fork_parent(void)
 
 /*
  * A heap whose thread is not in the child. It may have been in the middle of a free or an
- * operation on a large block; what that leaves unsaid is whether cached blocks are clean, and
- * how much the kept runs are.
+ * operation on a large block; what that leaves unsaid is whether cached blocks are clean.
  */
 static void adopt_in_child(struct heap *h)
 {
@@ -480,10 +475,6 @@ static void adopt_in_child(struct heap *h)
 	h->inside = 0;
 	poke(&h->view.seq.busy, 0);
 	memset(h->fresh_at, 0, sizeof(h->fresh_at));
-	h->runs_bytes = 0;
-	for (unsigned n = 1; n <= HAK_KEPT_SLICES; n++)
-		for (const struct page *pg = h->runs[n]; pg; pg = pg->next)
-			h->runs_bytes += pg->slices * HAK_SLICE;
 	h->next = idle;
 	idle = h;
 	poke(&h->view.state, HAK_HEAP_IDLE);

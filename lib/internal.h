@@ -66,23 +66,22 @@ void page_release_empty(struct heap *h, enum hak_flush_reason why);
 int64_t page_steal(struct heap *to, struct heap *from, unsigned class);
 unsigned page_check(const struct heap *h);
 
-/* runs.c: runs a thread keeps for itself */
-uint64_t runs_budget(void);
-struct page *runs_take(struct heap *h, unsigned slices);
-bool runs_keep(struct heap *h, struct page *pg);
-void runs_flush(struct heap *h);
-void runs_flush_idle(struct heap *h);
+/* run.c: blocks that are runs of slices */
+#define HAK_RUNS_MAX 16U /* at once */
+unsigned run_take(unsigned class, unsigned want, void **out, enum hak_source *source, bool *clean);
+unsigned run_give(void **blocks, uint64_t n, enum hak_flush_reason why);
 
 /* large.c: blocks above HAK_SMALL_MAX */
-struct page *large_alloc(struct heap *h, size_t bytes, size_t alignment, bool *hit);
-void large_free(struct heap *h, struct page *pg);
+struct page *large_alloc(size_t bytes, size_t alignment, bool *hit);
+void large_free(struct page *pg);
 bool large_resize(struct page *pg, size_t bytes);
 bool large_purge(uint64_t now_ms, enum hak_os_reason why);
 extern struct lock large_lock;
 
 /* arena.c: segments and runs of slices */
-struct page *arena_alloc(unsigned slices, enum hak_source *source, bool *zero);
-void arena_free(struct page *pg);
+unsigned arena_alloc(unsigned slices, unsigned want, struct page **out, enum hak_source *source,
+		     bool *zero);
+void arena_free(struct page **pages, unsigned n);
 bool arena_purge(uint64_t now_ms, enum hak_os_reason why);
 bool arena_unmap_unused(void);
 size_t arena_excess(unsigned parts);

@@ -241,21 +241,16 @@ static struct page *mapped_alloc(size_t bytes, size_t alignment, bool *hit)
 	return pg;
 }
 
-static struct page *run_alloc(struct heap *h, size_t bytes, bool *hit)
+static struct page *run_alloc(size_t bytes, bool *hit)
 {
 	unsigned slices = (unsigned)((bytes + HAK_SLICE - 1) >> HAK_SLICE_SHIFT);
 	enum hak_source source;
 	bool zero;
-	struct page *pg = runs_take(h, slices);
+	struct page *pg;
 
-	*hit = true;
-	if (likely(pg != NULL)) {
-		pg->bytes = align_up(bytes, HAK_OS_PAGE);
-		return pg;
-	}
-	pg = arena_alloc(slices, &source, &zero);
-	if (!pg)
+	if (!arena_alloc(slices, 1, &pg, &source, &zero))
 		return NULL;
+	pg->class = 0;
 	pg->bytes = align_up(bytes, HAK_OS_PAGE);
 	pg->zero = zero;
 	pagemap_set(pg->start, slices, pg, 0);
@@ -268,12 +263,12 @@ static struct page *run_alloc(struct heap *h, size_t bytes, bool *hit)
  * with an alignment (a power of two) above a slice; at most PTRDIFF_MAX. *hit: no system call
  * was needed.
  */
-struct page *large_alloc(struct heap *h, size_t bytes, size_t alignment, bool *hit)
+struct page *large_alloc(size_t bytes, size_t alignment, bool *hit)
 {
 	if (bytes == 0)
 		bytes = 1;
 	if (bytes <= HAK_LARGE_MAX && alignment <= HAK_SLICE) {
-		struct page *pg = run_alloc(h, bytes, hit);
+		struct page *pg = run_alloc(bytes, hit);
 
 		if (pg)
 			return pg;
@@ -371,15 +366,13 @@ static void push_returned(struct page *pg)
 					    __ATOMIC_RELAXED));
 }
 
-/* pg: of a live large block; h: the thread's heap */
-void large_free(struct heap *h, struct page *pg)
+/* pg: of a live large block */
+void large_free(struct page *pg)
 {
 	size_t bytes = pg->map_bytes;
 
-	if (runs_keep(h, pg))
-		return;
 	if (pg->kind == PAGE_RUN) {
-		arena_free(pg);
+		arena_free(&pg, 1);
 		return;
 	}
 	poke(&pg->kind, PAGE_UNUSED); /* a second free finds it so */

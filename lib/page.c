@@ -54,9 +54,9 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 	unsigned slices = hakmem_root.page_bytes[class] >> HAK_SLICE_SHIFT;
 	size_t size = hak_class_bytes[class];
 	bool zero;
-	struct page *pg = arena_alloc(slices, source, &zero);
+	struct page *pg;
 
-	if (!pg)
+	if (!arena_alloc(slices, 1, &pg, source, &zero))
 		return false;
 	pg->block_bytes = (uint32_t)size;
 	pg->reciprocal = (uint32_t)((((uint64_t)1 << 32) + size - 1) / size);
@@ -163,7 +163,7 @@ static void release(struct heap *h, struct page *pg, enum hak_flush_reason why)
 	poke(&h->released, h->released + 1);
 	sub_relaxed(&hakmem_root.class_pages[class], 1);
 	hak_probe_hakmem_page_free(class, (uintptr_t)pg->start, pg->bytes, why);
-	arena_free(pg);
+	arena_free(&pg, 1);
 }
 
 /* One empty page of one slice is kept per class while it is the class's only one with room. */

@@ -32,7 +32,7 @@ static void *copy(void *p, size_t old, size_t bytes)
 
 static void *realloc_block(struct page *pg, void *p, size_t bytes)
 {
-	if (pg->kind == PAGE_SMALL) {
+	if (pg->class) {
 		size_t old = pg->block_bytes;
 
 		/* up to half may be wasted: shrinking in steps must not copy at each */

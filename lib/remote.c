@@ -164,7 +164,8 @@ static bool lies_in(const struct page *pg, const void *p)
 
 /*
  * The first of n blocks and those after it that are of the same page go there. Returns how many:
- * 0 if the first is not in a page. *block_bytes: of each; the page may be gone by then.
+ * 0 if the first is not in a page or a run of a class. *block_bytes: of each; the page may be gone
+ * by then.
  */
 static uint32_t give_run(struct heap *h, struct outbox *box, void **blocks, uint64_t n,
 			 enum hak_flush_reason why, uint32_t *block_bytes)
@@ -172,8 +173,10 @@ static uint32_t give_run(struct heap *h, struct outbox *box, void **blocks, uint
 	struct page *pg = pagemap_page(blocks[0]);
 	uint32_t run = 1;
 
-	if (unlikely(!pg || peek(&pg->kind) != PAGE_SMALL))
-		return 0;
+	if (unlikely(!pg || peek(&pg->kind) != PAGE_SMALL)) {
+		*block_bytes = pg ? pg->block_bytes : 0;
+		return run_give(blocks, n, why);
+	}
 	*block_bytes = pg->block_bytes;
 	while (run < n && lies_in(pg, blocks[run]))
 		run++;
@@ -182,6 +185,15 @@ static uint32_t give_run(struct heap *h, struct outbox *box, void **blocks, uint
 	else
 		outbox_add(h, box, pg, blocks, run);
 	return run;
+}
+
+/* Why a block of a cache is none, or none that is live. */
+static enum hak_misuse why_not_home(const void *p)
+{
+	const struct page *pg = pagemap_page(p);
+
+	return pg && peek(&pg->kind) == PAGE_RUN && pg->start != p ? HAK_MISUSE_MISALIGNED
+								   : HAK_MISUSE_DOUBLE_FREE;
 }
 
 /* Every one of n blocks goes home. */
@@ -193,8 +205,10 @@ void remote_give(struct heap *h, void **blocks, uint64_t n, enum hak_flush_reaso
 	for (uint64_t i = 0; i < n;) {
 		uint32_t run = give_run(h, &box, blocks + i, n - i, why, &block_bytes);
 
-		if (unlikely(!run))
-			hak_misuse(blocks[i++], HAK_MISUSE_DOUBLE_FREE, "free");
+		if (unlikely(!run)) {
+			hak_misuse(blocks[i], why_not_home(blocks[i]), "free");
+			run = 1;
+		}
 		i += run;
 	}
 	outbox_send_all(h, &box);

@@ -40,9 +40,8 @@
 #define HAK_SLICE ((size_t)1 << HAK_SLICE_SHIFT) /* 64 KiB */
 #define HAK_SEGMENT_SLICES 64U
 #define HAK_SEGMENT (HAK_SLICE * HAK_SEGMENT_SLICES) /* 4 MiB */
-#define HAK_SMALL_MAX ((size_t)65536)		     /* 64 KiB: largest class */
+#define HAK_SMALL_MAX ((size_t)524288)		     /* 512 KiB: largest class */
 #define HAK_LARGE_MAX (HAK_SEGMENT / 2)		     /* 2 MiB: largest run inside a segment */
-#define HAK_KEPT_SLICES 8U /* 512 KiB: longest run a thread keeps for itself */
 #define HAK_OS_PAGE ((size_t)4096)
 #define HAK_PAGE_BLOCKS_MAX 4096U		  /* 64 KiB / 16 B */
 #define HAK_PAGE_WORDS (HAK_PAGE_BLOCKS_MAX / 64) /* 64 */
@@ -56,10 +55,9 @@ _Static_assert(HAK_SMALL_MAX < HAK_LARGE_MAX, "layers follow each other");
 enum page_kind {
 	PAGE_UNUSED, /* descriptor not in use */
 	PAGE_SMALL,  /* blocks of a class */
-	PAGE_RUN,    /* one large block, slices of a segment */
+	PAGE_RUN,    /* one block, slices of a segment; it has a class, or is large */
 	PAGE_MAPPED, /* one large block, mapped for it */
 	PAGE_CACHED, /* a span in the reuse cache */
-	PAGE_KEPT,   /* a run kept by the thread that freed it */
 };
 
 struct heap;
@@ -89,7 +87,7 @@ struct page {
 	struct heap *xowner;	 /* changes under the old and the new owner's lock `pages` */
 	struct segment *segment; /* const: NULL for PAGE_MAPPED */
 	uint64_t freed_ms;	 /* lock LARGE: when it entered the reuse cache */
-	uint32_t block_bytes;	 /* const: PAGE_SMALL */
+	uint32_t block_bytes;	 /* const: PAGE_SMALL, and PAGE_RUN with a class */
 	uint32_t reciprocal;	 /* const: ceil(2^32 / block_bytes) */
 	uint16_t capacity;	 /* const: blocks */
 	uint16_t slices;	 /* const: length */
@@ -143,15 +141,13 @@ struct heap {
 	uint64_t seen_tick[HAK_CLASS_MAX];   /* own: allocs + frees at the last tick */
 	uint64_t npages;		     /* pages */
 	uint64_t out;			     /* pages: sum over pages of capacity - nfree */
-	uint64_t budget_used; /* own: sum over classes of limit * block bytes, and runs_budget() */
-	struct page *runs[HAK_KEPT_SLICES + 1]; /* own: kept runs by length */
-	uint64_t runs_bytes;			/* own: of all kept runs */
-	bool runs_used;				/* own: one was taken since the last tick */
-	uint64_t next_tick_ms;			/* own */
-	uint32_t released;	    /* lock: pages released since the last new page or shrink */
-	uint32_t slow_ops;	    /* own: slow operations since the clock was read */
-	uint32_t victim;	    /* own: class whose limit is cut next */
-	uint32_t shrinks;	    /* own: arena_xshrinks as last seen */
+	uint64_t budget_used[2]; /* own: sum over small, big classes of limit * block bytes */
+	uint64_t next_tick_ms;	 /* own */
+	uint32_t released;	 /* lock: pages released since the last new page or shrink */
+	uint32_t slow_ops;	 /* own: slow operations since the clock was read */
+	uint32_t victim;	 /* own: class whose limit is cut next */
+	uint32_t shrinks;	 /* own: arena_xshrinks as last seen */
+	bool cramped[2]; /* own: no small, big class could give up anything since the last tick */
 	bool missed[HAK_CLASS_MAX]; /* own: flushed blocks were missed since the last tick */
 	bool in_map[HAK_CLASS_MAX]; /* own: the class's slots are in slot_map */
 	void **slot_map;	    /* own: NULL until a class outgrows start_slots */

@@ -66,8 +66,8 @@ import sys
 seen, wrong = {}, []
 PAGE = 4096
 rules = {
-    "refill": lambda a: 1 <= a[0] < 64 and 16 <= a[1] <= 65536 and a[2] >= 1 and a[5] < 6 and a[3] >= 1,
-    "flush": lambda a: a[0] < 64 and a[5] < 5 and (a[0] == 0 or 16 <= a[1] <= 65536),
+    "refill": lambda a: 1 <= a[0] < 64 and 16 <= a[1] <= 524288 and a[2] >= 1 and a[5] < 6 and a[3] >= 1,
+    "flush": lambda a: a[0] < 64 and a[5] < 5 and (a[0] == 0 or 16 <= a[1] <= 524288),
     "remote_push": lambda a: a[0] > 1 and a[2] >= 1 and a[3] >= 16 * a[2] and a[4] in (0, 1),
     "remote_drain": lambda a: a[0] >= a[2] >= 1 and a[1] >= 16 * a[0],
     "lock_wait_start": lambda a: a[0] < 5 and a[1] % 4 == 0,

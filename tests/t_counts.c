@@ -76,7 +76,7 @@ static void each_class_alone(void)
 
 static void large_blocks(void)
 {
-	static const size_t sizes[] = {70000, 1 << 20, 3 << 20, 300 << 20};
+	static const size_t sizes[] = {524289, 1 << 20, 3 << 20, 300 << 20};
 	void *p[10];
 
 	for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {

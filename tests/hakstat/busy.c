@@ -30,7 +30,7 @@ static void *fighter(void *arg)
 
 	for (int round = 0; round < 40; round++) {
 		for (int i = 0; i < 64; i++)
-			p[i] = malloc(70000 + (size_t)(i % 4) * 65536);
+			p[i] = malloc(530000 + (size_t)(i % 4) * 65536);
 		for (int i = 0; i < 64; i++)
 			free(p[i]);
 	}

@@ -52,7 +52,7 @@ static struct count *count_of(struct thread *t, void *p)
 {
 	size_t bytes = malloc_usable_size(p);
 
-	if (bytes > 65536)
+	if (bytes > 524288)
 		bytes = 0;
 	for (struct count *c = t->of; c < t->of + SIZES; c++)
 		if (!c->used || c->bytes == bytes) {
@@ -97,7 +97,7 @@ static void pairs(struct thread *t, long n, size_t bytes)
 
 static void mixed(struct thread *t)
 {
-	static const size_t sizes[] = {24, 100, 700, 3000, 20000, 33 * 1024, 65536, 200000};
+	static const size_t sizes[] = {24, 100, 700, 3000, 20000, 33 * 1024, 200000, 700000};
 	void *held[128] = {0};
 
 	for (int i = 0; i < 100000; i++) {
