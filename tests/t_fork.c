@@ -297,13 +297,13 @@ static void free_in_steps(void *p)
 
 static void *caught_in_free(void *arg)
 {
-	void *p[14];
+	void *p[15]; /* refills of 1, 2, 4, 8 or of 8 and 8: there is room for one more */
 
-	for (int i = 0; i < 14; i++)
+	for (int i = 0; i < 15; i++)
 		p[i] = calloc(1, FRESH);
-	memset(p[13], 0xAB, FRESH);
-	free_in_steps(p[13]);
-	for (int i = 0; i < 13; i++)
+	memset(p[14], 0xAB, FRESH);
+	free_in_steps(p[14]);
+	for (int i = 0; i < 14; i++)
 		free(p[i]);
 	__atomic_store_n(&stage, 3, __ATOMIC_RELEASE);
 	return arg;
