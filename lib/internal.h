@@ -58,10 +58,18 @@ void remote_give(struct heap *h, void **blocks, uint64_t n, enum hak_flush_reaso
 unsigned remote_drain(struct heap *h);
 
 /* page.c: pages of a heap */
+/* True if p, which lies in the page, is the start of a block; *k its index. */
+HAK_INLINE bool page_index(const struct page *pg, const void *p, size_t *k)
+{
+	*k = (size_t)(((uint64_t)((const char *)p - pg->start) * pg->reciprocal) >> 32);
+	return *k < pg->capacity && pg->start + *k * pg->block_bytes == (const char *)p;
+}
 bool page_new(struct heap *h, unsigned class, enum hak_source *source);
 unsigned page_take(struct heap *h, unsigned class, unsigned want, void **out, bool *clean);
 void page_give(struct heap *h, struct page *pg, void **blocks, uint32_t n,
 	       enum hak_flush_reason why);
+bool page_give_mask(struct heap *h, struct page *pg, size_t word, uint64_t mask,
+		    enum hak_flush_reason why);
 void page_release_empty(struct heap *h, enum hak_flush_reason why);
 int64_t page_steal(struct heap *to, struct heap *from, unsigned class);
 unsigned page_check(const struct heap *h);

@@ -172,25 +172,13 @@ static bool worth_keeping(const struct page *pg)
 	return pg->slices == 1 && !pg->next && !pg->prev;
 }
 
-static size_t index_of(const struct page *pg, const void *p)
-{
-	return (size_t)(((uint64_t)((const char *)p - pg->start) * pg->reciprocal) >> 32);
-}
-
-/* True if p is the start of a block of the page; *k its index. */
-static bool block_index(const struct page *pg, const void *p, size_t *k)
-{
-	*k = index_of(pg, p);
-	return *k < pg->capacity && pg->start + *k * pg->block_bytes == (const char *)p;
-}
-
 /* Sets the bit of a block; false, and says so, if it cannot be freed. */
 static bool set_free(struct page *pg, void *p)
 {
 	uint64_t bit;
 	size_t k;
 
-	if (unlikely(!block_index(pg, p, &k))) {
+	if (unlikely(!page_index(pg, p, &k))) {
 		hak_misuse(p, HAK_MISUSE_MISALIGNED, "free");
 		return false;
 	}
@@ -205,15 +193,11 @@ static bool set_free(struct page *pg, void *p)
 	return true;
 }
 
-/* n blocks that lie in a page of h become free in it. */
-void page_give(struct heap *h, struct page *pg, void **blocks, uint32_t n,
-	       enum hak_flush_reason why)
+/* Blocks of a page of h have become free. */
+static void note_given(struct heap *h, struct page *pg, uint32_t given, enum hak_flush_reason why)
 {
 	bool was_full = pg->nfree == 0;
-	uint32_t given = 0;
 
-	for (uint32_t i = 0; i < n; i++)
-		given += set_free(pg, blocks[i]);
 	h->out -= given;
 	pg->nfree = (uint16_t)(pg->nfree + given);
 	if (was_full && given) {
@@ -222,6 +206,41 @@ void page_give(struct heap *h, struct page *pg, void **blocks, uint32_t n,
 	}
 	if (pg->nfree == pg->capacity && !worth_keeping(pg))
 		release(h, pg, why);
+}
+
+/* n blocks that lie in a page of h become free in it. */
+void page_give(struct heap *h, struct page *pg, void **blocks, uint32_t n,
+	       enum hak_flush_reason why)
+{
+	uint32_t given = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		given += set_free(pg, blocks[i]);
+	note_given(h, pg, given, why);
+}
+
+/* The same for blocks 64 * word + i where bit i of mask is set. False: some of them do not exist.
+ */
+bool page_give_mask(struct heap *h, struct page *pg, size_t word, uint64_t mask,
+		    enum hak_flush_reason why)
+{
+	size_t capacity = pg->capacity;
+	uint64_t twice;
+
+	if (unlikely(capacity - word * 64 < 64 && mask >> (capacity - word * 64)))
+		return false;
+	twice = pg->bits[word] & mask;
+	if (unlikely(twice)) {
+		size_t k = word * 64 + (size_t)__builtin_ctzll(twice);
+
+		hak_misuse(pg->start + k * pg->block_bytes, HAK_MISUSE_DOUBLE_FREE, "free");
+		mask &= ~twice;
+	}
+	pg->bits[word] |= mask;
+	if (word < pg->hint)
+		pg->hint = (uint16_t)word;
+	note_given(h, pg, (uint32_t)__builtin_popcountll(mask), why);
+	return true;
 }
 
 void page_release_empty(struct heap *h, enum hak_flush_reason why)

@@ -180,7 +180,9 @@ void pagemap_set(const void *start, size_t slices, struct page *pg, unsigned cla
 	uintptr_t slice = (uintptr_t)start >> HAK_SLICE_SHIFT;
 
 	for (size_t i = 0; i < slices; i++, slice++) {
-		poke(&hak_pagemap_root[slice >> 16]->page[(uint16_t)slice], pg);
+		struct pagemap_leaf *leaf = peek(&hak_pagemap_root[slice >> 16]);
+
+		poke(&leaf->page[(uint16_t)slice], pg);
 		poke(&hak_class_map[slice & hak_class_mask], (uint8_t) class);
 	}
 }

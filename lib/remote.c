@@ -5,7 +5,8 @@
  *
  * A batch is a chain of letters: free blocks that carry the addresses of others, as many as they
  * have room for. So most blocks travel without anybody touching them, and who drains the queue
- * does not fetch them from another core's cache one after the other.
+ * does not fetch them from another core's cache one after the other. Neighbours in a page travel
+ * as two words, the address of the first and a mask like those of the page, and arrive at once.
  *
  * Pushers only push, and the drainer takes everything: there is no ABA.
  */
@@ -19,6 +20,7 @@
 #define BLOCK_WORK 240U	      /* sorting a block in counts as so many bytes: 50 us at most */
 #define OUTBOX_SLOTS 8U	      /* 2^3 owners gathered at once; a clash sends early */
 #define LETTER_MAX 30U	      /* addresses in a letter: 4 cache lines */
+#define MASK ((uintptr_t)1)   /* in an address: the next word is a mask */
 #define FIRST ((uintptr_t)1)  /* in `next`: this letter begins a batch */
 
 struct batch {
@@ -121,25 +123,58 @@ static struct batch *slot_for(struct outbox *box, const struct heap *owner)
 	return &box->slot[((uintptr_t)owner >> 6) * 0x9E3779B97F4A7C15U >> 61];
 }
 
-/* Adds some of n blocks, at least one. Returns how many. */
-static uint32_t write_letter(struct batch *b, void **blocks, uint32_t n, uint32_t block_bytes)
+static void write_word(struct batch *b, uintptr_t word)
 {
-	uint32_t left = b->room - b->filled;
-
-	if (left == 0) {
-		begin_letter(b, blocks[0], block_bytes);
-		return 1;
-	}
-	if (n > left)
-		n = left;
-	memcpy(addresses(b->first, b->room) + b->filled, blocks, n * sizeof(*blocks));
-	b->filled += n;
-	return n;
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
+	addresses(b->first, b->room)[b->filled++] = (void *)word;
 }
 
-/* n blocks of one page, which is another heap's. */
-static void outbox_add(struct heap *me, struct outbox *box, const struct page *pg, void **blocks,
-		       uint32_t n)
+/* Blocks k + i of a page where bit i of mask is set; bit 0 is. */
+static void write_group(struct batch *b, const struct page *pg, size_t k, uint64_t mask)
+{
+	while (mask) {
+		uint32_t left = b->first ? b->room - b->filled : 0;
+		char *p = pg->start + (k + (size_t)__builtin_ctzll(mask)) * pg->block_bytes;
+
+		if (left >= 2 && mask & (mask - 1)) {
+			write_word(b, (uintptr_t)p | MASK);
+			write_word(b, mask);
+			return;
+		}
+		if (left)
+			write_word(b, (uintptr_t)p);
+		else
+			begin_letter(b, p, pg->block_bytes);
+		mask &= mask - 1;
+	}
+}
+
+/* Blocks of a page, those of a word of its mask that come one after the other as a group. */
+static void write_blocks(struct batch *b, const struct page *pg, void **blocks, uint32_t n)
+{
+	uint64_t mask = 0;
+	size_t word = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		size_t k;
+
+		if (unlikely(!page_index(pg, blocks[i], &k))) {
+			hak_misuse(blocks[i], HAK_MISUSE_MISALIGNED, "free");
+			continue;
+		}
+		if (k / 64 != word || mask >> k % 64 & 1) {
+			write_group(b, pg, word * 64, mask);
+			mask = 0;
+			word = k / 64;
+		}
+		mask |= (uint64_t)1 << k % 64;
+	}
+	write_group(b, pg, word * 64, mask);
+}
+
+/* The batch for a page's owner. */
+static struct batch *batch_for(struct heap *me, struct outbox *box, const struct page *pg,
+			       uint32_t blocks)
 {
 	struct heap *owner = peek(&pg->xowner);
 	struct batch *b = slot_for(box, owner);
@@ -148,13 +183,12 @@ static void outbox_add(struct heap *me, struct outbox *box, const struct page *p
 		send(me, b);
 	if (!b->first)
 		*b = (struct batch){.owner = owner, .class = pg->class};
-	for (uint32_t i = 0; i < n;)
-		i += write_letter(b, blocks + i, n - i, pg->block_bytes);
 	if (b->class != pg->class)
 		b->class = 0;
-	b->blocks += n;
-	b->bytes += (uint64_t)n * pg->block_bytes;
-	count_add(&me->view.stat[pg->class].remote_blocks, n);
+	b->blocks += blocks;
+	b->bytes += (uint64_t)blocks * pg->block_bytes;
+	count_add(&me->view.stat[pg->class].remote_blocks, blocks);
+	return b;
 }
 
 static bool lies_in(const struct page *pg, const void *p)
@@ -183,7 +217,7 @@ static uint32_t give_run(struct heap *h, struct outbox *box, void **blocks, uint
 	if (peek(&pg->xowner) == h)
 		page_give(h, pg, blocks, run, why);
 	else
-		outbox_add(h, box, pg, blocks, run);
+		write_blocks(batch_for(h, box, pg, run), pg, blocks, run);
 	return run;
 }
 
@@ -219,23 +253,71 @@ struct drained {
 	uint32_t blocks, batches;
 };
 
-/* Blocks that came by queue. A page may have changed owner meanwhile: those are sent on. */
-static void take_in(struct heap *h, struct outbox *box, void **blocks, uint64_t n,
-		    struct drained *d)
+static void drained(struct drained *d, uint32_t blocks, uint32_t block_bytes)
 {
-	uint32_t block_bytes;
+	d->blocks += blocks;
+	d->bytes += (uint64_t)blocks * block_bytes;
+}
 
+/* A group of blocks that came by queue; false if there is no such group. */
+static bool take_group(struct heap *h, struct outbox *box, const char *first, uint64_t mask,
+		       struct drained *d)
+{
+	struct page *pg = pagemap_page(first);
+	uint32_t n = (uint32_t)__builtin_popcountll(mask);
+	size_t k;
+
+	if (unlikely(!pg || peek(&pg->kind) != PAGE_SMALL || !page_index(pg, first, &k)))
+		return false;
+	drained(d, n, pg->block_bytes);
+	if (peek(&pg->xowner) == h)
+		return page_give_mask(h, pg, k / 64, mask, HAK_FLUSH_REMOTE_FREE);
+	write_group(batch_for(h, box, pg, n), pg, k & ~(size_t)63, mask);
+	return true;
+}
+
+/* Leading words that are addresses of single blocks. */
+static uint64_t singles(void *const *words, uint64_t n)
+{
+	uint64_t i = 0;
+
+	while (i < n && !((uintptr_t)words[i] & MASK))
+		i++;
+	return i;
+}
+
+/*
+ * Some of the n words of a letter, whose blocks are now free. Returns how many, 0 if they make no
+ * sense. A page may have changed owner meanwhile: those are sent on.
+ */
+static uint64_t take_some(struct heap *h, struct outbox *box, void **words, uint64_t n,
+			  struct drained *d)
+{
+	uint64_t run = singles(words, n);
+	uint32_t block_bytes = 0;
+
+	if (run) {
+		run = give_run(h, box, words, run, HAK_FLUSH_REMOTE_FREE, &block_bytes);
+		drained(d, (uint32_t)run, block_bytes);
+		return run;
+	}
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
+	return n >= 2 && take_group(h, box, (char *)((uintptr_t)words[0] & ~MASK),
+				    (uintptr_t)words[1], d)
+		       ? 2
+		       : 0;
+}
+
+static void take_in(struct heap *h, struct outbox *box, void **words, uint64_t n, struct drained *d)
+{
 	for (uint64_t i = 0; i < n;) {
-		uint32_t run =
-			give_run(h, box, blocks + i, n - i, HAK_FLUSH_REMOTE_FREE, &block_bytes);
+		uint64_t taken = take_some(h, box, words + i, n - i, d);
 
-		if (unlikely(!run)) {
-			hak_misuse(blocks[i++], HAK_MISUSE_CORRUPT, "free");
-			continue;
+		if (unlikely(!taken)) {
+			hak_misuse(words[i], HAK_MISUSE_CORRUPT, "free");
+			taken = 1;
 		}
-		d->bytes += (uint64_t)run * block_bytes;
-		d->blocks += run;
-		i += run;
+		i += taken;
 	}
 }
 

@@ -65,7 +65,8 @@ struct segment;
 
 /*
  * A free block on its way to its page's owner. It carries the addresses of others, which are not
- * touched: word[0] how many, then as many. A block of 16 bytes carries one in word[0], or NULL.
+ * touched: word[0] how many words, then as many: addresses, or with bit 0 set an address and a mask
+ * of its neighbours in the page. A block of 16 bytes carries one in word[0], or NULL.
  */
 struct letter {
 	uintptr_t next; /* letter; bit 0: the first of a batch */
