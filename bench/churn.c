@@ -11,7 +11,7 @@ struct line {
 	void **legacy;
 	uint64_t lives;
 	uint32_t blocks, max, state;
-};
+} BENCH_APART;
 
 static void *one_life(void *arg)
 {

@@ -22,7 +22,7 @@ struct lane {
 	uint32_t state, first; /* first: number of chunk[0] among all lanes' chunks */
 	uint64_t mallocs;      /* by all threads of the lane so far */
 	uint64_t threads;
-};
+} BENCH_APART;
 
 static uint32_t size_min, size_range, chunks;
 static uint64_t ops_per_thread;

@@ -23,7 +23,7 @@ struct thread {
 	uint32_t percent, luck;
 	struct ring *in, *out;
 	uint64_t mallocs, drained; /* results */
-};
+} BENCH_APART;
 
 /* The original writes one byte per block, and so does this: more would touch other pages. */
 static void put(struct thread *t, uint32_t i, size_t bytes)

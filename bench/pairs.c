@@ -15,7 +15,7 @@ struct worker {
 	uint32_t bytes, batch, state;
 	uint64_t pairs;
 	void **block;
-};
+} BENCH_APART;
 
 static void allocate(struct worker *w)
 {

@@ -21,7 +21,7 @@ struct side {
 	unsigned queues;
 	uint64_t bundles;
 	uint32_t max, state;
-};
+} BENCH_APART;
 
 static unsigned producing;
 

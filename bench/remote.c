@@ -15,7 +15,7 @@ struct worker {
 	uint64_t ops;
 	uint32_t state, percent, max, slots;
 	unsigned *running;
-};
+} BENCH_APART;
 
 static void release(void *p)
 {

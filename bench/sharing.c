@@ -12,7 +12,7 @@ struct worker {
 	char *given;
 	uint64_t rounds, writes;
 	uint32_t bytes, slot;
-};
+} BENCH_APART;
 
 static void *work(void *arg)
 {

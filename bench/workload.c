@@ -22,7 +22,7 @@ struct worker {
 	_Alignas(128) pthread_t id; /* no cache line is shared by two workers */
 	uint32_t state;
 	uint64_t requests, foreign; /* foreign: values freed that another thread made */
-};
+} BENCH_APART;
 
 struct value { /* followed by the value's bytes, marked with the key */
 	const struct worker *maker;
