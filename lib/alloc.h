@@ -36,6 +36,8 @@ HAK_INLINE void *alloc_aligned(size_t alignment, size_t bytes)
 
 	if (alignment <= HAK_ALIGN)
 		return alloc_fast(bytes);
+	if (is_secure())
+		return secure_alloc(bytes, alignment);
 	if (alignment > HAK_SLICE || bytes > HAK_SMALL_MAX)
 		return alloc_large(bytes, alignment);
 	/* blocks lie at multiples of their size from a slice: any multiple of alignment will do */

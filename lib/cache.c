@@ -111,7 +111,7 @@ static bool use_map(struct heap *h, unsigned class)
 	if (!h->slot_map) {
 		size_t bytes = align_up(map_offset(HAK_CLASSES) * sizeof(void *), HAK_OS_PAGE);
 
-		h->slot_map = os_map(bytes, HAK_OS_META);
+		h->slot_map = os_map_guarded(bytes, HAK_OS_META);
 		if (!h->slot_map)
 			return false;
 		add_relaxed(&hakmem_root.now.meta_bytes, bytes);
@@ -316,7 +316,23 @@ static bool raise_limit(struct heap *h, unsigned class, uint32_t limit)
 	return true;
 }
 
-/* Blocks for an empty cache, from the nearest place that has some. */
+/* A page of h has blocks of the class, from the nearest place there is. False: out of memory. */
+bool cache_find_page(struct heap *h, unsigned class, enum hak_source *source)
+{
+	*source = HAK_SOURCE_PAGE;
+	if (peek(&h->xqueue)) {
+		bool had = h->avail[class] != NULL;
+
+		remote_drain(h);
+		if (!had && h->avail[class])
+			*source = HAK_SOURCE_REMOTE;
+	}
+	if (!h->avail[class] && heap_steal(h, class))
+		*source = HAK_SOURCE_ADOPTED;
+	return h->avail[class] || page_new(h, class, source);
+}
+
+/* Blocks for an empty cache. */
 static uint32_t gather(struct heap *h, unsigned class, uint32_t want, enum hak_source *source)
 {
 	bool clean;
@@ -329,17 +345,7 @@ static uint32_t gather(struct heap *h, unsigned class, uint32_t want, enum hak_s
 		h->fresh_at[class] = clean ? bin_of(h, class)->frees + 1 : 0;
 		return want;
 	}
-	*source = HAK_SOURCE_PAGE;
-	if (peek(&h->xqueue)) {
-		bool had = h->avail[class] != NULL;
-
-		remote_drain(h);
-		if (!had && h->avail[class])
-			*source = HAK_SOURCE_REMOTE;
-	}
-	if (!h->avail[class] && heap_steal(h, class))
-		*source = HAK_SOURCE_ADOPTED;
-	if (!h->avail[class] && !page_new(h, class, source))
+	if (!cache_find_page(h, class, source))
 		return 0;
 	want = page_take(h, class, want, out, &clean);
 	h->fresh_at[class] = clean ? bin_of(h, class)->frees + 1 : 0;
@@ -471,8 +477,35 @@ void cache_free_full(struct heap *h, void *p, unsigned class)
 		note_flush(h, class, given, HAK_FLUSH_OVERFLOW);
 }
 
+/* Without a cache, a block taken out of its page is allocated at once. */
+void cache_count_alloc(struct heap *h, unsigned class, enum hak_source source)
+{
+	struct hak_bin_stat *st = &h->view.stat[class];
+	uint64_t allocs, frees;
+
+	count_add(&st->base, 1);
+	count_add(&st->refills, 1);
+	count_add(&st->refill_blocks, 1);
+	take_deltas(h, class, &allocs, &frees);
+	hak_probe_hakmem_refill(class, hak_class_bytes[class], 1, allocs, frees, source);
+}
+
+/* A free block goes past the cache, to be given back some time. */
+void cache_count_free(struct heap *h, unsigned class)
+{
+	count_add(&h->view.stat[class].base, -1);
+	count_order();
+	count_add(&h->view.bin[class].frees, 1);
+}
+
+void cache_count_given(struct heap *h, unsigned class, enum hak_flush_reason reason)
+{
+	note_flush(h, class, 1, reason);
+}
+
 void cache_flush_all(struct heap *h, enum hak_flush_reason reason)
 {
+	secure_flush(h);
 	for (unsigned c = 0; c < HAK_CLASSES; c++)
 		flush_and_note(h, c, 0, reason);
 	/* what the heap has of the pool is for others */

@@ -23,8 +23,11 @@ HAK_COLD void *alloc_slow(size_t bytes, struct hak_bin *bin)
 {
 	unsigned class = (unsigned)(bin - hak_thread.heap->view.bin);
 	enum hak_oom_reason why;
-	void *p = small_alloc(class, &why);
+	void *p;
 
+	if (unlikely(is_secure()))
+		return secure_alloc(bytes, 0);
+	p = small_alloc(class, &why);
 	if (unlikely(!p)) {
 		heap_relieve();
 		p = small_alloc(class, &why);
@@ -130,6 +133,10 @@ HAK_COLD void free_slow(void *p)
 
 	if (!p)
 		return;
+	if (unlikely(hak_options.secure) && class) {
+		secure_free(p);
+		return;
+	}
 	if (class == 0 && (h = heap_enter_light())) {
 		free_large(h, p);
 		heap_leave_light(h);
@@ -155,6 +162,6 @@ size_t usable_size(const void *p)
 	if (!pg)
 		return 0;
 	if (peek(&pg->kind) == PAGE_SMALL)
-		return pg->block_bytes;
+		return unlikely(hak_options.secure) ? secure_usable(p) : pg->block_bytes;
 	return pg->start == p && is_live_large(pg) ? pg->bytes : 0;
 }

@@ -286,10 +286,18 @@ static void start(void)
 		return;
 	}
 	options_read();
+	secret_init();
 	root_init();
 	pagemap_init();
 	pthread_key_create(&exit_key, on_thread_exit);
 	store_release(&xstarted, 2);
+}
+
+/* True if this is to be secure. */
+bool heap_start(void)
+{
+	start();
+	return hak_options.secure;
 }
 
 static struct heap *begin(void)

@@ -10,6 +10,15 @@
 #include "probes.h"
 #include "types.h"
 
+/* options.c */
+struct options {
+#define X(name, env, def, min, max, unit, meaning) uint64_t name;
+#include "options.def"
+#undef X
+};
+extern struct options hak_options;
+void options_read(void);
+
 /* free.c: pointers that are not a plain hit */
 void *alloc_slow(size_t bytes, struct hak_bin *bin);
 void *alloc_large(size_t bytes, size_t alignment);
@@ -26,6 +35,7 @@ struct hak_thread {
 extern __thread struct hak_thread hak_thread __attribute__((tls_model("initial-exec")));
 extern const struct heap hak_no_heap;
 extern struct lock heaps_lock;
+bool heap_start(void);
 struct heap *heap_enter(void);
 void heap_leave(struct heap *h);
 struct heap *heap_enter_light(void);
@@ -41,7 +51,25 @@ void heap_relieve(void);
 void heap_tick(struct heap *h);
 unsigned heap_check(void);
 
+/* secure.c: what HAKMEM_SECURE=1 does in place of the thread caches */
+void *secure_alloc(size_t bytes, size_t alignment);
+void secure_free(void *p);
+void *secure_realloc(void *p, size_t bytes);
+size_t secure_usable(const void *p);
+void secure_flush(struct heap *h);
+
+/* The options are read with the first heap. */
+HAK_INLINE bool is_secure(void)
+{
+	return unlikely(hak_options.secure) ||
+	       (unlikely(hak_thread.heap == &hak_no_heap) && heap_start());
+}
+
 /* cache.c: thread caches */
+bool cache_find_page(struct heap *h, unsigned class, enum hak_source *source);
+void cache_count_alloc(struct heap *h, unsigned class, enum hak_source source);
+void cache_count_free(struct heap *h, unsigned class);
+void cache_count_given(struct heap *h, unsigned class, enum hak_flush_reason reason);
 bool cache_was_fresh(unsigned class);
 void *cache_refill_alloc(struct heap *h, unsigned class);
 void cache_free_full(struct heap *h, void *p, unsigned class);
@@ -66,6 +94,7 @@ HAK_INLINE bool page_index(const struct page *pg, const void *p, size_t *k)
 }
 bool page_new(struct heap *h, unsigned class, enum hak_source *source);
 unsigned page_take(struct heap *h, unsigned class, unsigned want, void **out, bool *clean);
+void *page_take_any(struct heap *h, unsigned class, uint64_t luck);
 void page_give(struct heap *h, struct page *pg, void **blocks, uint32_t n,
 	       enum hak_flush_reason why);
 bool page_give_mask(struct heap *h, struct page *pg, size_t word, uint64_t mask,
@@ -79,10 +108,16 @@ unsigned page_check(const struct heap *h);
 unsigned run_take(unsigned class, unsigned want, void **out, enum hak_source *source, bool *clean);
 unsigned run_give(void **blocks, uint64_t n, enum hak_flush_reason why);
 
+/* guarded.c: spans between guard pages, for secure.c */
+struct page *guarded_alloc(size_t bytes, size_t alignment);
+void guarded_free(struct page *pg);
+bool guarded_purge(void);
+
 /* large.c: blocks above HAK_SMALL_MAX */
 struct page *large_alloc(size_t bytes, size_t alignment, bool *hit);
 void large_free(struct page *pg);
 bool large_resize(struct page *pg, size_t bytes);
+char *large_map(size_t need, size_t alignment);
 bool large_purge(uint64_t now_ms, enum hak_os_reason why);
 extern struct lock large_lock;
 
@@ -116,28 +151,37 @@ struct page *meta_page_new(void);
 void meta_page_free(struct page *pg);
 extern struct lock meta_lock;
 
-/* options.c */
-struct options {
-#define X(name, env, def, min, max, unit, meaning) uint64_t name;
-#include "options.def"
-#undef X
-};
-extern struct options hak_options;
-void options_read(void);
-
 /* os.c: the only file that makes system calls for memory; no policy */
 void *os_map(size_t bytes, enum hak_os_reason why);
 size_t os_ram_bytes(void);
 void *os_reserve(size_t bytes);
 bool os_commit(void *p, size_t bytes);
 void *os_map_at(void *hint, size_t bytes, enum hak_os_reason why);
+void *os_map_guarded(size_t bytes, enum hak_os_reason why);
+void os_unmap_guarded(void *p, size_t bytes, enum hak_os_reason why);
+bool os_guard(void *p, size_t bytes);
+void os_hide(void *p, size_t bytes);
 void os_unmap(void *p, size_t bytes, enum hak_os_reason why);
 bool os_purge(void *p, size_t bytes, enum hak_os_reason why);
 bool os_move(void *from, size_t old_bytes, void *to, size_t new_bytes, bool *to_is_gone);
+uint64_t os_random(void);
 uint64_t os_now_ns(void);
 uint64_t os_now_ms(void);
 uint32_t os_tid(void);
 void os_futex(uint32_t *word, int op, uint32_t value);
+
+/* secret.c: what nobody outside the process can guess */
+extern uint64_t hak_secret, hak_letter_key;
+void secret_init(void);
+/* A number that looks random to who does not know the secret. */
+HAK_INLINE uint64_t secret_of(const void *p)
+{
+	uint64_t x = ((uintptr_t)p ^ hak_secret) * 0x9E3779B97F4A7C15U;
+
+	x ^= x >> 32;
+	x *= 0xD6E8FEB86659FD93U;
+	return x ^ x >> 29;
+}
 
 /* root.c: what outside readers start from */
 extern struct hak_root hakmem_root;

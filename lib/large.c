@@ -178,7 +178,7 @@ static char *map_aligned(size_t need, size_t alignment)
 }
 
 /* The same, with its entries in the pagemap reserved. */
-static char *map_span(size_t need, size_t alignment)
+char *large_map(size_t need, size_t alignment)
 {
 	char *p = map_aligned(need, alignment);
 
@@ -192,7 +192,7 @@ static struct page *map_new(size_t need, size_t alignment)
 
 	if (!pg)
 		return NULL;
-	p = map_span(need, alignment);
+	p = large_map(need, alignment);
 	if (!p) {
 		meta_page_free(pg);
 		return NULL;
@@ -267,6 +267,8 @@ struct page *large_alloc(size_t bytes, size_t alignment, bool *hit)
 {
 	if (bytes == 0)
 		bytes = 1;
+	if (unlikely(hak_options.secure))
+		return guarded_alloc(bytes, alignment);
 	if (bytes <= HAK_LARGE_MAX && alignment <= HAK_SLICE) {
 		struct page *pg = run_alloc(bytes, hit);
 
@@ -342,7 +344,7 @@ static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start)
 
 bool large_purge(uint64_t now_ms, enum hak_os_reason why)
 {
-	bool any = false;
+	bool any = why == HAK_OS_TRIM && guarded_purge();
 	size_t bytes;
 	char *start;
 
@@ -371,6 +373,10 @@ void large_free(struct page *pg)
 {
 	size_t bytes = pg->map_bytes;
 
+	if (unlikely(hak_options.secure)) {
+		guarded_free(pg);
+		return;
+	}
 	if (pg->kind == PAGE_RUN) {
 		arena_free(&pg, 1);
 		return;
@@ -399,7 +405,7 @@ static void cut_end(struct page *pg, size_t need)
 /* Moves the mapping of a block to a longer one, without copying. */
 static bool remap(struct page *pg, size_t need)
 {
-	char *to = map_span(need, HAK_SLICE);
+	char *to = large_map(need, HAK_SLICE);
 	bool gone;
 
 	if (!to)

@@ -45,7 +45,7 @@ void *meta_alloc(size_t bytes)
 	void *p;
 
 	while (!(p = take(need))) {
-		char *chunk = os_map(chunk_bytes, HAK_OS_META);
+		char *chunk = os_map_guarded(chunk_bytes, HAK_OS_META);
 
 		if (!chunk)
 			return NULL;

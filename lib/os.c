@@ -77,6 +77,61 @@ void *os_map_at(void *hint, size_t bytes, enum hak_os_reason why)
 	return p;
 }
 
+/*
+ * The same with a page before and after that cannot be touched, so that no write that runs on
+ * from elsewhere gets in. To be unmapped with them: see os_unmap_guarded.
+ */
+void *os_map_guarded(size_t bytes, enum hak_os_reason why)
+{
+	char *p = map_flags(NULL, bytes + 2 * HAK_OS_PAGE, PROT_NONE, 0, why);
+
+	if (!p)
+		return NULL;
+	if (os_commit(p + HAK_OS_PAGE, bytes))
+		return p + HAK_OS_PAGE;
+	os_unmap(p, bytes + 2 * HAK_OS_PAGE, why);
+	return NULL;
+}
+
+void os_unmap_guarded(void *p, size_t bytes, enum hak_os_reason why)
+{
+	os_unmap((char *)p - HAK_OS_PAGE, bytes + 2 * HAK_OS_PAGE, why);
+}
+
+/* From now on whoever touches it faults. False if refused. */
+bool os_guard(void *p, size_t bytes)
+{
+	int saved = errno;
+	bool done = !mprotect(p, bytes, PROT_NONE);
+
+	errno = saved;
+	return done;
+}
+
+/* The same, and its memory goes back to the system. */
+void os_hide(void *p, size_t bytes)
+{
+	int saved = errno;
+	void *q = mmap(p, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
+		       -1, 0);
+
+	errno = saved;
+	add_relaxed(&hakmem_root.os.maps, 1);
+	if (q == MAP_FAILED && os_guard(p, bytes))
+		os_purge(p, bytes, HAK_OS_LARGE);
+}
+
+/* 0 where the system gives none. */
+uint64_t os_random(void)
+{
+	int saved = errno;
+	uint64_t x;
+	bool done = syscall(SYS_getrandom, &x, sizeof(x), 1 /* do not wait */) == sizeof(x);
+
+	errno = saved;
+	return done ? x : 0;
+}
+
 /* Bytes of memory the machine has; 0 if it does not say. */
 size_t os_ram_bytes(void)
 {

@@ -48,6 +48,20 @@ static void set_all_free(struct page *pg)
 	pg->hint = 0;
 }
 
+/* The last bytes of a page are made untouchable: so many, 0 if the system refuses. */
+static size_t guard_end(const struct page *pg, unsigned slices)
+{
+	char *end = pg->start + slices * HAK_SLICE;
+
+	return os_guard(end - HAK_OS_PAGE, HAK_OS_PAGE) ? HAK_OS_PAGE : 0;
+}
+
+/* False: the end of the page stays untouchable, and so it cannot be used for anything else. */
+static bool unguard_end(const struct page *pg)
+{
+	return !pg->map_bytes || os_commit(pg->start + pg->bytes - pg->map_bytes, pg->map_bytes);
+}
+
 /* A new page of the class on h's avail list; false when out of memory. */
 bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 {
@@ -60,7 +74,8 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 		return false;
 	pg->block_bytes = (uint32_t)size;
 	pg->reciprocal = (uint32_t)((((uint64_t)1 << 32) + size - 1) / size);
-	pg->capacity = (uint16_t)(slices * HAK_SLICE / size);
+	pg->map_bytes = hak_options.secure ? guard_end(pg, slices) : 0;
+	pg->capacity = (uint16_t)((slices * HAK_SLICE - pg->map_bytes) / size);
 	pg->class = (uint8_t) class;
 	pg->zero = zero;
 	pg->fresh = 0;
@@ -154,6 +169,31 @@ unsigned page_take(struct heap *h, unsigned class, unsigned want, void **out, bo
 	return got;
 }
 
+/*
+ * One block of the class, which has a page with some: whichever `luck`, a random number, says.
+ */
+void *page_take_any(struct heap *h, unsigned class, uint64_t luck)
+{
+	struct page *pg = h->avail[class];
+	unsigned words = (pg->capacity + 63U) / 64, i = (unsigned)(luck >> 32) % words, turn;
+	uint64_t turned;
+	size_t k;
+
+	while (!pg->bits[i])
+		i = i + 1 < words ? i + 1 : 0;
+	turn = luck % 64;
+	turned = pg->bits[i] >> turn | (turn ? pg->bits[i] << (64 - turn) : 0);
+	k = i * 64 + ((unsigned)__builtin_ctzll(turned) + turn) % 64;
+	pg->bits[i] &= ~((uint64_t)1 << k % 64);
+	note_fresh(pg, k, k);
+	h->out++;
+	if (--pg->nfree == 0) {
+		avail_remove(h, pg);
+		list_add(&h->full[class], pg);
+	}
+	return pg->start + k * pg->block_bytes;
+}
+
 static void release(struct heap *h, struct page *pg, enum hak_flush_reason why)
 {
 	unsigned class = pg->class;
@@ -163,7 +203,8 @@ static void release(struct heap *h, struct page *pg, enum hak_flush_reason why)
 	poke(&h->released, h->released + 1);
 	sub_relaxed(&hakmem_root.class_pages[class], 1);
 	hak_probe_hakmem_page_free(class, (uintptr_t)pg->start, pg->bytes, why);
-	arena_free(&pg, 1);
+	if (likely(unguard_end(pg)))
+		arena_free(&pg, 1);
 }
 
 /* One empty page of one slice is kept per class while it is the class's only one with room. */

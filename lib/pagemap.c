@@ -111,14 +111,14 @@ static bool reserve_leaf(uintptr_t root)
 
 	if (load_acquire(&hak_pagemap_root[root]))
 		return true;
-	leaf = os_map(sizeof(struct pagemap_leaf), HAK_OS_META);
+	leaf = os_map_guarded(sizeof(struct pagemap_leaf), HAK_OS_META);
 	if (!leaf)
 		return false;
 	/* release: a reader that sees the leaf sees its zeroes (fresh from the system); acquire:
 	   so do we if another was first */
 	if (!__atomic_compare_exchange_n(&hak_pagemap_root[root], &none, leaf, false,
 					 __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
-		os_unmap(leaf, sizeof(struct pagemap_leaf), HAK_OS_META);
+		os_unmap_guarded(leaf, sizeof(struct pagemap_leaf), HAK_OS_META);
 	else
 		add_relaxed(&hakmem_root.now.meta_bytes, sizeof(struct pagemap_leaf));
 	return true;

@@ -57,6 +57,8 @@ void *realloc_any(void *p, size_t bytes)
 	}
 	if (unlikely(bytes > PTRDIFF_MAX))
 		return hak_oom(bytes, HAK_OOM_TOO_LARGE);
+	if (unlikely(hak_options.secure))
+		return secure_realloc(p, bytes);
 	pg = pagemap_page(p);
 	if (unlikely(!pg)) {
 		hak_misuse(p, HAK_MISUSE_FOREIGN, "realloc");

@@ -20,6 +20,7 @@
 #define BLOCK_WORK 240U	      /* sorting a block in counts as so many bytes: 50 us at most */
 #define OUTBOX_SLOTS 8U	      /* 2^3 owners gathered at once; a clash sends early */
 #define LETTER_MAX 30U	      /* addresses in a letter: 4 cache lines */
+#define COUNT_BITS 8U	      /* of their number, in a word with a checksum */
 #define MASK ((uintptr_t)1)   /* in an address: the next word is a mask */
 #define FIRST ((uintptr_t)1)  /* in `next`: this letter begins a batch */
 
@@ -44,22 +45,60 @@ static uint32_t room_in(uint32_t block_bytes)
 	return words == 0 ? 1 : words < LETTER_MAX ? words : LETTER_MAX;
 }
 
-static void **addresses(struct letter *l, uint32_t room)
+static uintptr_t *addresses(struct letter *l, uint32_t room)
 {
 	return room > 1 ? l->word + 1 : l->word;
 }
 
-static uint64_t count_in(const struct letter *l, uint32_t room)
+/*
+ * What is written into a letter lies in a free block, where a program may write by mistake, or be
+ * made to: every word is mixed with a key, and the count of them carries a checksum.
+ */
+static uintptr_t next_of(const struct letter *l)
 {
-	return room > 1 ? (uintptr_t)l->word[0] : l->word[0] != NULL;
+	return l->next ^ hak_letter_key ^ (uintptr_t)l;
+}
+
+static void set_next(struct letter *l, uintptr_t next)
+{
+	l->next = next ^ hak_letter_key ^ (uintptr_t)l;
+}
+
+static uint64_t checksum(const struct letter *l, const uintptr_t *words, uint64_t n)
+{
+	uint64_t x = (uintptr_t)l + n;
+
+	for (uint64_t i = 0; i < n; i++)
+		x = (x ^ words[i]) * 0x9E3779B97F4A7C15U;
+	return (x ^ x >> 32) << COUNT_BITS;
 }
 
 static void seal(struct batch *b)
 {
+	struct letter *l = b->first;
+
 	if (b->room > 1)
-		b->first->word[0] = (void *)(uintptr_t)b->filled;
+		l->word[0] = (checksum(l, l->word + 1, b->filled) | b->filled) ^ hak_letter_key;
 	else if (!b->filled)
-		b->first->word[0] = NULL;
+		l->word[0] = hak_letter_key;
+}
+
+/* The words of a letter, as they were meant; how many, more than LETTER_MAX if it was changed. */
+static uint64_t read_letter(struct letter *l, uint32_t room, void **words)
+{
+	uint64_t n = 1, head = l->word[0] ^ hak_letter_key;
+	const uintptr_t *from = addresses(l, room);
+
+	if (room > 1) {
+		n = head & ((1U << COUNT_BITS) - 1);
+		if (n > room || head - n != checksum(l, from, n))
+			return LETTER_MAX + 1;
+	} else if (!head) {
+		return 0;
+	}
+	for (uint64_t i = 0; i < n; i++)
+		words[i] = (void *)(from[i] ^ hak_letter_key); /* NOLINT: addresses */
+	return n;
 }
 
 static void begin_letter(struct batch *b, void *p, uint32_t block_bytes)
@@ -70,7 +109,7 @@ static void begin_letter(struct batch *b, void *p, uint32_t block_bytes)
 		seal(b);
 	else
 		b->last = l;
-	l->next = (uintptr_t)b->first;
+	set_next(l, (uintptr_t)b->first);
 	b->first = l;
 	b->room = room_in(block_bytes);
 	b->filled = 0;
@@ -83,9 +122,9 @@ static bool push(struct heap *to, struct batch *b)
 	uintptr_t first = b->first == b->last ? FIRST : 0;
 
 	seal(b);
-	b->first->next |= FIRST;
+	b->first->next ^= FIRST;
 	do
-		b->last->next = (uintptr_t)head | first;
+		set_next(b->last, (uintptr_t)head | first);
 	/* release: the chain is visible to the taker; seq_cst: see heap_leave's last look */
 	while (!__atomic_compare_exchange_n(&to->xqueue, &head, b->first, true, __ATOMIC_SEQ_CST,
 					    __ATOMIC_RELAXED));
@@ -125,8 +164,7 @@ static struct batch *slot_for(struct outbox *box, const struct heap *owner)
 
 static void write_word(struct batch *b, uintptr_t word)
 {
-	/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
-	addresses(b->first, b->room)[b->filled++] = (void *)word;
+	addresses(b->first, b->room)[b->filled++] = word ^ hak_letter_key;
 }
 
 /* Blocks k + i of a page where bit i of mask is set; bit 0 is. */
@@ -326,18 +364,25 @@ static struct letter *open_letter(struct heap *h, struct outbox *box, struct let
 				  struct drained *d)
 {
 	const struct page *pg = pagemap_page(l);
+	void *words[LETTER_MAX];
 	struct letter *next;
 	uint64_t n;
+	size_t k;
 
-	if (unlikely(!pg || peek(&pg->kind) != PAGE_SMALL ||
-		     (n = count_in(l, room_in(pg->block_bytes))) > LETTER_MAX)) {
+	if (unlikely(!pg || peek(&pg->kind) != PAGE_SMALL || !page_index(pg, l, &k) ||
+		     (n = read_letter(l, room_in(pg->block_bytes), words)) > LETTER_MAX)) {
 		hak_misuse(l, HAK_MISUSE_CORRUPT, "free");
 		return NULL;
 	}
-	next = (struct letter *)(l->next & ~FIRST); /* NOLINT(performance-no-int-to-ptr) */
+	next = (struct letter *)(next_of(l) & ~FIRST); /* NOLINT(performance-no-int-to-ptr) */
 	__builtin_prefetch(next);
-	d->batches += l->next & FIRST;
-	take_in(h, box, addresses(l, room_in(pg->block_bytes)), n, d);
+	d->batches += next_of(l) & FIRST;
+	if (unlikely(hak_options.secure))
+		memset(l, 0,
+		       (LETTER_MAX + 2) * sizeof(uintptr_t) < pg->block_bytes
+			       ? (LETTER_MAX + 2) * sizeof(uintptr_t)
+			       : pg->block_bytes);
+	take_in(h, box, words, n, d);
 	take_in(h, box, (void **)&l, 1, d); /* last: it may become a letter to somebody else */
 	return next;
 }

@@ -65,12 +65,13 @@ struct segment;
 
 /*
  * A free block on its way to its page's owner. It carries the addresses of others, which are not
- * touched: word[0] how many words, then as many: addresses, or with bit 0 set an address and a mask
- * of its neighbours in the page. A block of 16 bytes carries one in word[0], or NULL.
+ * touched: word[0] how many words, with a checksum, then as many: addresses, or with bit 0 set an
+ * address and a mask of its neighbours in the page. A block of 16 bytes carries one in word[0], or
+ * 0. All of it is mixed with a secret: who writes to a freed block cannot say what it becomes.
  */
 struct letter {
 	uintptr_t next; /* letter; bit 0: the first of a batch */
-	void *word[];
+	uintptr_t word[];
 };
 
 /*
@@ -84,7 +85,8 @@ struct page {
 	/* a line that others may read without making the owner's writes slower */
 	char *start;		 /* const: first byte */
 	size_t bytes;		 /* usable bytes of a large block; heap bytes of a small page */
-	size_t map_bytes;	 /* PAGE_MAPPED, PAGE_CACHED: length of the span, in whole slices */
+	size_t map_bytes;	 /* PAGE_MAPPED, PAGE_CACHED: length of the span, in whole slices;
+				    PAGE_SMALL: bytes at the end that cannot be touched */
 	struct heap *xowner;	 /* changes under the old and the new owner's lock `pages` */
 	struct segment *segment; /* const: NULL for PAGE_MAPPED */
 	uint64_t freed_ms;	 /* lock LARGE: when it entered the reuse cache */
@@ -154,6 +156,11 @@ struct heap {
 	void **slot_map;	    /* own: NULL until a class outgrows start_slots */
 	struct heap *next;	    /* lock HEAPS: list of idle heaps */
 	struct lock pages;
+	/* HAKMEM_SECURE, see secure.c; own */
+	void **waiting; /* freed blocks, NULL before the first */
+	uint32_t nwaiting;
+	uint64_t waiting_bytes;
+	uint64_t luck;	 /* steps of the random numbers */
 	uint32_t inside; /* own: slow operations in progress that hold `pages` */
 	uint32_t cursor; /* own: heap to look at next for a page */
 	struct letter *xqueue __attribute__((aligned(HAK_CACHE_LINE))); /* remote frees */

@@ -72,12 +72,14 @@
 	X(NO_MEMORY, "the system gave no memory") \
 	X(NO_METADATA, "the system gave no memory for metadata")
 
-#define HAK_MISUSES(X)                                       \
-	X(DOUBLE_FREE, "double free")                        \
-	X(FOREIGN, "pointer was not allocated here")         \
-	X(MISALIGNED, "pointer is not the start of a block") \
-	X(NOT_LIVE, "block is not allocated")                \
-	X(CORRUPT, "free list is corrupt: something wrote to a freed block")
+#define HAK_MISUSES(X)                                                       \
+	X(DOUBLE_FREE, "double free")                                        \
+	X(FOREIGN, "pointer was not allocated here")                         \
+	X(MISALIGNED, "pointer is not the start of a block")                 \
+	X(NOT_LIVE, "block is not allocated")                                \
+	X(CORRUPT, "free list is corrupt: something wrote to a freed block") \
+	X(OVERFLOW, "something wrote behind the end of the block")           \
+	X(AFTER_FREE, "something wrote to the block after it was freed")
 
 #define HAK_CODE_(id, text) id,
 #define HAK_SOURCE_(id, text) HAK_SOURCE_##id,

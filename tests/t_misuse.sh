@@ -2,7 +2,8 @@
 # timeout: 120
 # Each program of tests/misuse/ breaks one rule: preloaded, linked and linked statically it must
 # end by SIGABRT with one line on stderr that names the address (which the program prints) and
-# the reason (the program's first line).
+# the reason (the program's first line). Those of tests/misuse/secure/ must with HAKMEM_SECURE=1,
+# which the others are run with once more; "SIGSEGV" instead of a reason: a guard page stops them.
 # shellcheck source=tests/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -25,8 +26,14 @@ judge() { # STATUS REASON
 	address=$(head -n 1 "$TMP/out")
 	[[ $1 -eq 134 ]] || echo "ended with status $1, not by SIGABRT (134)"
 	[[ $lines -eq 1 ]] || echo "$lines lines on stderr, not one"
-	grep -Eqx "hakmem: (free|realloc)\(${address:-no address}\): $2" "$TMP/err" ||
+	grep -Eqx "hakmem: (free|realloc|malloc)\(${address:-no address}\): $2" "$TMP/err" ||
 		echo "no line 'hakmem: free($address): $2' in: $(head -n 2 "$TMP/err")"
+}
+
+# The same for a program that a guard page stops.
+judge_guarded() { # STATUS
+	[[ $1 -eq 139 ]] || echo "ended with status $1, not by SIGSEGV (139)"
+	[[ ! -s $TMP/err ]] || echo "said: $(head -n 2 "$TMP/err")"
 }
 
 run() { # NAME REASON COMMAND...
@@ -36,18 +43,38 @@ run() { # NAME REASON COMMAND...
 	# a shell of its own, whose report of the signal does not mix with the program's stderr
 	bash -c 'timeout 20 "$@" >"$TMP/out" 2>"$TMP/err"; exit $?' - "$@" 2>/dev/null
 	status=$?
-	wrong=$(judge "$status" "$reason")
+	if [[ $reason == SIGSEGV ]]; then
+		wrong=$(judge_guarded "$status")
+	else
+		wrong=$(judge "$status" "$reason")
+	fi
 	if [[ -z $wrong ]]; then ok "$name"; else not_ok "$name" "$wrong"; fi
 }
 
+reason_of() { sed -n '1s|^/\* \(.*\) \*/$|\1|p' "$1"; }
+
 for src in "$ROOT"/tests/misuse/*.c; do
 	name=$(basename "$src" .c)
-	reason=$(sed -n '1s|^/\* \(.*\) \*/$|\1|p' "$src")
+	reason=$(reason_of "$src")
 	build "$name" "$src" && run "$name preloaded" "$reason" env LD_PRELOAD="$LIB" "$TMP/$name"
 	build "$name.a" "$src" "$BUILD/libhakmem.a" && run "$name linked" "$reason" "$TMP/$name.a"
 	build "$name.s" "$src" -static "$BUILD/libhakmem.a" &&
 		run "$name static" "$reason" "$TMP/$name.s"
 done
+
+export HAKMEM_SECURE=1
+for src in "$ROOT"/tests/misuse/*.c; do
+	name=$(basename "$src" .c)
+	run "$name secure" "$(reason_of "$src")" env LD_PRELOAD="$LIB" "$TMP/$name"
+done
+for src in "$ROOT"/tests/misuse/secure/*.c; do
+	name=$(basename "$src" .c)
+	build "$name" "$src" &&
+		run "secure: $name" "$(reason_of "$src")" env LD_PRELOAD="$LIB" "$TMP/$name"
+	build "$name.s" "$src" -static "$BUILD/libhakmem.a" &&
+		run "secure: $name static" "$(reason_of "$src")" "$TMP/$name.s"
+done
+unset HAKMEM_SECURE
 
 # HAKMEM_ABORT=0: the same line, and the program goes on.
 export HAKMEM_ABORT=0
