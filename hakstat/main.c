@@ -23,6 +23,7 @@ static const struct command commands[] = {
 	{"stat", cmd_stat, "one interval, as a table or JSON"},
 	{"list", cmd_list, "processes that run on libhakmem"},
 	{"probes", cmd_probes, "the probes, and commands for perf and bpftrace"},
+	{"dump", cmd_dump, "the heap of a process or a core file, page by page"},
 	{"doctor", cmd_doctor, "what works here, what does not, and what to do"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

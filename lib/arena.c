@@ -12,6 +12,7 @@
 struct lock arena_lock = {.id = HAK_LOCK_ARENA};
 
 uint32_t arena_xshrinks;
+struct segment *arena_segments;
 
 static struct page *xreturned; /* runs on their way back, any thread */
 static uint64_t xgiven;	       /* bytes purged for being too many, and not asked for again yet */
@@ -20,7 +21,6 @@ static uint64_t xease_ms;      /* when both shrink next */
 
 static struct segment *bins[HAK_RUN_BINS];	 /* lock ARENA: by longest free run */
 static struct segment *dirty_first, *dirty_last; /* lock ARENA */
-static struct segment *all_segments;		 /* lock ARENA */
 static struct segment *spare_segments;		 /* lock ARENA: descriptors, by all_next */
 static char *last_chunk; /* lock ARENA: lowest chunk so far, the next goes below it */
 static unsigned level;	 /* lock ARENA: growth level of the next chunk */
@@ -150,8 +150,8 @@ static void add_chunk(char *chunk, struct segment *list, size_t n)
 		s->base = chunk + i * HAK_SEGMENT;
 		s->free = ~(uint64_t)0;
 		s->bin = -1;
-		s->all_next = all_segments;
-		all_segments = s;
+		s->all_next = arena_segments;
+		arena_segments = s;
 		bin_update(s);
 	}
 	poke(&last_chunk, chunk);
@@ -523,7 +523,7 @@ bool arena_purge(uint64_t now_ms, enum hak_os_reason why)
 /* Takes a segment without a page out of the arena; lock held. NULL: there is none. */
 static struct segment *take_unused(void)
 {
-	for (struct segment **at = &all_segments; *at; at = &(*at)->all_next) {
+	for (struct segment **at = &arena_segments; *at; at = &(*at)->all_next) {
 		struct segment *s = *at;
 
 		if (~s->free)
@@ -590,7 +590,7 @@ unsigned arena_check(void)
 
 	lock_take(&arena_lock);
 	take_returned();
-	for (const struct segment *s = all_segments; s; s = s->all_next)
+	for (const struct segment *s = arena_segments; s; s = s->all_next)
 		bad += check_segment(s);
 	lock_drop(&arena_lock);
 	if (bad)

@@ -67,6 +67,10 @@ HAK_COLD void hak_misuse(const void *p, enum hak_misuse kind, const char *who)
 	put(&l, "): ");
 	put(&l, texts[kind]);
 	send(&l);
+	/* of two at once any may stay: each has its line above */
+	poke(&hakmem_root.misuse.addr, (uint64_t)(uintptr_t)p);
+	poke(&hakmem_root.misuse.kind, (uint32_t)kind);
+	poke(&hakmem_root.misuse.tid, os_tid());
 	add_relaxed(&hakmem_root.os.misuses, 1);
 	hak_probe_hakmem_misuse((uintptr_t)p, kind);
 	if (hak_options.abort)

@@ -134,6 +134,7 @@ unsigned arena_check(void);
 extern struct lock arena_lock;
 /* Times unused memory exceeded its limit: the process is shrinking, caches should follow. */
 extern uint32_t arena_xshrinks;
+extern struct segment *arena_segments; /* lock ARENA: every one, by all_next */
 
 /* segment.c: the two masks of a segment; arena lock held */
 int segment_find(const struct segment *s, unsigned slices);

@@ -52,14 +52,6 @@
 _Static_assert(HAK_PAGE_BLOCKS_MAX *HAK_ALIGN == HAK_SLICE, "smallest blocks fill one slice");
 _Static_assert(HAK_SMALL_MAX < HAK_LARGE_MAX, "layers follow each other");
 
-enum page_kind {
-	PAGE_UNUSED, /* descriptor not in use */
-	PAGE_SMALL,  /* blocks of a class */
-	PAGE_RUN,    /* one block, slices of a segment; it has a class, or is large */
-	PAGE_MAPPED, /* one large block, mapped for it */
-	PAGE_CACHED, /* a span in the reuse cache */
-};
-
 struct heap;
 struct segment;
 
@@ -95,10 +87,10 @@ struct page {
 	uint16_t capacity;	 /* const: blocks */
 	uint16_t slices;	 /* const: length */
 	uint8_t class;		 /* const */
-	uint8_t kind;		 /* enum page_kind; set by who takes the page or gives it back */
-	uint8_t zero;		 /* const: memory was clean when the page was made */
-	uint8_t slice;		 /* const: index of the first slice in its segment */
-	struct page *next	 /* pages: list of the class, or of the reuse cache (lock: LARGE) */
+	uint8_t kind;	  /* enum hak_page_kind; set by who takes the page or gives it back */
+	uint8_t zero;	  /* const: memory was clean when the page was made */
+	uint8_t slice;	  /* const: index of the first slice in its segment */
+	struct page *next /* pages: list of the class, or of the reuse cache (lock: LARGE) */
 		__attribute__((aligned(HAK_CACHE_LINE)));
 	struct page *prev;
 	uint16_t nfree;		       /* pages: bits set */

@@ -9,6 +9,8 @@
  *   hak_root.heap_chunk[k] -> HAK_HEAP_FIRST << k heaps of hak_root.heap_bytes bytes each,
  *   every heap beginning with struct hak_heap_view. hak_root.heaps of them are in use, in order.
  *
+ * hak_root.layout leads to pages and segments, by offsets: their structures differ between builds.
+ *
  * Counters only grow, for the life of the process: a heap outlives its thread, and the next
  * thread that gets it counts on. So a sum over all heaps is exact at every instant, and the
  * difference of two sums is what happened in between.
@@ -18,7 +20,7 @@
 
 #include <linux/types.h>
 
-#define HAK_ABI 3U
+#define HAK_ABI 4U
 #define HAK_MAGIC "hakmem\n" /* with its final NUL: 8 bytes */
 #define HAK_NOTE_OWNER "hakmem"
 #define HAK_NOTE_ROOT 1
@@ -207,6 +209,67 @@ struct hak_gauges {
 	__u64 returned_bytes; /* counted as used, in fact dirty: on the way back to the arena */
 };
 
+/*
+ * Where the fields are that a reader of pages, segments and heaps needs: X(STRUCT, NAME, field),
+ * append only. hak_layout.at[HAK_AT_STRUCT_NAME] is the offset in struct page, segment or heap.
+ */
+#define HAK_FIELDS(X)                                                                  \
+	X(page, START, start)		  /* u64: address of its first byte */         \
+	X(page, BYTES, bytes)		  /* u64: usable bytes of a large block */     \
+	X(page, MAP_BYTES, map_bytes)	  /* u64: length of a mapping of its own */    \
+	X(page, OWNER, xowner)		  /* u64: address of the heap */               \
+	X(page, BLOCK_BYTES, block_bytes) /* u32 */                                    \
+	X(page, CAPACITY, capacity)	  /* u16: blocks */                            \
+	X(page, SLICES, slices)		  /* u16: length */                            \
+	X(page, CLASS, class)		  /* u8 */                                     \
+	X(page, KIND, kind)		  /* u8: enum hak_page_kind */                 \
+	X(page, NFREE, nfree)		  /* u16: bits set */                          \
+	X(page, BITS, bits)		  /* u64[]: 1 = free */                        \
+	X(segment, BASE, base)		  /* u64: address */                           \
+	X(segment, FREE, free)		  /* u64: mask of slices not in a page */      \
+	X(segment, DIRTY, dirty)	  /* u64: of them, those that may hold data */ \
+	X(segment, NEXT, all_next)	  /* u64: address of the next segment */       \
+	X(segment, PAGES, pages)	  /* descriptors, one per slice */             \
+	X(heap, LOCK, pages.xword)	  /* u32: not 0 while held */                  \
+	X(heap, QUEUE, xqueue)		  /* u64: not 0 while blocks wait */           \
+	X(heap, NPAGES, npages)		  /* u64 */                                    \
+	X(heap, OUT, out)		  /* u64: sum over pages of capacity - nfree */
+
+#define HAK_AT_(type, id, field) HAK_AT_##type##_##id,
+enum hak_field { HAK_FIELDS(HAK_AT_) HAK_AT_COUNT };
+#define HAK_AT_MAX 32
+
+/* What a page descriptor stands for. */
+enum hak_page_kind {
+	PAGE_UNUSED, /* descriptor not in use */
+	PAGE_SMALL,  /* blocks of a class */
+	PAGE_RUN,    /* one block, slices of a segment; it has a class, or is large */
+	PAGE_MAPPED, /* one large block, mapped for it */
+	PAGE_CACHED, /* a span in the reuse cache */
+};
+
+/* The way to everything that is not a counter; const once the magic is written. */
+struct hak_layout {
+	__u64 root;		  /* address of the root itself: a copy elsewhere is none */
+	__u64 segments;		  /* address of the address of the first segment */
+	__u64 pagemap;		  /* address of 2^16 addresses, one per 4 GiB, of leaves: */
+				  /* 2^16 addresses of page descriptors, one per slice */
+	__u64 options;		  /* address of u64 values, in the order of lib/options.def */
+	__u64 lock[HAK_LOCK_MAX]; /* address of its u32, not 0 while held; 0: see the heaps */
+	__u32 options_count;
+	__u32 page_bytes; /* size of a page descriptor */
+	__u32 segment_bytes;
+	__u32 slice_bytes;
+	__u16 at[HAK_AT_MAX]; /* HAK_AT_COUNT are in use */
+};
+
+/* The misuse found last; os.misuses says whether there was any. */
+struct hak_last_misuse {
+	__u64 addr;
+	__u32 kind; /* enum hak_misuse */
+	__u32 tid;
+};
+
 struct hak_root {
 	char magic[8];			  /* HAK_MAGIC, written when the rest is valid */
 	__u32 abi;			  /* HAK_ABI */
@@ -224,6 +287,8 @@ struct hak_root {
 	struct hak_os_view os;
 	struct hak_gauges now;
 	__u64 start_ns; /* CLOCK_MONOTONIC when it began: another after an exec, not after fork */
+	struct hak_last_misuse misuse;
+	struct hak_layout layout;
 };
 
 #define HAK_SHARED_SIZE(type, bytes) \
@@ -232,6 +297,7 @@ HAK_SHARED_SIZE(struct hak_bin, 32);
 HAK_SHARED_SIZE(struct hak_bin_stat, 72);
 HAK_SHARED_SIZE(struct hak_heap_view, 64 * (32 + 72) + 16 + 10 * 8);
 HAK_SHARED_SIZE(struct hak_lock_view, 32);
-HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56 + 8);
+HAK_SHARED_SIZE(struct hak_layout, 4 * 8 + 64 + 4 * 4 + 64);
+HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56 + 8 + 16 + 176);
 
 #endif

@@ -1,0 +1,69 @@
+/* Everything about a heap that its memory tells: counters, pages, segments, what is broken. */
+#ifndef HAKSTAT_DUMP_H
+#define HAKSTAT_DUMP_H
+
+#include "memory.h"
+#include "shared.h"
+
+struct dump_class {
+	uint64_t allocs, frees, cached;
+	uint64_t pages, capacity, out; /* blocks there is room for; of them, not free in a page */
+};
+
+struct dump_heap {
+	uint64_t addr;
+	uint32_t tid, state, busy;
+	uint64_t cached_bytes, npages, out;
+	uint64_t walked_pages, walked_out; /* what its pages say */
+	bool queued, locked, readable;
+};
+
+struct dump_page {
+	uint64_t at; /* of the descriptor */
+	uint64_t start, bytes, map_bytes, owner;
+	uint32_t block_bytes, capacity, nfree, slices, class_, kind;
+	uint64_t bits[64];
+};
+
+/* What does not fit together: how many, and the first in words. */
+struct findings {
+	uint64_t count;
+	char first[160];
+};
+
+struct dump {
+	const struct memory *m;
+	struct hak_root root;
+	struct dump_class class_[HAK_CLASS_MAX];
+	struct dump_heap *heaps;
+	uint32_t nheaps, busy;
+	uint64_t segments, dirty_slices, free_slices;
+	uint64_t live_bytes, cached_bytes;
+	uint64_t option[16];
+	bool locked[HAK_LOCK_MAX];
+	struct findings bad;
+};
+
+/* Called for every page in use; s_dirty: unused slices of its segment that hold data. */
+typedef void dump_page_fn(const struct dump *d, const struct dump_page *pg, unsigned s_dirty,
+			  void *arg);
+
+/* 0, or -EPROTO, -ENOENT, -EIO. fn may be NULL. dump_free also after a failure. */
+int dump_read(struct dump *d, const struct memory *m, uint64_t root, dump_page_fn *fn, void *arg);
+void dump_free(struct dump *d);
+
+/* Blocks neither live, nor cached, nor free in a page: on their way in a queue; may be negative. */
+int64_t dump_waiting(const struct dump *d, unsigned class);
+int dump_heap_at(const struct dump *d, uint64_t addr); /* -1: none of them */
+
+enum block_state { BLOCK_UNKNOWN, BLOCK_FREE, BLOCK_CACHED, BLOCK_LIVE, BLOCK_LIVE_OR_WAITING };
+struct dump_block {
+	struct dump_page page;
+	uint64_t start, bytes;
+	enum block_state state;
+	int cache; /* heap whose cache it is in */
+};
+/* False if the address is in no page of the allocator's. */
+bool dump_block(const struct dump *d, uint64_t addr, struct dump_block *b);
+
+#endif
