@@ -468,14 +468,31 @@ static int cache_with(const struct dump *d, unsigned class, uint64_t block)
 	return -1;
 }
 
+static bool covers(const struct dump *d, const struct dump_page *pg, uint64_t addr)
+{
+	uint64_t slices = (uint64_t)pg->slices * d->root.layout.slice_bytes;
+	bool span = pg->kind == PAGE_MAPPED || pg->kind == PAGE_CACHED;
+
+	return pg->start <= addr && addr - pg->start < (span ? pg->map_bytes : slices);
+}
+
+/* Only the first slice of a long block is in the map: the entry before decides. */
 static bool page_of(const struct dump *d, uint64_t addr, struct dump_page *pg)
 {
-	uint64_t leaf, at;
+	uint64_t *leaf = addr < ADDR_MAX ? calloc(LEAF, sizeof(*leaf)) : NULL, at = 0, where;
+	size_t i = (uint16_t)(addr >> 16);
 
-	return addr < ADDR_MAX &&
-	       memory_read(d->m, d->root.layout.pagemap + (addr >> 32) * 8, &leaf, 8) && leaf &&
-	       memory_read(d->m, leaf + (uint16_t)(addr >> 16) * 8UL, &at, 8) && at &&
-	       page_read(d, at, pg) && pg->start <= addr;
+	for (uint64_t root = addr >> 32; leaf && !at; root--, i = LEAF - 1) {
+		bool there = memory_read(d->m, d->root.layout.pagemap + root * 8, &where, 8) &&
+			     where && memory_read(d->m, where, leaf, LEAF * sizeof(*leaf));
+
+		for (size_t k = there ? i + 1 : 0; k && !at; k--)
+			at = leaf[k - 1];
+		if (!root)
+			break;
+	}
+	free(leaf);
+	return at && page_read(d, at, pg) && covers(d, pg, addr);
 }
 
 static void small_block(uint64_t addr, struct dump_block *b)
