@@ -73,7 +73,7 @@ SAN_SRC := $(shell grep -ls 'sanitize: yes' tests/t_*.c)
 PKGS_BUILD := gcc make clang bpftool libbpf-dev libelf-dev zlib1g-dev libncurses-dev systemtap-sdt-dev pkg-config
 PKGS_DEMO := redis-server redis-tools
 PKGS_TEST := $(PKGS_DEMO) libcmocka-dev g++ git sqlite3 python3 gdb strace bpftrace linux-perf \
-	libclang-rt-14-dev binutils util-linux procps libcap2-bin tmux
+	libclang-rt-14-dev binutils util-linux procps libcap2-bin tmux valgrind
 PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace $(PKGS_DEMO) sqlite3 python3 \
 	lua5.4 perl
 
