@@ -5,7 +5,7 @@
 # Environment
 #   SIZE=medium  column of bench/cells: small, medium or long
 #   RUNS=5       timed runs of each cell, after one that is not counted
-#   PEERS=       more allocators: "name=/path.so name=/path.so"
+#   PEERS=       more allocators: "name=/path.so name=/path.so,VARIABLE=value,..."
 #   ONLY=        only these allocators, by name: "glibc hakmem"
 #   REF=glibc    the allocator ratios are to
 #   STRACE=1     counts system calls for memory and waiting, in a run of their own; 0: does not
@@ -24,7 +24,7 @@ OUT=${OUT:-$BUILD/bench/results}
 SIZE=${SIZE:-medium}
 REF=${REF:-glibc}
 pattern=${1:-.}
-names=() libs=() cells=()
+names=() libs=() envs=() cells=()
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/hakmem-bench.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 1' INT TERM HUP
@@ -34,18 +34,19 @@ die() {
 	exit 1
 }
 
-# add NAME PATH: an allocator, if it can be loaded and is wanted
+# add NAME PATH[,VARIABLE=value...]: an allocator, if it can be loaded and is wanted
 add() {
-	local path=$2
+	local path=${2%%,*} env=${2#"${2%%,*}"}
 
 	[[ -z $ONLY || " $ONLY " == *" $1 "* ]] || return 0
 	if [[ -n $path ]]; then
 		path=$(readlink -f "$path")
 		LD_PRELOAD=$path sed "" /proc/self/maps 2>/dev/null | grep -qF " $path" ||
-			die "$1: $2 cannot be preloaded"
+			die "$1: $path cannot be preloaded"
 	fi
 	names+=("$1")
 	libs+=("$path")
+	envs+=("${env//,/ }")
 }
 
 # add_installed NAME SONAME: a peer from the system's library folders
@@ -173,7 +174,8 @@ one_run() {
 
 	[[ -z ${failed[$name $cell]:-} ]] || return 0
 	read -ra argv <<<"$cell"
-	if ! "$BUILD/bench/measure" "$tmp/cost" "${libs[$1]}" "$(path_of "${argv[0]}")" "${argv[@]:1}" \
+	# shellcheck disable=SC2086
+	if ! env ${envs[$1]} "$BUILD/bench/measure" "$tmp/cost" "${libs[$1]}" "$(path_of "${argv[0]}")" "${argv[@]:1}" \
 		>"$tmp/out" 2>"$tmp/err"; then
 		failed[$name $cell]=$(tail -n 1 "$tmp/err")
 		echo "FAILED: '$cell' on $name: ${failed[$name $cell]}"
@@ -210,7 +212,8 @@ count_calls() {
 		for cell in "$@"; do
 			[[ $cell == *.sh* ]] && continue
 			read -ra argv <<<"$cell"
-			timeout -s INT 20 strace -f --seccomp-bpf -e trace=%memory,futex -c -o "$tmp/calls" \
+			# shellcheck disable=SC2086
+			timeout -s INT 20 env ${envs[i]} strace -f --seccomp-bpf -e trace=%memory,futex -c -o "$tmp/calls" \
 				${libs[i]:+-E "LD_PRELOAD=${libs[i]}"} \
 				"$(path_of "${argv[0]}")" "${argv[@]:1}" >"$tmp/out" 2>"$tmp/err" || continue
 			awk -v p="${names[i]}"$'\t'"$cell"$'\t' '

@@ -27,6 +27,7 @@ __attribute__((format(printf, 2, 3))) static void broken(struct dump *d, const c
 	if (d->bad.count++)
 		return;
 	va_start(args, format);
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
 	vsnprintf(d->bad.first, sizeof(d->bad.first), format, args);
 	va_end(args);
 }
