@@ -155,6 +155,7 @@ extern struct lock meta_lock;
 /* os.c: the only file that makes system calls for memory; no policy */
 void *os_map(size_t bytes, enum hak_os_reason why);
 size_t os_ram_bytes(void);
+size_t os_space_limit(void);
 void *os_reserve(size_t bytes);
 bool os_commit(void *p, size_t bytes);
 void *os_map_at(void *hint, size_t bytes, enum hak_os_reason why);

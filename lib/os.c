@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <time.h>
@@ -138,6 +139,14 @@ size_t os_ram_bytes(void)
 	struct sysinfo s;
 
 	return sysinfo(&s) ? 0 : (size_t)s.totalram * s.mem_unit;
+}
+
+/* Bytes of address space the process may have; SIZE_MAX if that is not limited. */
+size_t os_space_limit(void)
+{
+	struct rlimit r;
+
+	return getrlimit(RLIMIT_AS, &r) || r.rlim_cur == RLIM_INFINITY ? SIZE_MAX : r.rlim_cur;
 }
 
 /* Address space that reads as zero and takes no memory; NULL if refused. errno is kept. */

@@ -63,13 +63,19 @@ static void keep_program_apart(void)
 	keep_apart((uintptr_t)&here);
 }
 
-/* The longest table that there is address space for. Left without one, nothing can be mapped. */
+/*
+ * The longest table that there is address space for, which is to be used for other things, too.
+ * Left without one, nothing can be mapped.
+ */
 void pagemap_init(void)
 {
 	size_t need = os_ram_bytes() / HAK_SLICE * RAM_TIMES, n = TABLE_USUAL;
+	size_t most = os_space_limit() / 8;
 
 	while (n < need && n < TABLE_MOST)
 		n *= 2;
+	while (n > most && n > TABLE_LEAST)
+		n /= 2;
 	for (; n >= TABLE_LEAST; n /= 2) {
 		uint8_t *table = os_reserve(n);
 
