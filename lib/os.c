@@ -196,6 +196,15 @@ bool os_purge(void *p, size_t bytes, enum hak_os_reason why)
 }
 
 /*
+ * Whether all of a range is. After EFAULT, which says that the source was several mappings, this
+ * tells kernels before 6.17, which have unmapped the target by then, from later ones.
+ */
+static bool is_mapped(void *p, size_t bytes)
+{
+	return !msync(p, bytes, MS_ASYNC); /* does nothing to anonymous memory */
+}
+
+/*
  * Moves the contents of one mapping over another, which must be ours and at least as long.
  * The old range is gone afterwards. Counted as one map (of `to`, grown) by its reason.
  * Refused, *to_is_gone says that the system may have unmapped `to` before it found it could not
@@ -208,7 +217,8 @@ bool os_move(void *from, size_t old_bytes, void *to, size_t new_bytes, bool *to_
 	void *p = mremap(from, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to);
 	uint64_t ns = os_now_ns() - start;
 
-	*to_is_gone = p == MAP_FAILED && (errno == ENOMEM || errno == EAGAIN);
+	*to_is_gone = p == MAP_FAILED && (errno == ENOMEM || errno == EAGAIN ||
+					  (errno == EFAULT && !is_mapped(to, new_bytes)));
 	errno = saved;
 	add_relaxed(&hakmem_root.os.maps, 1);
 	hak_probe_hakmem_os_map(p == MAP_FAILED ? 0 : (uintptr_t)p, new_bytes, HAK_OS_REALLOC, ns);

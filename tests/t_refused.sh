@@ -9,8 +9,10 @@
 . "$ROOT/tests/helpers/modes.sh"
 
 need_lib
-build_modes refused
-in_modes refused
+for program in refused old_mremap; do
+	build_modes "$program"
+	in_modes "$program"
+done
 
 # A program that starts with little: address space (-v) or data (-d), in KiB.
 starts() { # PROGRAM... ; the limit is the program's alone
