@@ -197,7 +197,7 @@ bool os_purge(void *p, size_t bytes, enum hak_os_reason why)
 
 /*
  * Whether all of a range is. After EFAULT, which says that the source was several mappings, this
- * tells kernels before 6.17, which have unmapped the target by then, from later ones.
+ * tells older kernels, which have unmapped the target by then, from 6.17 and later ones.
  */
 static bool is_mapped(void *p, size_t bytes)
 {

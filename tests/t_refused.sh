@@ -15,6 +15,7 @@ for program in refused old_mremap; do
 done
 
 # A program that starts with little: address space (-v) or data (-d), in KiB.
+# shellcheck disable=SC2317 # called by check
 starts() { # PROGRAM... ; the limit is the program's alone
 	# shellcheck disable=SC2016 # the inner shell's words
 	[[ $(HAKMEM_SECURE=$secure timeout 20 bash -c 'ulimit "$1" "$2" && shift 2 && exec "$@"' - "$@" start) == works ]]
@@ -32,23 +33,30 @@ done
 
 # Whatever ends this test, the setting is put back: by the shell beside it, which sees it go.
 commit_limit() { awk '$1 == "CommitLimit:" { print $2 * 1024 }' /proc/meminfo; }
+# shellcheck disable=SC2317 # called by check
 without_overcommit() { # COMMAND...
 	local was keeper status
 
+	# one at a time on this machine; the keeper has the lock, too, until it is done
+	exec 9</proc/sys/vm/overcommit_memory
+	flock -w 60 9 || return 1
 	was=$(cat /proc/sys/vm/overcommit_memory)
 	: >"$TMP/keeper"
 	# shellcheck disable=SC2016 # the inner shell's words
-	setsid bash -c 'while [[ -e /proc/$1/stat && -e $3 ]]; do sleep 0.1; done
+	setsid bash -c 'while [[ -e $3 ]] && grep -q "^State:.[^Z]" "/proc/$1/status" 2>/dev/null; do
+			sleep 0.1
+		done
 		echo "$2" >/proc/sys/vm/overcommit_memory' - $$ "$was" "$TMP/keeper" &
 	keeper=$!
 	[[ -d /proc/$keeper ]] || return 1
 	echo 2 >/proc/sys/vm/overcommit_memory
-	timeout 20 "$@"
+	timeout 20 "$@" 9<&-
 	status=$?
 	echo "$was" >/proc/sys/vm/overcommit_memory
 	rm -f "$TMP/keeper"
 	wait "$keeper"
-	[[ $(cat /proc/sys/vm/overcommit_memory) == "$was" ]] && return $status
+	exec 9<&-
+	[[ $(cat /proc/sys/vm/overcommit_memory) == "$was" ]] && return "$status"
 }
 # More than the system may promise, less than the machine has: only a strict system refuses it.
 too_much=$(($(commit_limit) + (64 << 20)))
@@ -63,7 +71,8 @@ done
 # A memory cgroup of 64 MiB below our own, so that what holds for us holds there too; of version 1
 # or, where that is how memory is limited, version 2.
 group=
-remove_group() { [[ -z $group ]] || rmdir "$group"; }
+# shellcheck disable=SC2317 # called at exit
+remove_group() { [[ -z $group ]] || wait_for 40 rmdir "$group"; }
 trap 'remove_group; leave' EXIT
 make_group() {
 	local own
@@ -81,6 +90,7 @@ make_group() {
 	echo $((64 << 20)) >"$group/$limit"
 	[[ ! -e $group/memory.swap.max ]] || echo 0 >"$group/memory.swap.max"
 }
+# shellcheck disable=SC2317 # called by check
 in_group() { # COMMAND...; a shell of its own keeps the report of the signal away
 	# shellcheck disable=SC2016 # the inner shell's words
 	bash -c 'timeout 30 bash -c "echo \$\$ >\"\$0/cgroup.procs\" && exec \"\$@\"" "$@"; exit $?' - "$group" "$@" 2>/dev/null
