@@ -32,7 +32,7 @@ done
 [[ $(id -u) -eq 0 ]] || { skip "overcommit and cgroups" "needs root"; finish; }
 
 # Whatever ends this test, the setting is put back: by the shell beside it, which sees it go.
-commit_limit() { awk '$1 == "CommitLimit:" { print $2 * 1024 }' /proc/meminfo; }
+commit_limit() { awk '$1 == "CommitLimit:" { printf "%.0f\n", $2 * 1024 }' /proc/meminfo; }
 # shellcheck disable=SC2317 # called by check
 without_overcommit() { # COMMAND...
 	local was keeper status
