@@ -140,6 +140,10 @@ bench-bin: $(BENCH_BIN)
 TEST_LIBS := -lcmocka -pthread -ldl
 $(B)/tests/t_%: tests/t_%.c $(B)/libhakmem.a $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(BENCH_CFLAGS) -Ilib -Iprobes -fno-builtin $< $(B)/libhakmem.a -o $@ $(TEST_LIBS)
+# Puts itself between the library and the system.
+comma := ,
+$(B)/tests/t_faults: TEST_LIBS += $(addprefix -Wl$(comma)--wrap=,mmap munmap madvise mprotect mremap syscall \
+	sysinfo getrlimit pthread_setspecific pthread_key_create pthread_atfork)
 # Those that use hak_ names only, under a sanitizer: make SANITIZE=... san-bin
 $(B)/tests/san_%: tests/t_%.c $(B)/libhakmem-api.a $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(BASE_CFLAGS) -Ilib -Iprobes $< $(B)/libhakmem-api.a -o $@ $(TEST_LIBS)

@@ -39,6 +39,7 @@ void fork_init(void)
 {
 	static uint32_t done;
 
-	if (!__atomic_exchange_n(&done, 1, __ATOMIC_RELAXED))
-		pthread_atfork(before, in_parent, in_child);
+	if (!__atomic_exchange_n(&done, 1, __ATOMIC_RELAXED) &&
+	    pthread_atfork(before, in_parent, in_child))
+		__atomic_store_n(&done, 0, __ATOMIC_RELAXED); /* the next thread tries again */
 }

@@ -11,6 +11,7 @@
 #include "pagemap.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -33,6 +34,7 @@ struct lock heaps_lock = {.id = HAK_LOCK_HEAPS};
 
 static struct heap *idle; /* lock HEAPS: heaps without a thread, newest first */
 static pthread_key_t exit_key;
+static bool has_exit_key; /* else threads borrow a heap for each operation */
 static uint32_t xstarted; /* 0 not, 1 being, 2 done */
 
 #define SHRINK_PAGES 64U /* pages released in a row, without a new one */
@@ -289,7 +291,7 @@ static void start(void)
 	secret_init();
 	root_init();
 	pagemap_init();
-	pthread_key_create(&exit_key, on_thread_exit);
+	has_exit_key = !pthread_key_create(&exit_key, on_thread_exit);
 	store_release(&xstarted, 2);
 }
 
@@ -311,11 +313,13 @@ static struct heap *begin(void)
 	count_set(&h->view.tid, os_tid());
 	count_add(&h->view.starts, 1);
 	hak_probe_hakmem_thread_start(h->view.tid, (uintptr_t)h);
-	if (thread_ended) /* its destructors have run: borrowed for one operation */
+	/* nobody would take it from the thread at its end: borrowed for one operation */
+	if (unlikely(thread_ended || !has_exit_key))
 		return h;
 	hak_thread.heap = h;
 	/* these may allocate, which works from here on */
-	pthread_setspecific(exit_key, h);
+	if (unlikely(pthread_setspecific(exit_key, h)))
+		hak_thread.heap = (struct heap *)(uintptr_t)&hak_no_heap;
 	fork_init();
 	return h;
 }
@@ -424,6 +428,7 @@ bool heap_trim(struct heap *h)
 	remote_drain(h);
 	page_release_empty(h, HAK_FLUSH_TRIM);
 	any = large_purge(0, HAK_OS_TRIM);
+	os_settle(UINT_MAX);
 	return arena_purge(0, HAK_OS_TRIM) || any;
 }
 

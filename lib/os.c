@@ -118,8 +118,10 @@ void os_hide(void *p, size_t bytes)
 
 	errno = saved;
 	add_relaxed(&hakmem_root.os.maps, 1);
-	if (q == MAP_FAILED && os_guard(p, bytes))
+	if (q == MAP_FAILED) {
+		os_guard(p, bytes);
 		os_purge(p, bytes, HAK_OS_LARGE);
+	}
 }
 
 /* 0 where the system gives none. */
@@ -165,7 +167,36 @@ bool os_commit(void *p, size_t bytes)
 	return done;
 }
 
-void os_unmap(void *p, size_t bytes, enum hak_os_reason why)
+/*
+ * Ranges the system would not unmap: it may have to split a mapping, and refuses when there are as
+ * many as it allows (vm.max_map_count). Without their memory, and tried again later. A range for
+ * which there is no room here stays mapped, empty.
+ */
+#define OWED 256U
+#define TAKEN ((void *)1) /* by whoever writes or tries it */
+static struct {
+	void *xp;
+	size_t bytes;
+} owed[OWED];
+static uint32_t xowed; /* about how many */
+
+static void owe(void *p, size_t bytes)
+{
+	os_purge(p, bytes, HAK_OS_TRIM);
+	for (unsigned i = 0; i < OWED; i++) {
+		void *none = NULL;
+
+		if (!__atomic_compare_exchange_n(&owed[i].xp, &none, TAKEN, false, __ATOMIC_ACQUIRE,
+						 __ATOMIC_RELAXED))
+			continue;
+		owed[i].bytes = bytes;
+		add_relaxed(&xowed, 1);
+		store_release(&owed[i].xp, p); /* with its length */
+		return;
+	}
+}
+
+static bool unmap(void *p, size_t bytes, enum hak_os_reason why)
 {
 	int saved = errno;
 	uint64_t start = os_now_ns();
@@ -177,6 +208,36 @@ void os_unmap(void *p, size_t bytes, enum hak_os_reason why)
 	if (!failed)
 		add_relaxed(&hakmem_root.os.unmap_bytes, bytes);
 	hak_probe_hakmem_os_unmap((uintptr_t)p, bytes, why, ns);
+	return !failed;
+}
+
+/* Up to `most` of the ranges owed are unmapped; ends with the first that is refused again. */
+void os_settle(unsigned most)
+{
+	for (unsigned i = 0; i < OWED && most && peek(&xowed); i++) {
+		void *p = peek(&owed[i].xp);
+
+		/* acquire: its length */
+		if (!p || p == TAKEN ||
+		    !__atomic_compare_exchange_n(&owed[i].xp, &p, TAKEN, false, __ATOMIC_ACQUIRE,
+						 __ATOMIC_RELAXED))
+			continue;
+		if (!unmap(p, owed[i].bytes, HAK_OS_TRIM)) {
+			store_release(&owed[i].xp, p);
+			return;
+		}
+		store_release(&owed[i].xp, NULL);
+		sub_relaxed(&xowed, 1);
+		most--;
+	}
+}
+
+void os_unmap(void *p, size_t bytes, enum hak_os_reason why)
+{
+	if (unlikely(!unmap(p, bytes, why)))
+		owe(p, bytes);
+	else if (unlikely(peek(&xowed)))
+		os_settle(1);
 }
 
 /* Gives the memory back, keeps the range, which reads as zero afterwards. False if refused. */

@@ -56,7 +56,7 @@ static size_t guard_end(const struct page *pg, unsigned slices)
 	return os_guard(end - HAK_OS_PAGE, HAK_OS_PAGE) ? HAK_OS_PAGE : 0;
 }
 
-/* False: the end of the page stays untouchable, and so it cannot be used for anything else. */
+/* False: the end of the page stays untouchable, and so the page is of use to its class only. */
 static bool unguard_end(const struct page *pg)
 {
 	return !pg->map_bytes || os_commit(pg->start + pg->bytes - pg->map_bytes, pg->map_bytes);
@@ -198,13 +198,14 @@ static void release(struct heap *h, struct page *pg, enum hak_flush_reason why)
 {
 	unsigned class = pg->class;
 
+	if (unlikely(!unguard_end(pg)))
+		return; /* stays, empty, until next time */
 	avail_remove(h, pg);
 	h->npages--;
 	poke(&h->released, h->released + 1);
 	sub_relaxed(&hakmem_root.class_pages[class], 1);
 	hak_probe_hakmem_page_free(class, (uintptr_t)pg->start, pg->bytes, why);
-	if (likely(unguard_end(pg)))
-		arena_free(&pg, 1);
+	arena_free(&pg, 1);
 }
 
 /* One empty page of one slice is kept per class while it is the class's only one with room. */

@@ -29,9 +29,14 @@ struct pagemap_leaf *hak_pagemap_root[PAGEMAP_ROOTS];
  */
 static uint32_t xchunk_owner[TABLE_CHUNKS];
 
+static uint32_t *owner_by(uint64_t mask, uintptr_t root)
+{
+	return &xchunk_owner[(root << 16 & mask) >> 16];
+}
+
 static uint32_t *owner_of(uintptr_t root)
 {
-	return &xchunk_owner[(root << 16 & hak_class_mask) >> 16];
+	return owner_by(hak_class_mask, root);
 }
 
 static uint32_t owner_mark(uintptr_t root)
@@ -40,9 +45,9 @@ static uint32_t owner_mark(uintptr_t root)
 }
 
 /* Memory of ours must never look like what is at this address. */
-static void keep_apart(uintptr_t a)
+static void keep_apart(uint64_t mask, uintptr_t a)
 {
-	uint32_t *owner = owner_of(a >> 32);
+	uint32_t *owner = owner_by(mask, a >> 32);
 
 	if (a < TABLE_MOST << HAK_SLICE_SHIFT && !*owner)
 		*owner = owner_mark(a >> 32);
@@ -52,20 +57,34 @@ static void keep_apart(uintptr_t a)
  * Other memory of the program, whose addresses are freed by mistake most of all: NULL and all
  * low addresses, the executable's data and what brk puts behind it, the stack.
  */
-static void keep_program_apart(void)
+static void keep_program_apart(uint64_t mask)
 {
 	uintptr_t program = getauxval(AT_PHDR);
 	char here;
 
-	keep_apart(0);
-	keep_apart(program);
-	keep_apart(program + ROOT_BYTES);
-	keep_apart((uintptr_t)&here);
+	keep_apart(mask, 0);
+	keep_apart(mask, program);
+	keep_apart(mask, program + ROOT_BYTES);
+	keep_apart(mask, (uintptr_t)&here);
+}
+
+/* True if it is the table now; another thread may have been first. */
+static bool use_table(uint8_t *table, size_t n)
+{
+	uint8_t *none = (uint8_t *)(uintptr_t)nothing;
+
+	if (!__atomic_compare_exchange_n(&hak_class_map, &none, table, false, __ATOMIC_RELEASE,
+					 __ATOMIC_RELAXED))
+		return false;
+	keep_program_apart(n - 1);
+	/* release: who finds a mask finds the table; until then every address is entry 0 */
+	store_release(&hak_class_mask, n - 1);
+	return true;
 }
 
 /*
  * The longest table that there is address space for, which is to be used for other things, too.
- * Left without one, nothing can be mapped.
+ * Left without one, nothing can be mapped, until it is tried again.
  */
 void pagemap_init(void)
 {
@@ -79,12 +98,11 @@ void pagemap_init(void)
 	for (; n >= TABLE_LEAST; n /= 2) {
 		uint8_t *table = os_reserve(n);
 
-		if (table) {
-			hak_class_map = table;
-			hak_class_mask = n - 1;
-			keep_program_apart();
-			return;
-		}
+		if (!table)
+			continue;
+		if (!use_table(table, n))
+			os_unmap(table, n, HAK_OS_META);
+		return;
 	}
 }
 
@@ -153,28 +171,66 @@ static bool reserve(const char *start, size_t bytes)
 	return true;
 }
 
-/* Maps the range again further down, where its entries are its own; NULL if there is no room. */
-static char *move_down(char *from, size_t bytes, size_t alignment, enum hak_os_reason why)
+/* The range at exactly this place with its entries reserved; NULL if that cannot be. */
+static char *map_here(char *at, size_t bytes, enum hak_os_reason why)
 {
-	uintptr_t step = alignment > ROOT_BYTES ? alignment : ROOT_BYTES, left = (uintptr_t)from;
+	char *p = can_reserve(at, bytes) ? os_map_at(at, bytes, why) : NULL;
 
-	for (uintptr_t i = (hak_class_mask + 1) >> 16; i && left > 2 * step; i--) {
-		char *p, *at = from -= step;
+	if (!p || reserve(p, bytes))
+		return p;
+	os_unmap(p, bytes, why);
+	return NULL;
+}
 
-		left -= step;
-		if (!can_reserve(at, bytes) || !(p = os_map_at(at, bytes, why)))
-			continue;
-		if (reserve(p, bytes))
+static char *xmoved; /* where the last range that had to move is: the next go beside it */
+
+#define TRIES 64U
+
+/*
+ * Below the last range that was moved, within its 4 GiB, from whose end it goes on at their
+ * beginning. Otherwise each would take a leaf of its own.
+ */
+static char *map_beside(size_t bytes, size_t alignment, enum hak_os_reason why)
+{
+	uintptr_t at = (uintptr_t)peek(&xmoved), root = at >> 32;
+
+	if (!at || bytes > ROOT_BYTES / 2 || alignment > ROOT_BYTES / 2)
+		return NULL;
+	for (unsigned i = 0; i < TRIES; i++) {
+		char *p;
+
+		at = (at - bytes) & ~(alignment - 1);
+		if (at >> 32 != root)
+			at = (((root + 1) << 32) - bytes) & ~(alignment - 1);
+		p = map_here((char *)at, bytes, why); /* NOLINT(performance-no-int-to-ptr) */
+		if (p)
 			return p;
-		os_unmap(p, bytes, why);
 	}
 	return NULL;
 }
 
+/* Maps the range again further down, where its entries are its own; NULL if there is no room. */
+static char *move_down(char *from, size_t bytes, size_t alignment, enum hak_os_reason why)
+{
+	uintptr_t step = alignment > ROOT_BYTES ? alignment : ROOT_BYTES, left = (uintptr_t)from;
+	char *p = map_beside(bytes, alignment, why);
+
+	for (uintptr_t i = (hak_class_mask + 1) >> 16; !p && i && left > 2 * step; i--) {
+		left -= step;
+		p = map_here(from -= step, bytes, why);
+	}
+	if (p)
+		poke(&xmoved, p);
+	return p;
+}
+
 char *pagemap_claim(char *start, size_t bytes, size_t alignment, enum hak_os_reason why)
 {
-	bool apart = can_reserve(start, bytes);
+	bool apart;
 
+	if (unlikely(!load_acquire(&hak_class_mask)))
+		pagemap_init();
+	apart = can_reserve(start, bytes);
 	if (apart && reserve(start, bytes))
 		return start;
 	os_unmap(start, bytes, why);

@@ -45,7 +45,7 @@ HAK_INLINE struct page *pagemap_page(const void *p)
 	return peek(&leaf->page[(uint16_t)(a >> HAK_SLICE_SHIFT)]);
 }
 
-/* Called once, before anything else here. */
+/* Called before anything else here; pagemap_claim does so again while there is no table. */
 void pagemap_init(void);
 /*
  * Reserves entries for a range just mapped, at a multiple of alignment. Where they are taken the

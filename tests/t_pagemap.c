@@ -83,6 +83,28 @@ static void our_own_ranges_too(void)
 	free(p);
 }
 
+/* Ranges that have to move go beside each other: tables are few, and so are the tries. */
+static void moved_ranges_stay_together(void)
+{
+	char *q[40];
+	uint64_t maps;
+	unsigned roots = 1;
+
+	maps = hakmem_root.os.maps;
+	for (int i = 0; i < 40; i++) {
+		char *at = twin(NULL);
+
+		q[i] = at ? pagemap_claim(at, BYTES, BYTES, HAK_OS_LARGE) : NULL;
+		if (!CHECK(q[i] != NULL && q[i] != at))
+			return;
+		roots += i && (uintptr_t)q[i] >> 32 != (uintptr_t)q[i - 1] >> 32;
+	}
+	CHECK(roots <= 2);
+	CHECK(hakmem_root.os.maps - maps < 1000);
+	for (int i = 0; i < 40; i++)
+		os_unmap(q[i], BYTES, HAK_OS_LARGE);
+}
+
 /* A block cannot lie where the entry of NULL is, whatever is freed how often. */
 static void null_has_no_class(void)
 {
@@ -122,6 +144,7 @@ int main(void)
 {
 	RUN(the_program_is_kept_apart);
 	RUN(our_own_ranges_too);
+	RUN(moved_ranges_stay_together);
 	RUN(null_has_no_class);
 	RUN(more_than_a_range_can_tell_apart);
 	RUN(address_space_is_small);
