@@ -2,8 +2,8 @@
  * Every system call the allocator makes, refused at every occurrence in turn.   timeout: 200
  *
  * The linker puts our wrappers around the library's calls. `t_faults` runs itself: once to count
- * the calls of a workload, then for each n with the n-th call refused, and with all calls from the
- * n-th on; the same for each kind of call; all of it with HAKMEM_SECURE=1 once more. The workload
+ * the calls of a workload, then for each n with the n-th call refused, and with all calls from one
+ * on, of every kind and of one; all of it with HAKMEM_SECURE=1 once more. The workload
  * says what it found in one line, empty if everything was right.
  */
 #include "hakmem.h"
@@ -218,9 +218,9 @@ static bool is_zero(const unsigned char *p, size_t n)
 }
 
 #define N_SIZES 16
-static const size_t sizes[N_SIZES] = {1,       16,	100,	 1000,	  3000,	  9000,
-				      30000,   65536,	66000,	 200000,  500000, 600000,
-				      1500000, 3000000, 7000000, 20000000};
+static const size_t sizes[N_SIZES] = {1,       16,	100,	 1000,	 3000,	 9000,
+				      30000,   65536,	66000,	 200000, 500000, 600000,
+				      1500000, 2200000, 2500000, 3500000};
 
 static void allocate(struct block *b, unsigned k)
 {
@@ -264,7 +264,7 @@ static void resize(struct block *b, size_t n)
 	fill(b);
 }
 
-#define N_BLOCKS 96
+#define N_BLOCKS 64
 static struct block blocks[N_BLOCKS], others[N_BLOCKS];
 
 static void whole(void)
@@ -292,12 +292,12 @@ static void growing(void)
 	struct block b = {0};
 
 	allocate(&b, 2);
-	for (size_t n = 100; n < 30000000; n = n * 3 / 2)
+	for (size_t n = 100; n < 3500000; n = n * 2)
 		resize(&b, n);
-	for (size_t n = 20000000; n > 10; n = n / 3)
+	for (size_t n = 2500000; n > 10; n = n / 4)
 		resize(&b, n);
 	drop(&b);
-	for (unsigned i = 0; i < 6; i++) {
+	for (unsigned i = 0; i < 3; i++) {
 		struct block large[3] = {{0}};
 
 		for (unsigned k = 0; k < 3; k++)
@@ -516,7 +516,8 @@ static struct outcome run(unsigned kind, unsigned long first, unsigned long last
 }
 
 static struct outcome quiet[2];
-static unsigned long runs;
+static unsigned part; /* of PARTS, each a process: every so manieth run is its own */
+#define PARTS 2U
 
 /*
  * KiB. Memory: what another way of growing may leave behind. Address space that nobody accounts
@@ -532,7 +533,6 @@ static bool fine(const struct outcome *o, int secure, unsigned kind, unsigned lo
 		  o->space <= quiet[secure].space + LOST_KB &&
 		  o->rss <= quiet[secure].rss + SPARE_KB;
 
-	runs++;
 	if (!ok && test_bad++ < 10)
 		test_say("# FAULT_KIND=%u FAULT_FIRST=%lu FAULT_LAST=%lu HAKMEM_SECURE=%d: status "
 			 "%x, "
@@ -542,55 +542,89 @@ static bool fine(const struct outcome *o, int secure, unsigned kind, unsigned lo
 	return ok;
 }
 
-/* The n-th call of a kind alone, for every n; and all from the n-th on. */
-static unsigned long each_of(unsigned kind, int secure, unsigned long calls, unsigned long stride)
+static unsigned long one(unsigned kind, unsigned long first, unsigned long last, int secure)
+{
+	struct outcome o = run(kind, first, last, secure);
+
+	fine(&o, secure, kind, first, last);
+	return o.refused;
+}
+
+static void report(const char *what, const char *kind, int secure, unsigned long refused)
+{
+	CHECK(refused > 0);
+	test_say("%s - %s %s%s, part %u: %lu refused\n", test_bad ? "not ok" : "ok", kind, what,
+		 secure ? ", secure" : "", part + 1, refused);
+	test_failed += test_bad != 0;
+}
+
+/* Every call of the workload alone. */
+static void each_alone(int secure)
 {
 	unsigned long refused = 0;
 
-	for (unsigned long n = 1; n <= calls; n += stride) {
-		struct outcome o = run(kind, n, n, secure);
-
-		fine(&o, secure, kind, n, n);
-		refused += o.refused;
-		if ((n - 1) / stride % 4)
-			continue;
-		o = run(kind, n, n + 1000000, secure);
-		fine(&o, secure, kind, n, n + 1000000);
-		refused += o.refused;
-	}
-	return refused;
+	test_bad = 0;
+	for (unsigned long n = 1 + part; n <= quiet[secure].calls; n += PARTS)
+		refused += one(ALL, n, n, secure);
+	report("call alone", "each", secure, refused);
 }
 
-static void kind_in_mode(unsigned kind, int secure)
+/* All calls of a kind, or of every kind, from one on. */
+static void from_then_on(unsigned kind, int secure)
 {
 	unsigned long calls = kind == ALL ? quiet[secure].calls : quiet[secure].of_kind[kind];
-	unsigned long most = number_of("FAULT_MOST", kind == ALL ? 60 : 40), refused;
+	unsigned long step = calls / (kind == ALL ? 30 : 10) + 1, refused = 0;
 
+	if (calls < 1 + part * step)
+		return;
 	test_bad = 0;
-	refused = each_of(kind, secure, calls, calls / most + 1);
-	if (calls)
-		CHECK(refused > 0);
-	test_say("%s - %s refused%s: %lu calls\n", test_bad ? "not ok" : "ok", kind_names[kind],
-		 secure ? ", secure" : "", calls);
-	test_failed += test_bad != 0;
+	for (unsigned long n = 1 + part * step; n <= calls; n += step * PARTS)
+		refused += one(kind, n, n + 1000000, secure);
+	report("from then on", kind_names[kind], secure, refused);
+}
+
+static void without_a_fault(int secure)
+{
+	quiet[secure] = run(ALL, 0, 0, secure);
+	fine(&quiet[secure], secure, ALL, 0, 0);
+	CHECK(quiet[secure].calls > 50 && quiet[secure].nulls == 0);
+}
+
+static void plain(void)
+{
+	without_a_fault(0);
+}
+
+static void secure(void)
+{
+	without_a_fault(1);
+}
+
+static void with_faults(void)
+{
+	for (int is_secure = 0; is_secure < 2; is_secure++) {
+		each_alone(is_secure);
+		for (unsigned kind = 0; kind <= ALL; kind++)
+			from_then_on(kind, is_secure);
+	}
 }
 
 int main(void)
 {
+	pid_t child;
+	int status = 0;
+
 	if (getenv("FAULT_RUN"))
 		return run_workload();
-	for (int secure = 0; secure < 2; secure++) {
-		quiet[secure] = run(ALL, 0, 0, secure);
-		test_bad = 0;
-		fine(&quiet[secure], secure, ALL, 0, 0);
-		CHECK(quiet[secure].calls > 50 && quiet[secure].nulls == 0);
-		test_say("%s - without a fault%s: %lu calls\n", test_bad ? "not ok" : "ok",
-			 secure ? ", secure" : "", quiet[secure].calls);
-		test_failed += test_bad != 0;
-		for (unsigned kind = 0; kind <= ALL; kind++)
-			if (kind == ALL || quiet[secure].of_kind[kind])
-				kind_in_mode(kind, secure);
+	RUN(plain);
+	RUN(secure);
+	child = fork();
+	if (child == 0) {
+		part = 1;
+		with_faults();
+		_exit(test_failed != 0);
 	}
-	test_say("# %lu runs\n", runs);
-	return test_done();
+	with_faults();
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	return test_done() || status;
 }
