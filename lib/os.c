@@ -172,7 +172,7 @@ bool os_commit(void *p, size_t bytes)
  * many as it allows (vm.max_map_count). Without their memory, and tried again later. A range for
  * which there is no room here stays mapped, empty.
  */
-#define OWED 256U
+#define OWED 4096U
 #define TAKEN ((void *)1) /* by whoever writes or tries it */
 static struct {
 	void *xp;
