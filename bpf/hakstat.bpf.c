@@ -14,10 +14,16 @@
 typedef __u32 hak_u32;
 typedef __u64 hak_u64;
 
-/* The kernel's saved user registers; its layout on x86-64 is ABI. */
+/* The kernel's saved user registers, whose layout is ABI; the arguments have their x86-64 names. */
+#if defined(__TARGET_ARCH_arm64)
+struct regs {
+	__u64 di, si, dx, cx, r8, r9; /* x0 to x5 */
+};
+#else
 struct regs {
 	__u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di;
 };
+#endif
 
 struct bpf_sums sums = {0};
 

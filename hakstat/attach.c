@@ -17,8 +17,13 @@ struct attachment {
 	struct hakstat_bpf *skel;
 	struct bpf_link *links[HAK_PROBE_COUNT];
 	int multi_fd; /* the one link of uprobe_multi, or -1 */
-	int stats_fd; /* keeps the kernel's run time statistics on, or -1 */
 };
+
+/*
+ * Keeps the kernel's run time statistics on, or -1. Until we end: it takes CAP_SYS_ADMIN, which is
+ * given up by the time we attach once more.
+ */
+static int stats_fd = -1;
 
 static int silent(enum libbpf_print_level level, const char *format, va_list args)
 {
@@ -127,11 +132,12 @@ struct attachment *attach_probes(const struct target *t, int *error, char *err, 
 		*error = -ENOMEM;
 		return NULL;
 	}
-	a->multi_fd = a->stats_fd = -1;
+	a->multi_fd = -1;
 	libbpf_set_print(silent);
 	*error = try_attach(a, t);
 	if (!*error) {
-		a->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+		if (stats_fd < 0)
+			stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
 		return a;
 	}
 	if (*error == -ENOENT)
@@ -155,8 +161,6 @@ void attach_close(struct attachment *a)
 		bpf_link__destroy(a->links[i]);
 	if (a->multi_fd >= 0)
 		close(a->multi_fd);
-	if (a->stats_fd >= 0)
-		close(a->stats_fd);
 	if (a->skel)
 		hakstat_bpf__destroy(a->skel);
 	free(a);
@@ -184,8 +188,13 @@ void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *
 	if (bpf_obj_get_info_by_fd(bpf_program__fd(a->skel->progs.on_probe), &info, &len))
 		return;
 	*lost = (int64_t)info.recursion_misses;
-	if (a->stats_fd >= 0)
+	if (stats_fd >= 0)
 		*run_ns = (int64_t)info.run_time_ns;
+}
+
+bool attach_by_events(const struct attachment *a)
+{
+	return a && a->multi_fd < 0;
 }
 
 const char *attach_method(const struct attachment *a)

@@ -21,6 +21,8 @@ void attach_close(struct attachment *a);
 void attach_read(struct attachment *a, struct bpf_sums *out);
 /* Probe hits handled, hits the kernel could not hand to us, and run time; -1 if unknown. */
 void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *run_ns);
+/* By one perf event a probe, where the kernel does not know better. */
+bool attach_by_events(const struct attachment *a);
 /* How it is attached, for people. */
 const char *attach_method(const struct attachment *a);
 

@@ -2,12 +2,14 @@
 #include "columns.h"
 #include "emit.h"
 #include "hakstat.h"
+#include "privilege.h"
 #include "watch.h"
 
 #include <argp.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct options {
 	const char *process, *command, *output;
@@ -152,8 +154,8 @@ static void print_json(FILE *out, const struct watch *w, const struct model *m)
 	json_text(&j, "version", w->t.version);
 	json_real(&j, "duration_s", m->seconds);
 	json_real(&j, "counters_s", m->counters_seconds);
-	json_number(&j, "rss_bytes", m->rss);
-	json_number(&j, "threads", (uint64_t)m->threads);
+	json_known(&j, "rss_bytes", m->rss ? (int64_t)m->rss : -1);
+	json_known(&j, "threads", m->threads ? m->threads : -1);
 	json_open(&j, "classes", '[');
 	for (unsigned c = 1; c < m->classes; c++)
 		json_class(&j, &m->class_[c], c);
@@ -217,24 +219,46 @@ static void print_table(FILE *out, const struct watch *w, const struct model *m)
 			m->counters_seconds);
 }
 
-static int report(const struct options *o, const struct watch *w, const struct model *m)
+/* Half a report is none. */
+static int unwritten(FILE *out, const char *output, int error)
 {
-	FILE *out = o->output ? fopen(o->output, "we") : stdout;
+	const char *why = strerror(error ? error : EIO);
 
-	if (!out) {
-		complain("cannot write %s: %s", o->output, strerror(errno));
-		return EXIT_FAIL;
-	}
+	if (!output)
+		complain("cannot write the report: %s", why);
+	else if (ftruncate(fileno(out), 0))
+		complain("cannot write %s: %s; what is there is not the whole report", output, why);
+	else
+		complain("cannot write %s: %s; it is left empty", output, why);
+	return EXIT_FAIL;
+}
+
+static int report(const struct options *o, FILE *out, const struct watch *w, const struct model *m)
+{
+	int r = EXIT_OK;
+
 	if (o->json)
 		print_json(out, w, m);
 	else
 		print_table(out, w, m);
-	if ((ferror(out) | (o->output ? fclose(out) : fflush(out))) &&
-	    (o->output || !reader_is_gone())) {
-		complain("cannot write the report: %s", strerror(errno));
-		return EXIT_FAIL;
+	errno = 0;
+	if ((ferror(out) | fflush(out)) && (o->output || !reader_is_gone()))
+		r = unwritten(out, o->output, errno);
+	if (o->output && fclose(out) && r == EXIT_OK) {
+		complain("cannot write %s: %s", o->output, strerror(errno));
+		r = EXIT_FAIL;
 	}
-	return EXIT_OK;
+	return r;
+}
+
+/* Before the interval: who cannot write should not wait for it first. NULL after a message. */
+static FILE *open_output(const struct options *o)
+{
+	FILE *out = o->output ? fopen(o->output, "we") : stdout;
+
+	if (!out)
+		complain("cannot write %s: %s", o->output, strerror(errno));
+	return out;
 }
 
 /* A good sample: where the process became another program, the interval begins with that one. */
@@ -284,6 +308,21 @@ static int interval(struct watch *w, double seconds, struct sample *from, struct
 	return watch_end_code(w);
 }
 
+static int measure(struct watch *w, const struct options *o, struct sample *from,
+		   struct sample *to)
+{
+	int r = o->command ? -EAGAIN : watch_sample(w, from);
+
+	if (r && r != -EAGAIN && r != -ESRCH) {
+		complain("cannot read the counters: %s", strerror(-r));
+		return exit_code_of(r);
+	}
+	if (r) /* nothing yet, or already gone */
+		collect_zero(from);
+	*to = *from;
+	return interval(w, o->seconds, from, to);
+}
+
 int cmd_stat(int argc, char **argv)
 {
 	static const struct argp argp = {
@@ -294,6 +333,7 @@ int cmd_stat(int argc, char **argv)
 	static struct model m;
 	struct watch w;
 	pid_t pid = 0;
+	FILE *out;
 	int r;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
@@ -301,17 +341,16 @@ int cmd_stat(int argc, char **argv)
 		return EXIT_NO_HAKMEM;
 	catch_signals();
 	r = watch_open(&w, pid, o.command, false);
-	if (r == EXIT_OK) {
-		if (o.command)
-			collect_zero(&from);
-		else if (watch_sample(&w, &from))
-			collect_zero(&from);
-		to = from;
-		r = interval(&w, o.seconds, &from, &to);
+	out = r == EXIT_OK ? open_output(&o) : NULL;
+	if (out) {
+		keep_to_watch(attach_by_events(w.a), o.command != NULL);
+		r = measure(&w, &o, &from, &to);
 		if (r == EXIT_OK) {
 			model_make(&m, &from, &to);
-			r = report(&o, &w, &m);
+			r = report(&o, out, &w, &m);
 		}
+	} else if (r == EXIT_OK) {
+		r = EXIT_FAIL;
 	}
 	watch_close(&w);
 	return r;

@@ -1,6 +1,7 @@
 /* hakstat top: the live screen, or plain frames. */
 #include "columns.h"
 #include "hakstat.h"
+#include "privilege.h"
 #include "tui.h"
 #include "watch.h"
 
@@ -236,6 +237,8 @@ int cmd_top(int argc, char **argv)
 	screen = !o.batch && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && term &&
 		 strcmp(term, "dumb") != 0;
 	r = watch_open(&w, pid, o.command, screen);
+	if (r == EXIT_OK)
+		keep_to_watch(attach_by_events(w.a), o.command != NULL);
 	if (r == EXIT_OK && screen && !screen_open()) {
 		complain("unknown terminal type %s: plain frames", term);
 		screen = false;

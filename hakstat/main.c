@@ -4,6 +4,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -49,6 +50,7 @@ static const struct {
 #define CAUGHT (sizeof(caught) / sizeof(caught[0]))
 static struct sigaction actions_before[CAUGHT];
 static sigset_t mask_before;
+static void (*too_large_before)(int);
 
 void catch_signals(void)
 {
@@ -66,6 +68,7 @@ void catch_signals(void)
 
 void restore_signals(void)
 {
+	signal(SIGXFSZ, too_large_before);
 	for (size_t i = 0; i < CAUGHT; i++)
 		sigaction(caught[i].sig, &actions_before[i], NULL);
 	sigprocmask(SIG_SETMASK, &mask_before, NULL);
@@ -147,12 +150,15 @@ pid_t parse_process(const char *text)
 	struct by_name b = {text, 0, 0};
 	char *end;
 	long pid = strtol(text, &end, 10);
+	int r;
 
 	if (*text && !*end && pid > 0 && pid < INT_MAX)
 		return (pid_t)pid;
-	target_each(match_name, &b);
+	r = target_each(match_name, &b);
 	if (b.matches == 1)
 		return b.pid;
+	if (r)
+		complain("not all processes could be looked at: %s", target_reason(r));
 	if (b.matches == 0) {
 		complain("no process named %s runs on libhakmem (see hakstat list)", text);
 		return 0;
@@ -186,12 +192,30 @@ static const struct command *find(const char *name)
 	return found;
 }
 
+/*
+ * A closed one would be the next file that is opened, and what is printed would go there. What
+ * takes its place can be read, at its end, and not written to.
+ */
+static void open_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *c;
 	char name[64];
 	int r;
 
+	open_standard_files();
+	/* a report above the limit of a file's size fails like any other */
+	too_large_before = signal(SIGXFSZ, SIG_IGN);
 	argp_err_exit_status = EXIT_USAGE;
 	if (argc < 2) {
 		usage(stderr);
@@ -214,8 +238,9 @@ int main(int argc, char **argv)
 	snprintf(name, sizeof(name), "hakstat %s", c->name);
 	argv[1] = name;
 	r = c->run(argc - 1, argv + 1);
+	errno = 0;
 	if ((fflush(stdout) || ferror(stdout)) && !reader_is_gone()) {
-		complain("cannot write: %s", strerror(errno));
+		complain("cannot write: %s", strerror(errno ? errno : EIO));
 		return r == EXIT_OK ? EXIT_FAIL : r;
 	}
 	return r;

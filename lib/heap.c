@@ -287,6 +287,7 @@ static void start(void)
 			sched_yield();
 		return;
 	}
+	os_check_page();
 	options_read();
 	secret_init();
 	root_init();

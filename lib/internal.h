@@ -153,6 +153,7 @@ void meta_page_free(struct page *pg);
 extern struct lock meta_lock;
 
 /* os.c: the only file that makes system calls for memory; no policy */
+void os_check_page(void);
 void *os_map(size_t bytes, enum hak_os_reason why);
 size_t os_ram_bytes(void);
 size_t os_space_limit(void);

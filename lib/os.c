@@ -2,6 +2,8 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -58,6 +60,17 @@ static void *map_flags(void *hint, size_t bytes, int prot, int flags, enum hak_o
 		add_relaxed(&hakmem_root.os.map_bytes, bytes);
 	hak_probe_hakmem_os_map((uintptr_t)p, bytes, why, ns);
 	return p;
+}
+
+/* Built for smaller OS pages than the system has, nothing could be mapped: better said at once. */
+void os_check_page(void)
+{
+	size_t here = getauxval(AT_PAGESZ);
+
+	if (likely(here <= HAK_OS_PAGE))
+		return;
+	hak_say("cannot run here, built for smaller OS pages (make OS_PAGE=", here, ")");
+	abort();
 }
 
 /* Fresh zeroed memory, or NULL. bytes: a multiple of the OS page. errno is kept. */
