@@ -5,6 +5,7 @@
 #   make test         every test; ends with "N passed, N failed, N skipped"
 #   make matrix       every kind of build, tested: compilers, optimisation, C libraries, page sizes
 #   make bench        benchmarks against other allocators; bench-probes: against no probes
+#   make bench-bounded  memory over time in growing, shifting and hostile patterns
 #   make install      PREFIX=/usr/local DESTDIR=      make uninstall
 #   make docs         regenerates what is made from the contract
 #   make lint         clang-format and clang-tidy
@@ -98,7 +99,10 @@ PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace $(PKGS_DEM
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/bpf/%.bpf.o
-.PHONY: all lib demo test matrix bench bench-probes install uninstall docs lint print-flags clean deps-build deps-demo deps-test deps-bench bench-bin test-bin san-bin help FORCE
+.PHONY: all lib clean help FORCE print-flags
+.PHONY: demo test matrix lint docs install uninstall
+.PHONY: bench bench-probes bench-bounded
+.PHONY: deps-build deps-demo deps-test deps-bench bench-bin test-bin san-bin
 
 all: lib $(if $(SANITIZE),,$(B)/hakstat)
 lib: $(B)/libhakmem.so $(B)/libhakmem.a $(B)/hakmem.pc
@@ -214,6 +218,11 @@ bench-probes: deps-bench
 	$(Q)$(MAKE) --no-print-directory PROBES=0 lib
 	$(Q)BUILD=$(B) PEERS=noprobes=build/noprobes/libhakmem.so ONLY='noprobes hakmem' REF=noprobes \
 		STRACE=0 OUT=$(B)/bench/probes bash bench/run.sh '$(or $(PATTERN),.)'
+
+# Memory over time against other allocators; PATTERN: threads, pipe, wave, shift, pin, robson.
+bench-bounded: deps-bench
+	$(Q)$(MAKE) --no-print-directory lib bench-bin
+	$(Q)BUILD=$(B) bash bench/bounded.sh $(PATTERN)
 
 # Packages: installs what is missing, or with NO_DEPS=1 refuses and lists it.
 deps-build: ; $(Q)NO_DEPS=$(NO_DEPS) bash tests/deps.sh $(PKGS_BUILD)

@@ -398,6 +398,20 @@ void heap_leave(struct heap *h)
 	leave(h);
 }
 
+/* Of heaps without a thread, one after the other. */
+static void thin_one_idle(void)
+{
+	static uint32_t xnext; /* a lost count does no harm */
+	uint32_t next = peek(&xnext), n = load_acquire(&hakmem_root.heaps);
+	struct heap *h = heap_at(next % n);
+
+	poke(&xnext, next + 1);
+	if (peek(&h->view.state) != HAK_HEAP_IDLE || !lock_try(&h->pages))
+		return;
+	thin_all(h, HAK_OS_DECAY);
+	drop_other(h);
+}
+
 /* Decay: what was not used for a while goes one layer down, and from there to the system. */
 void heap_tick(struct heap *h)
 {
@@ -408,6 +422,8 @@ void heap_tick(struct heap *h)
 		remote_drain(h);
 	cache_flush_idle(h);
 	page_release_empty(h, HAK_FLUSH_TRIM);
+	thin_all(h, HAK_OS_DECAY);
+	thin_one_idle();
 	large_purge(now, HAK_OS_DECAY);
 	arena_purge(now, HAK_OS_DECAY);
 }
@@ -424,10 +440,12 @@ bool heap_trim(struct heap *h)
 			continue;
 		remote_drain(other);
 		page_release_empty(other, HAK_FLUSH_TRIM);
+		thin_all(other, HAK_OS_TRIM);
 		drop_other(other);
 	}
 	remote_drain(h);
 	page_release_empty(h, HAK_FLUSH_TRIM);
+	thin_all(h, HAK_OS_TRIM);
 	any = large_purge(0, HAK_OS_TRIM);
 	os_settle(UINT_MAX);
 	return arena_purge(0, HAK_OS_TRIM) || any;
@@ -527,7 +545,7 @@ unsigned heap_check(void)
 
 		if (!lock_try(&h->pages))
 			continue;
-		bad += page_check(h);
+		bad += page_check(h) + thin_check(h);
 		if (h == me || h->view.state == HAK_HEAP_IDLE)
 			bad += cache_check(h);
 		drop_other(h);
