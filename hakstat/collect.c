@@ -107,20 +107,23 @@ static int read_copies(const struct target *t, const struct hak_root *root, stru
  * their thread is stopped or waits for a CPU. Then its counts may lag behind by a batch.
  */
 static int read_batch(const struct target *t, struct sample *s, struct copy *buf, uint32_t first,
-		      uint32_t n)
+		      uint32_t n, heap_fn *heap, void *arg)
 {
 	int r = read_copies(t, &s->root, buf, first, n);
 
 	for (uint32_t i = 0; !r && i < n; i++) {
 		for (int k = 0; !r && k < RETRIES && !at_rest(&buf[i]); k++)
 			r = read_copies(t, &s->root, &buf[i], first + i, 1);
-		if (!r)
-			add_heap(s, &buf[i].view);
+		if (r)
+			break;
+		add_heap(s, &buf[i].view);
+		if (heap)
+			heap(arg, s, &buf[i].view);
 	}
 	return r;
 }
 
-static int read_heaps(const struct target *t, struct sample *s)
+static int read_heaps(const struct target *t, struct sample *s, heap_fn *heap, void *arg)
 {
 	struct copy *buf;
 	int r = 0;
@@ -132,7 +135,8 @@ static int read_heaps(const struct target *t, struct sample *s)
 	if (!buf)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < s->root.heaps && !r; i += BATCH)
-		r = read_batch(t, s, buf, i, s->root.heaps - i < BATCH ? s->root.heaps - i : BATCH);
+		r = read_batch(t, s, buf, i, s->root.heaps - i < BATCH ? s->root.heaps - i : BATCH,
+			       heap, arg);
 	free(buf);
 	return r;
 }
@@ -239,7 +243,7 @@ void collect_end(struct sample *s, struct attachment *a)
 	s->t_ns = now_ns();
 }
 
-int collect(struct target *t, struct attachment *a, struct sample *s)
+int collect(struct target *t, struct attachment *a, struct sample *s, heap_fn *heap, void *arg)
 {
 	ssize_t n;
 	int r;
@@ -254,7 +258,7 @@ int collect(struct target *t, struct attachment *a, struct sample *s)
 		return n < 0 && n != -EFAULT ? (int)n : -ESRCH;
 	if (memcmp(s->root.magic, HAK_MAGIC, sizeof(s->root.magic)) != 0 || s->root.abi != HAK_ABI)
 		return -EPROTO;
-	r = read_heaps(t, s);
+	r = read_heaps(t, s, heap, arg);
 	if (r)
 		return r == -EFAULT ? -ESRCH : r;
 	if (a) {

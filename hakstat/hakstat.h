@@ -43,5 +43,6 @@ int cmd_top(int argc, char **argv);
 int cmd_probes(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_help(int argc, char **argv);
 
 #endif

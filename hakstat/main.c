@@ -25,6 +25,7 @@ static const struct command commands[] = {
 	{"probes", cmd_probes, "the probes, and commands for perf and bpftrace"},
 	{"dump", cmd_dump, "the heap of a process or a core file, page by page"},
 	{"doctor", cmd_doctor, "what works here, what does not, and what to do"},
+	{"help", cmd_help, "what a column means, or the columns of a view"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -197,7 +198,8 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return EXIT_USAGE;
 	}
-	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+	if ((!strcmp(argv[1], "help") && argc == 2) || !strcmp(argv[1], "--help") ||
+	    !strcmp(argv[1], "-h")) {
 		usage(stdout);
 		return EXIT_OK;
 	}

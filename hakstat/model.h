@@ -20,7 +20,22 @@ struct os_delta {
 	uint64_t calls, bytes, ns;
 };
 
+/* What sources collect for views of their own (source.h); each in the header of its view. */
+struct threads;
+struct routes;
+struct remotes;
+struct memory_map;
+struct stacks;
+struct syscalls;
+
 struct model {
+	const struct target *target;	  /* the watch's; its comm is safe to print */
+	const struct threads *threads_of; /* NULL, as those that follow: nobody collected it */
+	const struct routes *routes;
+	const struct remotes *remotes;
+	const struct memory_map *memory;
+	const struct stacks *stacks;
+	const struct syscalls *syscalls;
 	double seconds;
 	double counters_seconds; /* until the counters were read last: less if it ended by itself */
 	bool ended;

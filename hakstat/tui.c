@@ -26,13 +26,13 @@ static int pause_it(struct screen *s)
 
 static int sort_next(struct screen *s)
 {
-	s->sort[s->view] = (s->sort[s->view] + 1) % views[s->view].ncolumns;
+	s->sort[s->view] = (s->sort[s->view] + 1) % views[s->view]->ncolumns;
 	return ACTION_REDRAW;
 }
 
 static int sort_previous(struct screen *s)
 {
-	int n = views[s->view].ncolumns;
+	int n = views[s->view]->ncolumns;
 
 	s->sort[s->view] = (s->sort[s->view] + n - 1) % n;
 	return ACTION_REDRAW;
@@ -63,22 +63,7 @@ static int show(struct screen *s, int view)
 	s->view = view;
 	s->help = false;
 	s->scroll = 0;
-	return ACTION_REDRAW;
-}
-
-static int show_classes(struct screen *s)
-{
-	return show(s, VIEW_CLASSES);
-}
-
-static int show_locks(struct screen *s)
-{
-	return show(s, VIEW_LOCKS);
-}
-
-static int show_os(struct screen *s)
-{
-	return show(s, VIEW_OS);
+	return ACTION_REDRAW | ACTION_VIEW;
 }
 
 static int start_filter(struct screen *s)
@@ -115,9 +100,6 @@ static int resized(struct screen *s)
 }
 
 static const struct key keys[] = {
-	{'1', "1", "size classes", show_classes},
-	{'2', "2", "contention: locks of the allocator", show_locks},
-	{'3', "3", "system calls and fallbacks", show_os},
 	{'s', "s", "sort by the next column", sort_next},
 	{'S', "S", "sort by the previous column", sort_previous},
 	{'r', "r", "reverse the order", reverse},
@@ -140,7 +122,7 @@ void screen_init(struct screen *s, double interval)
 	memset(s, 0, sizeof(*s));
 	s->interval = interval;
 	for (int i = 0; i < VIEWS; i++)
-		s->sort[i] = views[i].sort;
+		s->sort[i] = views[i]->sort;
 }
 
 bool screen_open(void)
@@ -198,6 +180,9 @@ static int press(struct screen *s, int c)
 		s->filter[0] = 0;
 		return ACTION_REDRAW;
 	}
+	for (int i = 0; i < VIEWS; i++)
+		if (views[i]->key && views[i]->key == c)
+			return show(s, i);
 	for (size_t i = 0; i < KEYS; i++)
 		if (keys[i].code == c)
 			return keys[i].act(s);
@@ -256,17 +241,22 @@ static int first_line(struct screen *s, int n, int room)
 
 static void draw_help(struct screen *s)
 {
-	const struct view *v = &views[s->view];
+	const struct view *v = views[s->view];
 	struct help_text t = {.n = 0};
 	int first, room = LINES - 1;
 
 	add(&t, true, "Keys");
+	for (int i = 0; i < VIEWS; i++)
+		if (views[i]->key)
+			add(&t, false, "  %-6c %s", views[i]->key, views[i]->title);
 	for (size_t i = 0; i < KEYS; i++)
 		if (keys[i].shown)
 			add(&t, false, "  %-6s %s", keys[i].shown, keys[i].help);
 	add(&t, true, "Columns of '%s'", v->title);
 	for (int i = 0; i < v->ncolumns; i++)
-		add(&t, false, "  %-8s %s", v->columns[i].title, v->columns[i].help);
+		if (v->columns[i].width)
+			add(&t, false, "  %-8s %s%s", v->columns[i].title, v->columns[i].help,
+			    v->columns[i].unit == UNIT_RATE ? ", a second" : "");
 	first = first_line(s, t.n, room);
 	for (int i = 0; i < room && first + i < t.n; i++)
 		put(i, t.line[first + i], t.title[first + i] ? A_BOLD : 0);
@@ -296,24 +286,48 @@ static void draw_heading(const struct view *v, const struct model *m, const bool
 	}
 }
 
+static void draw_rows(struct screen *s, const struct model *m, const bool *fit, int y, int room)
+{
+	const struct view *v = views[s->view];
+	int n = s->rows.n, first = first_line(s, n, room);
+	char line[512];
+
+	for (int i = first; i < n && i < first + room; i++) {
+		int row = s->rows.row[i];
+
+		view_line(v, m, row, fit, line, sizeof(line));
+		put(y++, line, v->alert && v->alert(m, row) ? A_BOLD | COLOR_PAIR(2) : 0);
+	}
+}
+
 static void draw_table(struct screen *s, const struct model *m, int y)
 {
-	const struct view *v = &views[s->view];
-	char line[512];
-	int rows[ROWS_MAX], n, first, room = LINES - y - 2;
-	bool fit[32];
+	const struct view *v = views[s->view];
+	bool fit[COLUMNS_MAX];
 
-	n = view_rows(v, m, s->sort[s->view], s->reverse[s->view], s->filter, rows);
 	view_fit(v, COLS, fit);
 	draw_heading(v, m, fit, s->sort[s->view], y++);
-	first = first_line(s, n, room);
-	for (int i = first; i < n && i < first + room; i++) {
-		view_line(v, m, rows[i], fit, line, sizeof(line));
-		put(y++, line, 0);
+	if (v->source && v->source != s->filled) {
+		put(y, "waiting for the first interval ...", A_DIM);
+		return;
 	}
-	if (!n)
+	view_rows(v, m, s->sort[s->view], s->reverse[s->view], s->filter, &s->rows);
+	draw_rows(s, m, fit, y, LINES - y - 1);
+	if (!s->rows.n)
 		put(y, s->filter[0] ? "no row matches the filter" : "nothing in this interval",
 		    A_DIM);
+}
+
+/* "1-3": the first and the last; they are digits in a row. */
+static const char *view_keys(void)
+{
+	static char text[4];
+	int n = 0;
+
+	for (int i = 0; i < VIEWS; i++)
+		n += views[i]->key != 0;
+	snprintf(text, sizeof(text), "1-%d", n % 10);
+	return text;
 }
 
 static void draw_bottom(const struct screen *s, const char *note)
@@ -323,15 +337,15 @@ static void draw_bottom(const struct screen *s, const char *note)
 
 	if (s->typing)
 		snprintf(line, sizeof(line), "filter: %s_", s->filter);
-	else if (note)
+	else if (note && *note)
 		snprintf(line, sizeof(line), "%s", note);
 	else if (s->filter[0])
 		snprintf(line, sizeof(line), "%sfilter: %s (Esc clears)  +- %.4gs  ? help q quit",
 			 paused, s->filter, s->interval);
 	else
 		snprintf(line, sizeof(line),
-			 "%s1 classes 2 locks 3 OS  s sort r rev / filter  +- %.4gs  ? help q quit",
-			 paused, s->interval);
+			 "%s%s  %s views  s sort r rev / filter  +- %.4gs  ? help q quit", paused,
+			 views[s->view]->name, view_keys(), s->interval);
 	put(LINES - 1, line, s->paused ? A_BOLD : A_DIM);
 }
 
