@@ -11,6 +11,7 @@
 enum value_kind {
 	VALUE_NONE, /* unknown: shown as "-", never as 0 */
 	VALUE_COUNT,
+	VALUE_ID,   /* a number that is a name: in full */
 	VALUE_RATE, /* per second */
 	VALUE_BYTES,
 	VALUE_PERCENT,

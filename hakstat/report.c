@@ -243,6 +243,7 @@ static bool plain_number(const struct value *v, char *out, size_t len)
 		snprintf(out, len, "%.9g", v->number / 100);
 		return true;
 	case VALUE_COUNT:
+	case VALUE_ID:
 		snprintf(out, len, "%.0f", v->number);
 		return true;
 	default:

@@ -7,7 +7,9 @@
 #define VIEW_LIST(X) \
 	X(classes)   \
 	X(locks)     \
-	X(os)
+	X(os)        \
+	X(threads)   \
+	X(route)
 
 #define VIEW_(name) VIEW_##name,
 enum view_id { VIEW_LIST(VIEW_) VIEWS };
