@@ -86,6 +86,11 @@ ON(hakmem, remote_drain)(hak_u32 blocks, hak_u64 bytes, hak_u32 batches)
 	ADD(sums.drain_bytes, bytes);
 }
 
+/* Counted only; who needs it has a program of its own. */
+ON(hakmem, remote_help)(hak_u32 owner_tid)
+{
+}
+
 ON(hakmem, lock_wait_start)(hak_u32 lock_id, hak_u64 lock_addr)
 {
 	__u64 i = index_of(lock_id);

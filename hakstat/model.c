@@ -44,8 +44,7 @@ static void class_make(struct model *m, unsigned c, const struct sample *from,
 	m->seen_flushes += d->flushes;
 }
 
-/* Upper edge of the histogram slot that holds the given share of the waits. */
-static uint64_t quantile(const uint64_t *hist, uint64_t total, double share, uint64_t max)
+uint64_t quantile(const uint64_t *hist, uint64_t total, double share, uint64_t max)
 {
 	uint64_t need = (uint64_t)((double)total * share), sum = 0;
 
@@ -142,6 +141,8 @@ static void process_make(struct model *m, const struct sample *from, const struc
 	m->remote_blocks = grown(to->remote_blocks, from->remote_blocks);
 	m->remote_bytes = grown(to->remote_bytes, from->remote_bytes);
 	m->drains = grown(to->drains, from->drains);
+	m->queued_blocks =
+		to->remote_blocks > to->drain_blocks ? to->remote_blocks - to->drain_blocks : 0;
 	m->rss = to->rss;
 	m->threads = to->threads;
 	m->now = to->root.now;

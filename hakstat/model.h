@@ -49,6 +49,7 @@ struct model {
 	uint64_t fallbacks, fallback_bytes;
 	uint64_t large_allocs, large_frees, large_live_bytes, large_hits, large_bytes;
 	uint64_t remote_pushes, remote_blocks, remote_bytes, drains;
+	uint64_t queued_blocks;		 /* in queues now */
 	uint64_t allocs, frees, refills; /* over all classes, large included; refills of classes */
 	uint64_t small_allocs, waits;
 	uint64_t rss;
@@ -60,6 +61,9 @@ struct model {
 	uint64_t bpf_allocs, bpf_frees, bpf_refills, bpf_flushes;
 	uint64_t seen_allocs, seen_frees, seen_refills, seen_flushes;
 };
+
+/* Upper edge of the slot, of a histogram by powers of two, that holds that share; at most max. */
+uint64_t quantile(const uint64_t *hist, uint64_t total, double share, uint64_t max);
 
 /* `from` may be all zero (collect_zero): then everything since the process began. */
 void model_make(struct model *m, const struct sample *from, const struct sample *to);

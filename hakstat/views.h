@@ -9,7 +9,8 @@
 	X(locks)     \
 	X(os)        \
 	X(threads)   \
-	X(route)
+	X(route)     \
+	X(remote)
 
 #define VIEW_(name) VIEW_##name,
 enum view_id { VIEW_LIST(VIEW_) VIEWS };
