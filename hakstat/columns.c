@@ -92,6 +92,9 @@ void value_text(const struct value *v, char *out, size_t len)
 	case VALUE_ID:
 		snprintf(out, len, "%.0f", v->number);
 		break;
+	case VALUE_ADDRESS:
+		snprintf(out, len, "%#llx", (unsigned long long)v->number);
+		break;
 	case VALUE_RATE:
 		rate_text(v->number, out, len);
 		break;

@@ -11,7 +11,8 @@
 enum value_kind {
 	VALUE_NONE, /* unknown: shown as "-", never as 0 */
 	VALUE_COUNT,
-	VALUE_ID,   /* a number that is a name: in full */
+	VALUE_ID, /* a number that is a name: in full */
+	VALUE_ADDRESS,
 	VALUE_RATE, /* per second */
 	VALUE_BYTES,
 	VALUE_PERCENT,
@@ -75,6 +76,9 @@ struct view {
 	/* More keys for the JSON object, beside rows. */
 	void (*json)(struct json *j, const struct model *m);
 };
+/* The rows of another view as an array of an object. (report.c) */
+void report_json_rows(struct json *j, const char *key, const struct view *v, const struct model *m);
+
 #define COLUMNS(c) c, (int)(sizeof(c) / sizeof((c)[0]))
 #define COLUMNS_MAX 32
 

@@ -41,6 +41,7 @@ int cmd_list(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_threads(int argc, char **argv);
+int cmd_memory(int argc, char **argv);
 int cmd_remote(int argc, char **argv);
 int cmd_route(int argc, char **argv);
 int cmd_probes(int argc, char **argv);

@@ -22,6 +22,7 @@ static const struct command commands[] = {
 	{"top", cmd_top, "live screen of one process"},
 	{"stat", cmd_stat, "one interval, as a table or JSON"},
 	{"threads", cmd_threads, "who allocates, who frees, who waits"},
+	{"memory", cmd_memory, "where the memory is: RSS line by line"},
 	{"remote", cmd_remote, "who frees whose blocks"},
 	{"route", cmd_route, "which layer serves requests of which size"},
 	{"list", cmd_list, "processes that run on libhakmem"},

@@ -13,13 +13,14 @@
 enum report_format { REPORT_TABLE, REPORT_JSON, REPORT_CSV };
 
 struct report_options {
-	/* set before parsing */
+	/* set before parsing, or by the command's own options */
 	const struct view *view; /* --sort names one of its columns */
 	double pid_seconds;	 /* of -p without -d; negative: until it ends or Ctrl-C */
 	/* by parsing */
 	const char *process, *command, *output;
 	double seconds; /* negative: until it ends or Ctrl-C */
 	enum report_format format;
+	const char *sort_name;
 	int sort; /* index of a column */
 	bool reverse;
 	int limit; /* rows at most; 0: all */

@@ -10,7 +10,10 @@
 	X(os)        \
 	X(threads)   \
 	X(route)     \
-	X(remote)
+	X(remote)    \
+	X(memory)    \
+	X(fragments) \
+	X(pages)
 
 #define VIEW_(name) VIEW_##name,
 enum view_id { VIEW_LIST(VIEW_) VIEWS };
