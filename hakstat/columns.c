@@ -247,7 +247,7 @@ void view_line(const struct view *v, const struct model *m, int row, const bool 
 	out[0] = 0;
 	for (int i = 0; i < v->ncolumns && at < len; i++) {
 		const struct column *c = &v->columns[i];
-		char text[64];
+		char text[128];
 		struct value x = {VALUE_TEXT, 0, c->title};
 
 		if (!fit[i])
@@ -259,4 +259,7 @@ void view_line(const struct view *v, const struct model *m, int row, const bool 
 				       c->unit == UNIT_TEXT ? "%s%-*.*s" : "%s%*.*s", at ? " " : "",
 				       c->width, c->width, text);
 	}
+	at = strlen(out);
+	while (at && out[at - 1] == ' ')
+		out[--at] = '\0';
 }

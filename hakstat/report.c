@@ -1,9 +1,8 @@
 #include "report.h"
 #include "hakstat.h"
+#include "text.h"
 
 #include <errno.h>
-#include <langinfo.h>
-#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -136,24 +135,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 const struct argp report_argp = {option_table, parse, NULL, NULL, NULL, NULL, NULL};
 
 /* --- text --- */
-
-bool report_colours(FILE *out)
-{
-	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
-
-	return isatty(fileno(out)) && !(no && *no) && term && strcmp(term, "dumb") != 0;
-}
-
-bool text_is_utf8(void)
-{
-	static int known = -1;
-
-	if (known < 0) {
-		setlocale(LC_CTYPE, "");
-		known = !strcmp(nl_langinfo(CODESET), "UTF-8");
-	}
-	return known;
-}
 
 /* The rows a report shows: all, or the first ones. */
 static int report_rows(const struct view *v, const struct model *m, const struct report_options *o,

@@ -7,6 +7,7 @@
 
 #include "columns.h"
 #include "interval.h"
+#include "text.h"
 
 #include <argp.h>
 
@@ -64,9 +65,5 @@ int report_run(const struct report_options *o, const void *options,
 	       void (*print)(FILE *out, const struct model *m, const struct report_options *o));
 /* All of a command without options of its own; -p without -d takes a second. */
 int report_command(int argc, char **argv, const struct view *v, const char *about);
-
-/* May colours, may characters beyond ASCII go there? (NO_COLOR, TERM, LC_ALL and so on) */
-bool report_colours(FILE *out);
-bool text_is_utf8(void);
 
 #endif

@@ -327,7 +327,7 @@ static void small_page(struct state *st, const struct dump *d, const struct dump
 	k->pages++;
 	k->held += bytes;
 	k->resident += p.resident;
-	if (p.live < p.capacity)
+	if (p.live && p.live < p.capacity && p.resident)
 		list_page(&st->map, &p);
 }
 
@@ -469,12 +469,12 @@ static uint64_t part(const struct state *st, const struct ranges *r, const struc
 		if (from >= to)
 			continue;
 		*bytes += to - from;
-		/* the kernel's own number where it is all of it: a page that was only read is
-		 * in pagemap, but not in RSS */
+		/* the kernel's own number where it is all of it: without privilege a page that
+		 * was only read cannot be told from others in pagemap */
 		sum += to - from == v->end - v->start ? v->rss
 						      : smaps_resident_bytes(&st->maps, from, to);
 	}
-	return sum;
+	return sum < v->rss ? sum : v->rss;
 }
 
 /* --- all other mappings --- */

@@ -5,22 +5,22 @@
 #include "source.h"
 
 /* X(ID, "name", "what it is"); the sum of all is RSS. */
-#define MEMORY_LINES(X)                                                                            \
-	X(LIVE, "live", "blocks the program has allocated")                                        \
-	X(CACHED, "thread caches", "free blocks the next allocation of a thread gets")             \
-	X(QUEUED, "queues", "freed by other threads, not yet taken by their owner")                \
-	X(FREE, "free in pages", "free blocks between live ones: fragmentation")                   \
-	X(ENDS, "page ends", "too short for one more block")                                       \
-	X(UNUSED, "unused", "free pages of segments, going back after HAKMEM_DECAY_MS")            \
-	X(KEPT, "reuse cache", "freed spans above 2 MiB, likewise")                                \
-	X(PURGED, "purged", "address space of segments without memory: given back, or never used") \
-	X(META, "metadata", "of the allocator")                                                    \
-	X(STACKS, "stacks", "of threads, those kept by libc included")                             \
-	X(FILES, "files", "programs, libraries with their data, mapped files")                     \
-	X(SHARED, "shared memory", "not of a file that has a name on disk")                        \
-	X(BRK, "brk heap", "of another allocator")                                                 \
-	X(OTHER, "other anonymous", "mapped by others than libhakmem: other allocators, buffers")  \
-	X(KERNEL, "kernel", "vdso and the like")                                                   \
+#define MEMORY_LINES(X)                                                                           \
+	X(LIVE, "live", "blocks the program has allocated")                                       \
+	X(CACHED, "thread caches", "free blocks the next allocation of a thread gets")            \
+	X(QUEUED, "queues", "freed by other threads, not yet taken by their owner")               \
+	X(FREE, "free in pages", "free blocks between live ones: fragmentation")                  \
+	X(ENDS, "page ends", "too short for one more block")                                      \
+	X(UNUSED, "unused", "free pages of segments, going back after HAKMEM_DECAY_MS")           \
+	X(KEPT, "reuse cache", "freed spans above 2 MiB, likewise")                               \
+	X(PURGED, "purged", "address space of segments without memory")                           \
+	X(META, "metadata", "of the allocator")                                                   \
+	X(STACKS, "stacks", "of threads, those kept by libc included")                            \
+	X(FILES, "files", "programs, libraries with their data, mapped files")                    \
+	X(SHARED, "shared memory", "not of a file that has a name on disk")                       \
+	X(BRK, "brk heap", "of another allocator")                                                \
+	X(OTHER, "other anonymous", "mapped by others than libhakmem: other allocators, buffers") \
+	X(KERNEL, "kernel", "vdso and the like")                                                  \
 	X(DIFFERENCE, "difference", "RSS less all lines: what changed between two looks")
 #define MEMORY_(id, name, what) MEMORY_##id,
 enum memory_line { MEMORY_LINES(MEMORY_) MEMORY_LINE_COUNT };

@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define VMAS_MAX 4000000U
 #define PRESENT ((uint64_t)1 << 63) /* of an entry in pagemap, see proc(5) */
-#define BATCH ((size_t)8192)	    /* entries read at once */
+#define NUMBER (((uint64_t)1 << 55) - 1)
+#define BATCH ((size_t)8192) /* entries read at once */
 
 static struct vma *new_vma(struct smaps *s)
 {
@@ -73,6 +75,34 @@ static int read_smaps(struct smaps *s, FILE *f)
 	return r;
 }
 
+/*
+ * What was only read is mapped to one page full of zeroes, which pagemap shows like any other and
+ * RSS leaves out. Ours is the same.
+ */
+static uint64_t zero_page(void)
+{
+	volatile char *p = mmap(NULL, OS_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	if (p != MAP_FAILED) {
+		(void)*p;
+		if (fd < 0 ||
+		    pread(fd, &entry, sizeof(entry),
+			  (off_t)((uintptr_t)p / OS_PAGE * sizeof(entry))) != sizeof(entry))
+			entry = 0;
+		munmap((void *)p, OS_PAGE);
+	}
+	if (fd >= 0)
+		close(fd);
+	return entry & NUMBER;
+}
+
+static bool is_in(const struct smaps *s, uint64_t entry)
+{
+	return entry & PRESENT && !(s->zero && (entry & NUMBER) == s->zero);
+}
+
 int smaps_open(struct smaps *s, pid_t pid)
 {
 	char path[64];
@@ -84,6 +114,7 @@ int smaps_open(struct smaps *s, pid_t pid)
 	s->pagemap = open(path, O_RDONLY | O_CLOEXEC);
 	if (s->pagemap < 0)
 		return -errno;
+	s->zero = zero_page();
 	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
 	f = fopen(path, "re");
 	if (!f)
@@ -135,7 +166,7 @@ bool smaps_resident(const struct smaps *s, uint64_t start, size_t pages, bool *i
 		if (!read_entries(s, start + i * OS_PAGE, entry, n))
 			return false;
 		for (size_t k = 0; k < n; k++)
-			in[i + k] = entry[k] & PRESENT;
+			in[i + k] = is_in(s, entry[k]);
 	}
 	return true;
 }
@@ -152,7 +183,7 @@ uint64_t smaps_resident_bytes(const struct smaps *s, uint64_t start, uint64_t en
 		if (!read_entries(s, start, entry, n))
 			return bytes;
 		for (size_t k = 0; k < n; k++)
-			bytes += entry[k] & PRESENT ? OS_PAGE : 0;
+			bytes += is_in(s, entry[k]) ? OS_PAGE : 0;
 		start += n * OS_PAGE;
 	}
 	return bytes;

@@ -39,11 +39,6 @@ static struct value line_name(const struct model *m, int row)
 	return value_text_of(lines[row].name, -row);
 }
 
-static struct value line_resident(const struct model *m, int row)
-{
-	return value_of(VALUE_BYTES, (double)LINE(m, row)->resident);
-}
-
 static struct value line_share(const struct model *m, int row)
 {
 	return value_ratio(VALUE_PERCENT, 100 * (double)LINE(m, row)->resident,
@@ -77,7 +72,6 @@ static struct value line_exact(const struct model *m, int row)
 
 static const struct column line_columns[] = {
 	{"memory", "MEMORY", UNIT_TEXT, "what it is for", 15, 99, line_name},
-	{"resident", "RSS", UNIT_BYTES, "bytes in memory, short", 7, 97, line_resident},
 	{"resident_bytes", "RSS BYTES", UNIT_BYTES, "bytes in memory; the lines add up to RSS", 13,
 	 98, line_exact},
 	{"share", "SHARE%", UNIT_RATIO, "of RSS", 6, 90, line_share},
