@@ -17,6 +17,21 @@ struct attachment;
 struct attachment *attach_probes(const struct target *t, int *error, char *err, size_t errlen);
 void attach_close(struct attachment *a);
 
+/*
+ * The same for a program of another object: any uprobe program may be put on some of a target's
+ * probes, and finds enum hak_probe in its cookie. Before loading the object probes_prepare has to
+ * be called for each such program, and loading tried again with multi false where the first
+ * attempt fails (kernels before 6.6).
+ */
+struct bpf_program;
+struct probes_link;
+#define PROBE_BIT(id) ((uint64_t)1 << (id)) /* HAK_P_hakmem_refill and so on */
+void probes_prepare(struct bpf_program *p, bool multi);
+/* NULL on failure: a negative errno in *error. */
+struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
+				  uint64_t wanted, int *error);
+void probes_detach(struct probes_link *l); /* NULL is fine */
+
 /* A copy of the sums so far; the maxima start over. */
 void attach_read(struct attachment *a, struct bpf_sums *out);
 /* Probe hits handled, hits the kernel could not hand to us, and run time; -1 if unknown. */

@@ -22,10 +22,15 @@ struct command {
 static const struct command commands[] = {
 	{"top", cmd_top, "live screen of one process"},
 	{"stat", cmd_stat, "one interval, as a table or JSON"},
+	{"threads", cmd_threads, "who allocates, who frees, who waits"},
+	{"memory", cmd_memory, "where the memory is: RSS line by line"},
+	{"remote", cmd_remote, "who frees whose blocks"},
+	{"route", cmd_route, "which layer serves requests of which size"},
 	{"list", cmd_list, "processes that run on libhakmem"},
 	{"probes", cmd_probes, "the probes, and commands for perf and bpftrace"},
 	{"dump", cmd_dump, "the heap of a process or a core file, page by page"},
 	{"doctor", cmd_doctor, "what works here, what does not, and what to do"},
+	{"help", cmd_help, "what a column means, or the columns of a view"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -221,7 +226,8 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return EXIT_USAGE;
 	}
-	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+	if ((!strcmp(argv[1], "help") && argc == 2) || !strcmp(argv[1], "--help") ||
+	    !strcmp(argv[1], "-h")) {
 		usage(stdout);
 		return EXIT_OK;
 	}
