@@ -21,6 +21,8 @@ struct command {
 static const struct command commands[] = {
 	{"top", cmd_top, "live screen of one process"},
 	{"stat", cmd_stat, "one interval, as a table or JSON"},
+	{"locks", cmd_locks, "which locks threads wait for, the allocator's and others"},
+	{"syscalls", cmd_syscalls, "system calls, and which the allocator made"},
 	{"list", cmd_list, "processes that run on libhakmem"},
 	{"probes", cmd_probes, "the probes, and commands for perf and bpftrace"},
 	{"dump", cmd_dump, "the heap of a process or a core file, page by page"},

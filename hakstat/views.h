@@ -7,7 +7,8 @@
 #define VIEW_LIST(X) \
 	X(classes)   \
 	X(locks)     \
-	X(os)
+	X(os)        \
+	X(syscalls)
 
 #define VIEW_(name) VIEW_##name,
 enum view_id { VIEW_LIST(VIEW_) VIEWS };
@@ -15,5 +16,9 @@ enum view_id { VIEW_LIST(VIEW_) VIEWS };
 VIEW_LIST(DECLARE_VIEW_)
 
 extern const struct view *const views[VIEWS];
+
+/* How long the waits of a row of view_locks were, in powers of two of ns; false: it had none. */
+bool view_locks_histogram(const struct model *m, int row, uint64_t hist[HIST_SLOTS], char *name,
+			  size_t len);
 
 #endif
