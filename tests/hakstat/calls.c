@@ -37,7 +37,7 @@
 #define READS 5000
 #define WRITES 3000
 #define GETPIDS 2000
-#define CLOSES 700 /* of no file */
+#define CLOSES 700  /* of no file */
 #define NO_CALL 500 /* no system call has this number yet */
 #define NO_CALLS 10
 #define ROUNDS 300
@@ -46,7 +46,7 @@ extern struct hak_root hakmem_root __attribute__((weak));
 static volatile struct hak_root *root;
 static pthread_barrier_t gate;
 static unsigned long part = 1; /* of each number */
-static bool now;
+static bool now, stay;
 
 static uint64_t now_ns(void)
 {
@@ -82,7 +82,7 @@ static void wait_byte(void)
 {
 	char c;
 
-	if (now)
+	if (now && !stay)
 		return;
 	while (read(STDIN_FILENO, &c, 1) < 0 && errno == EINTR)
 		;
@@ -129,7 +129,7 @@ static void *plain_thread(void *arg)
 /* With what `save` makes, and the read of the byte that began it. */
 static void tell_plain(unsigned long threads)
 {
-	tell("application getpid %lu 0\n", threads * (GETPIDS / part));
+	tell("application getpid %lu 0\n", threads * (GETPIDS / part) + now); /* its own, in main */
 	tell("application %d %d %d\n", NO_CALL, (int)threads * NO_CALLS, (int)threads * NO_CALLS);
 	if (now)
 		return;
@@ -140,7 +140,7 @@ static void tell_plain(unsigned long threads)
 	tell("application openat %lu 0\n", threads * 2 + 1);
 }
 
-static void plain(const char *path)
+static void plain(const char *path, bool waits)
 {
 	pthread_t t[THREADS];
 
@@ -148,7 +148,8 @@ static void plain(const char *path)
 	for (unsigned long i = 0; i < THREADS; i++)
 		pthread_create(&t[i], NULL, plain_thread, &gate);
 	pthread_barrier_wait(&gate);
-	wait_byte();
+	if (waits)
+		wait_byte();
 	pthread_barrier_wait(&gate);
 	pthread_barrier_wait(&gate);
 	tell_plain(THREADS);
@@ -364,7 +365,7 @@ static void stuck(const char *path)
 
 static void exec(char **argv)
 {
-	char *const again[] = {argv[0], "half", argv[2], "now", NULL};
+	char *const again[] = {argv[0], "half", argv[2], "stay", NULL};
 
 	wait_byte();
 	call_a_lot();
@@ -377,7 +378,7 @@ int main(int argc, char **argv)
 	const char *what = argc > 2 ? argv[1] : "", *path = argv[2];
 
 	root = &hakmem_root ? &hakmem_root : dlsym(RTLD_DEFAULT, "hakmem_root");
-	now = argc > 3;
+	now = argc > 3; /* or "stay": until a byte comes at the end */
 	tell("%d\n", (int)getpid());
 	if (argc > 2) {
 		char pid[4096];
@@ -387,9 +388,10 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(what, "half")) {
 		part = 2;
-		plain(path);
+		stay = true;
+		plain(path, false);
 	} else if (!strcmp(what, "plain")) {
-		plain(path);
+		plain(path, true);
 	} else if (!strcmp(what, "later")) {
 		later(path);
 	} else if (!strcmp(what, "mapping")) {
