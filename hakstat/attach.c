@@ -169,6 +169,15 @@ static int try_attach(struct attachment *a, const struct target *t)
 	return load_and_attach(a, t, false);
 }
 
+void attach_take_time(struct attachment *a, bool take)
+{
+	if (take == (a->stats_fd >= 0))
+		return;
+	if (!take)
+		close(a->stats_fd);
+	a->stats_fd = take ? bpf_enable_stats(BPF_STATS_RUN_TIME) : -1;
+}
+
 struct attachment *attach_probes(const struct target *t, int *error, char *err, size_t errlen)
 {
 	struct attachment *a = calloc(1, sizeof(*a));
@@ -180,7 +189,7 @@ struct attachment *attach_probes(const struct target *t, int *error, char *err, 
 	a->stats_fd = -1;
 	*error = try_attach(a, t);
 	if (!*error) {
-		a->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+		attach_take_time(a, true);
 		return a;
 	}
 	if (*error == -ENOENT)

@@ -148,6 +148,7 @@ static void close_it(void *state)
 
 const struct source source_calls = {
 	.name = "system calls",
+	.often = true,
 	.open = open_calls,
 	.attach = attach,
 	.look = look,
@@ -159,6 +160,7 @@ const struct source source_calls = {
 
 const struct source source_futexes = {
 	.name = "futex waits",
+	.often = true,
 	.open = open_futexes,
 	.attach = attach,
 	.look = look,

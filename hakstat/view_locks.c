@@ -80,9 +80,9 @@ static const char *op_meaning(uint32_t op)
 {
 	switch (op) {
 	case FUTEX_WAIT:
-		return "locks and barriers";
+		return "locks, barriers";
 	case FUTEX_WAIT_BITSET:
-		return "conditions, semaphores, joins: may be idle";
+		return "conditions, joins, idle";
 	default:
 		return "priority-inheriting locks";
 	}
