@@ -162,7 +162,13 @@ $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h probes/*) $(B)/.flags
 $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 	$(call msg,SKEL,$@)$(BPFTOOL) gen skeleton $< name $(subst .,_,$*)_bpf > $@
 
-$(B)/obj/hakstat/%.o: hakstat/%.c $(SKELS) $(B)/.flags
+# Names of system calls, of the machine it is built for.
+$(B)/bpf/call_names.h: $(B)/.flags
+	$(call msg,GEN,$@)echo '#include <asm/unistd.h>' | $(CC) -E -dM - | \
+		sed -nE 's/^#define __NR_(syscalls|arch_specific_syscall) .*//; s/^#define __NR_([a-z0-9_]+) .*/[__NR_\1] = "\1",/p' | \
+		LC_ALL=C sort > $@
+
+$(B)/obj/hakstat/%.o: hakstat/%.c $(SKELS) $(B)/bpf/call_names.h $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(TOOL_CFLAGS) -MMD -MP -c $< -o $@
 $(B)/hakstat: $(TOOL_OBJ)
 	$(call msg,LINK,$@)$(CC) $(BASE_CFLAGS) $(LDFLAGS_TOOL) $(TOOL_OBJ) -o $@ $(TOOL_LIBS)
@@ -176,12 +182,14 @@ bench-bin: $(BENCH_BIN)
 
 # Tests: linked with the static library, so its malloc replaces libc's.
 TEST_LIBS := -lcmocka -pthread -ldl
+TEST_LIB = $(B)/libhakmem-test.a
 $(B)/tests/t_%: tests/t_%.c $(B)/libhakmem-test.a $(B)/.flags
-	$(call msg,CC,$@)$(CC) $(BENCH_CFLAGS) -Ilib -Iprobes -fno-builtin $< $(B)/libhakmem-test.a -o $@ $(TEST_LIBS)
-# Puts itself between the library and the system.
+	$(call msg,CC,$@)$(CC) $(BENCH_CFLAGS) -Ilib -Iprobes -fno-builtin $< $(TEST_LIB) -o $@ $(TEST_LIBS)
+# Puts itself between the library and the system; what is in one object cannot be wrapped.
 comma := ,
-$(B)/tests/t_faults: TEST_LIBS += $(addprefix -Wl$(comma)--wrap=,mmap munmap madvise mprotect mremap syscall \
-	sysinfo getrlimit pthread_setspecific pthread_key_create pthread_atfork)
+$(B)/tests/t_faults: TEST_LIB = $(LIB_OBJ)
+$(B)/tests/t_faults: TEST_LIBS += $(addprefix -Wl$(comma)--wrap=,os_call pthread_setspecific \
+	pthread_key_create pthread_atfork)
 # Those that use hak_ names only, under a sanitizer: make SANITIZE=... san-bin
 $(B)/tests/san_%: tests/t_%.c $(B)/libhakmem-api.a $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(BASE_CFLAGS) -Ilib -Iprobes $< $(B)/libhakmem-api.a -o $@ $(TEST_LIBS)

@@ -174,6 +174,15 @@ static int try_attach(struct attachment *a, const struct target *t)
 	return load_and_attach(a, t, false);
 }
 
+void attach_take_time(bool take)
+{
+	if (take == (stats_fd >= 0))
+		return;
+	if (!take)
+		close(stats_fd);
+	stats_fd = take ? bpf_enable_stats(BPF_STATS_RUN_TIME) : -1;
+}
+
 struct attachment *attach_probes(const struct target *t, int *error, char *err, size_t errlen)
 {
 	struct attachment *a = calloc(1, sizeof(*a));
@@ -184,8 +193,7 @@ struct attachment *attach_probes(const struct target *t, int *error, char *err, 
 	}
 	*error = try_attach(a, t);
 	if (!*error) {
-		if (stats_fd < 0)
-			stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+		attach_take_time(true);
 		return a;
 	}
 	if (*error == -ENOENT)

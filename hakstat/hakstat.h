@@ -39,6 +39,8 @@ void restore_signals(void);
 
 int cmd_list(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
+int cmd_locks(int argc, char **argv);
+int cmd_syscalls(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_threads(int argc, char **argv);
 int cmd_memory(int argc, char **argv);

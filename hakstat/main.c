@@ -26,6 +26,8 @@ static const struct command commands[] = {
 	{"memory", cmd_memory, "where the memory is: RSS line by line"},
 	{"remote", cmd_remote, "who frees whose blocks"},
 	{"route", cmd_route, "which layer serves requests of which size"},
+	{"locks", cmd_locks, "which locks threads wait for, the allocator's and others"},
+	{"syscalls", cmd_syscalls, "system calls, and which the allocator made"},
 	{"list", cmd_list, "processes that run on libhakmem"},
 	{"probes", cmd_probes, "the probes, and commands for perf and bpftrace"},
 	{"dump", cmd_dump, "the heap of a process or a core file, page by page"},

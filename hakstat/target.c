@@ -47,9 +47,9 @@ struct strangers {
 };
 
 struct found {
-	uint64_t root_vaddr;
+	uint64_t root_vaddr, call_vaddr;
 	uint32_t abi;
-	bool has_root, has_base;
+	bool has_root, has_base, has_call;
 	uint64_t base;	/* of the probes' notes */
 	uint64_t bytes; /* of the file, read so far */
 };
@@ -352,6 +352,10 @@ static void one_note(struct target *t, Elf *elf, struct found *f, const GElf_Nhd
 		memcpy(&f->root_vaddr, desc, 8);
 		memcpy(&f->abi, desc + 8, 4);
 		f->has_root = true;
+	} else if (!strcmp(owner, HAK_NOTE_OWNER) && nh->n_type == HAK_NOTE_CALL &&
+		   nh->n_descsz >= 8) {
+		memcpy(&f->call_vaddr, desc, 8);
+		f->has_call = true;
 	} else if (!strcmp(owner, "GNU") && nh->n_type == NT_GNU_BUILD_ID) {
 		for (size_t k = 0; k < nh->n_descsz && k < 20; k++)
 			snprintf(t->build_id + 2 * k, 3, "%02x", (unsigned char)desc[k]);
@@ -569,6 +573,7 @@ static int try_mapping(struct target *t, const struct mapping *m)
 	t->abi = f.abi;
 	t->bias = m->start - m->offset - vaddr;
 	t->root_addr = f.root_vaddr + t->bias;
+	t->call_addr = f.has_call ? f.call_vaddr + t->bias : 0;
 	switch (target_read(t->reader, t->root_addr, &head, sizeof(head))) {
 	case sizeof(head):
 		break;

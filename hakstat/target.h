@@ -32,6 +32,7 @@ struct target {
 	uint32_t abi;
 	uint64_t bias;	    /* runtime address = link-time address + bias */
 	uint64_t root_addr; /* runtime address of struct hak_root */
+	uint64_t call_addr; /* where every system call of the library returns to, 0: not told */
 	struct probe_site site[HAK_PROBE_COUNT];
 };
 

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <sched.h>
 #include <string.h>
 
 __thread struct hak_thread hak_thread __attribute__((tls_model("initial-exec"))) = {
@@ -292,7 +291,7 @@ static void start(void)
 	if (!__atomic_compare_exchange_n(&xstarted, &fresh, 1, false, __ATOMIC_ACQUIRE,
 					 __ATOMIC_ACQUIRE)) {
 		while (load_acquire(&xstarted) != 2)
-			sched_yield();
+			os_yield();
 		return;
 	}
 	os_check_page();
