@@ -9,15 +9,11 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "regs.h"
 #include "sums.h"
 
 typedef __u32 hak_u32;
 typedef __u64 hak_u64;
-
-/* The kernel's saved user registers; its layout on x86-64 is ABI. */
-struct regs {
-	__u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di;
-};
 
 struct bpf_sums sums = {0};
 

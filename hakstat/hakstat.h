@@ -42,6 +42,7 @@ int cmd_stat(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_probes(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
+int cmd_stacks(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 

@@ -1,4 +1,5 @@
 /* Contention: the locks of the allocator. */
+#include "stacks.h"
 #include "views.h"
 
 static struct value lock_name(const struct model *m, int row)
@@ -68,6 +69,13 @@ static int lock_rows(const struct model *m)
 	return HAK_LOCK_COUNT;
 }
 
+static bool lock_explain(const struct model *m, int row, struct stacks_options *o)
+{
+	(void)m;
+	return stacks_explain(o, HAK_P_hakmem_lock_wait_done, "enum:HAK_LOCKS", (uint32_t)row,
+			      hak_lock_names[row]);
+}
+
 const struct view view_locks = {
 	.name = "locks",
 	.title = "locks of the allocator",
@@ -76,4 +84,5 @@ const struct view view_locks = {
 	.shown = always_shown,
 	.sort = 3,
 	.key = '2',
+	.explain = lock_explain,
 };

@@ -7,7 +7,8 @@
 #define VIEW_LIST(X) \
 	X(classes)   \
 	X(locks)     \
-	X(os)
+	X(os)        \
+	X(stacks)
 
 #define VIEW_(name) VIEW_##name,
 enum view_id { VIEW_LIST(VIEW_) VIEWS };
