@@ -23,8 +23,9 @@ struct unwinder {
 	Dwfl *dwfl; /* this one has our callbacks */
 	const struct stack_copy *stack;
 	struct callers *out;
-	bool above; /* the slice was too short */
-	bool full;  /* the depth was reached */
+	bool missed; /* something was not in the slice since the last frame ... */
+	bool above;  /* ... which goes on */
+	bool full;   /* the depth was reached */
 	struct proven cache[CACHE];
 };
 
@@ -55,7 +56,8 @@ static bool read_slice(Dwfl *dwfl, Dwarf_Addr addr, Dwarf_Word *result, void *ar
 		memcpy(result, (const char *)u->stack->slice + at, sizeof(*result));
 		return true;
 	}
-	u->above = !u->stack->whole && addr > u->stack->reg[REG_SP];
+	u->missed = true;
+	u->above |= !u->stack->whole && addr > u->stack->reg[REG_SP];
 	return false;
 }
 
@@ -82,6 +84,7 @@ static int on_frame(Dwfl_Frame *frame, void *arg)
 	Dwarf_Addr pc;
 	bool activation;
 
+	u->missed = u->above = false; /* before this, which unwinds on to the next frame */
 	if (!dwfl_frame_pc(frame, &pc, &activation))
 		return DWARF_CB_ABORT;
 	if (u->out->n == u->depth) {
@@ -130,10 +133,11 @@ static bool is_ready(struct unwinder *u)
 
 static void by_cfi(struct unwinder *u)
 {
-	u->above = u->full = false;
+	u->missed = u->above = u->full = false;
 	u->out->n = 0;
 	u->out->method = UNWIND_CFI;
-	if (dwfl_getthread_frames(u->dwfl, 1, on_frame, u) == 0)
+	/* a return address that cannot be read counts as none to libdwfl */
+	if (dwfl_getthread_frames(u->dwfl, 1, on_frame, u) == 0 && !u->missed)
 		u->out->end = UNWIND_WHOLE;
 	else if (u->full)
 		u->out->end = UNWIND_DEPTH;
