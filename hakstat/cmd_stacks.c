@@ -242,8 +242,13 @@ static void print_frame(FILE *out, const struct frame *f, int width)
 
 static void print_frames(FILE *out, const struct stack_row *r, const struct report_options *o)
 {
-	for (unsigned i = 0; i < r->frames; i++)
-		print_frame(out, r->frame[i], o->width);
+	for (unsigned i = 0; i < r->frames; i++) {
+		struct frame f = *r->frame[i];
+
+		if (i == 0 && r->entry)
+			f.line = 0; /* that it is libhakmem tells more than where in it */
+		print_frame(out, &f, o->width);
+	}
 	if (r->cut)
 		fprintf(out, "      ... (cut: its callers are not known)\n");
 	fprintf(out, "\n");

@@ -252,6 +252,7 @@ static void trim(const struct making *m, struct stack_row *row)
 	} else {
 		if (m->o->internals)
 			first = 0;
+		row->entry = !m->o->internals && row->frames > 1;
 		n = row->frames - first;
 	}
 	memmove(row->frame, row->frame + first, n * sizeof(struct frame *));

@@ -35,7 +35,8 @@ struct stack_row {
 	int probe;
 	const struct frame **frame; /* innermost first */
 	unsigned frames;
-	bool cut; /* it goes on, where to is unknown */
+	bool cut;   /* it goes on, where to is unknown */
+	bool entry; /* the first frame is what the program called of libhakmem */
 	struct stack_tally sum;
 	char *callers; /* "zmalloc < sdsnew < main" */
 	char *folded;  /* "redis-server;main;sdsnew;zmalloc;malloc;[refill]" */

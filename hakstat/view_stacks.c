@@ -153,6 +153,7 @@ static bool stack_note(const struct model *m, int i, char *out, size_t len)
 static bool stack_detail(const struct model *m, int row, int i, char *out, size_t len)
 {
 	const struct stack_row *r = ROW(m, row);
+	struct frame f;
 	char name[200], place[80];
 
 	if (i == 0) {
@@ -169,10 +170,12 @@ static bool stack_detail(const struct model *m, int row, int i, char *out, size_
 		snprintf(out, len, "  ... (cut: its callers are not known)");
 		return true;
 	}
-	frame_name(r->frame[i - 1], name, sizeof(name));
-	frame_place(r->frame[i - 1], place, sizeof(place));
-	snprintf(out, len, "  %-44s  %s%s", name, place,
-		 r->frame[i - 1]->inlined ? " (inlined)" : "");
+	f = *r->frame[i - 1];
+	if (i == 1 && r->entry)
+		f.line = 0;
+	frame_name(&f, name, sizeof(name));
+	frame_place(&f, place, sizeof(place));
+	snprintf(out, len, "  %-44s  %s%s", name, place, f.inlined ? " (inlined)" : "");
 	return true;
 }
 
