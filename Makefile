@@ -67,7 +67,8 @@ LIB_CFLAGS = $(BASE_CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec \
 	$(if $(filter 0,$(PROBES)),-DHAK_NO_PROBES) $(if $(OS_PAGE),-DHAK_OS_PAGE_BYTES=$(OS_PAGE)) \
 	-Ilib -Iprobes -idirafter $(B)/alien
 TOOL_CFLAGS = $(BASE_CFLAGS) $(HARDEN_TOOL) -Ihakstat -Iprobes -I$(B)/bpf -Ibpf
-TOOL_LIBS := -lbpf -lelf -lz -lncursesw -ltinfo
+# libstdc++ for its demangler alone
+TOOL_LIBS := -lbpf -ldw -lelf -lz -lncursesw -ltinfo -lstdc++
 BENCH_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g -O2 $(WARN) -fno-builtin-malloc -pthread
 LDFLAGS_SO := -Wl,-soname,$(SONAME) -Wl,-z,nodelete -Wl,--version-script=lib/libhakmem.map $(HARDEN_LINK) -Wl,--no-undefined -Wl,--build-id=sha1
 LDFLAGS_TOOL := -pie $(HARDEN_LINK) -Wl,--build-id=sha1
@@ -88,7 +89,7 @@ TEST_BIN := $(TEST_SRC:tests/t_%.c=$(B)/tests/t_%)
 SAN_SRC := $(shell grep -ls 'sanitize: yes' tests/t_*.c)
 
 # Packages of Debian 12: to build, and to test.
-PKGS_BUILD := gcc make clang bpftool libbpf-dev libelf-dev zlib1g-dev libncurses-dev systemtap-sdt-dev pkg-config
+PKGS_BUILD := gcc make clang bpftool libbpf-dev libelf-dev libdw-dev libstdc++-12-dev zlib1g-dev libncurses-dev systemtap-sdt-dev pkg-config
 PKGS_DEMO := redis-server redis-tools
 PKGS_TEST := $(PKGS_DEMO) libcmocka-dev g++ git sqlite3 python3 gdb strace bpftrace linux-perf \
 	libclang-rt-14-dev binutils util-linux procps libcap2-bin tmux valgrind \
@@ -281,11 +282,11 @@ docs: $(B)/gen
 	bash docs/splice.sh docs/man/hakmem.7 $(B)/gen
 
 SOURCES := $(wildcard lib/*.[ch] probes/*.[ch] hakstat/*.[ch] bpf/*.[ch] bench/*.c tests/*.c)
-# attach.c includes the generated skeleton, which clang-tidy finds fault with.
+# These include generated skeletons, which clang-tidy finds fault with.
 lint: $(SKELS)
 	clang-format --dry-run --Werror $(SOURCES)
 	clang-tidy --quiet $(LIB_SRC) -- $(filter-out -fno-plt -Werror,$(LIB_CFLAGS))
-	clang-tidy --quiet $(filter-out hakstat/attach.c,$(TOOL_SRC)) -- $(filter-out -Werror,$(TOOL_CFLAGS))
+	clang-tidy --quiet $(filter-out hakstat/attach.c hakstat/sampler.c,$(TOOL_SRC)) -- $(filter-out -Werror,$(TOOL_CFLAGS))
 
 clean:
 	rm -rf build

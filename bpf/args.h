@@ -11,21 +11,11 @@
 #include <bpf/bpf_helpers.h>
 
 #include "probe_ids.h"
+#include "regs.h"
 #include "shared.h"
 
 typedef __u32 hak_u32;
 typedef __u64 hak_u64;
-
-/* The kernel's saved user registers, whose layout is ABI; the arguments have their x86-64 names. */
-#if defined(__TARGET_ARCH_arm64)
-struct regs {
-	__u64 di, si, dx, cx, r8, r9; /* x0 to x5 */
-};
-#else
-struct regs {
-	__u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di;
-};
-#endif
 
 #define ADD(field, v) ((void)__sync_fetch_and_add(&(field), (v)))
 

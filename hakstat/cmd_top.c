@@ -1,6 +1,7 @@
 /* hakstat top: the live screen, or plain frames. */
 #include "hakstat.h"
 #include "privilege.h"
+#include "stacks.h"
 #include "tui.h"
 #include "views.h"
 #include "watch.h"
@@ -162,12 +163,27 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 	return EXIT_OK;
 }
 
-static void use_view(struct watch *w, struct screen *s)
+/* The stacks that explain a row of the view before. */
+static void use_stacks(struct watch *w, struct screen *s, const struct model *m)
+{
+	struct stacks_options o;
+
+	stacks_options_init(&o);
+	if (!m || !views[s->before]->explain(m, s->explained, &o))
+		snprintf(s->note, sizeof(s->note), "no stacks explain this row");
+	else if (!watch_use(w, &stacks_source, &o, s->note, sizeof(s->note)) && !s->note[0])
+		snprintf(s->note, sizeof(s->note), "stacks cannot be taken (hakstat doctor)");
+}
+
+static void use_view(struct watch *w, struct screen *s, const struct model *m, bool explain)
 {
 	const struct source *source = views[s->view]->source;
 
 	s->note[0] = '\0';
-	if (source != w->source)
+	s->filled = NULL; /* what the model has of a source goes with it */
+	if (explain)
+		use_stacks(w, s, m);
+	else if (source != w->source)
 		watch_use(w, source, NULL, s->note, sizeof(s->note));
 }
 
@@ -184,7 +200,7 @@ static enum watch_event until_due(struct watch *w, struct screen *s, const struc
 		if (*quit)
 			return WATCH_STOP;
 		if (actions & ACTION_VIEW)
-			use_view(w, s);
+			use_view(w, s, m, actions & ACTION_EXPLAIN);
 		if (actions)
 			screen_draw(s, m, w->who, s->note);
 		if (actions & ACTION_INTERVAL || (actions & ACTION_VIEW && w->source))

@@ -48,6 +48,7 @@ int cmd_remote(int argc, char **argv);
 int cmd_route(int argc, char **argv);
 int cmd_probes(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
+int cmd_stacks(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 

@@ -253,6 +253,8 @@ static void json_row(struct json *j, const struct view *v, const struct model *m
 	}
 	if (v->alert)
 		json_bool(j, "alert", v->alert(m, row));
+	if (v->json_row)
+		v->json_row(j, m, row);
 	json_close(j, '}');
 }
 

@@ -26,14 +26,6 @@
 
 const char *const link_names[] = {"preload", "shared", "static", "-"};
 
-struct mapping {
-	unsigned long start, end, offset;
-	unsigned int major, minor;
-	unsigned long inode;
-	bool code; /* executable */
-	char path[PATH_MAX];
-};
-
 /*
  * Files that are known not to be ours: a look at every process reads each of them once. A slot
  * is overwritten by the next file that falls into it, which costs another look.
@@ -182,12 +174,13 @@ ssize_t target_read(pid_t tid, uint64_t addr, void *buf, size_t bytes)
 	return n < 0 ? -errno : n;
 }
 
-/* One line of /proc/PID/maps; the path goes to the end of the line and may contain spaces. */
-static bool parse_mapping(char *line, struct mapping *m)
+/* The path goes to the end of the line and may contain spaces. */
+bool parse_mapping(char *line, struct mapping *m)
 {
 	char perms[8];
 	int at = 0;
 
+	m->path[0] = 0;
 	if (sscanf(line, "%lx-%lx %7s %lx %x:%x %lu %n", &m->start, &m->end, perms, &m->offset,
 		   &m->major, &m->minor, &m->inode, &at) < 7)
 		return false;
@@ -217,7 +210,7 @@ static bool is_ours(int error)
 }
 
 /* Opens what is really mapped: the mapping itself, else a path that leads to the same inode. */
-static int open_mapping(pid_t pid, const struct mapping *m, char *path)
+int open_mapping(pid_t pid, const struct mapping *m, char *path)
 {
 	char plain[PATH_MAX - 64];
 	bool denied = false;

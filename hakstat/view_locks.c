@@ -3,6 +3,7 @@
  * else the process waits for by futex(2): in all, and the words it waits for longest.
  */
 #include "calls.h"
+#include "stacks.h"
 #include "views.h"
 
 #include <linux/futex.h>
@@ -377,6 +378,13 @@ static void lock_json(struct json *j, const struct model *m)
 	json_close(j, ']');
 }
 
+static bool lock_explain(const struct model *m, int row, struct stacks_options *o)
+{
+	(void)m;
+	return is_ours(row) && stacks_explain(o, HAK_P_hakmem_lock_wait_done, "enum:HAK_LOCKS",
+					      (uint32_t)row, hak_lock_names[row]);
+}
+
 const struct view view_locks = {
 	.name = "locks",
 	.title = "locks, and what else threads sleep for",
@@ -388,4 +396,5 @@ const struct view view_locks = {
 	.source = &source_futexes,
 	.note = lock_note,
 	.json = lock_json,
+	.explain = lock_explain,
 };

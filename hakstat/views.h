@@ -14,7 +14,8 @@
 	X(memory)    \
 	X(fragments) \
 	X(pages)     \
-	X(syscalls)
+	X(syscalls)  \
+	X(stacks)
 
 #define VIEW_(name) VIEW_##name,
 enum view_id { VIEW_LIST(VIEW_) VIEWS };
