@@ -6,7 +6,6 @@
  * By a seccomp filter whose answers we give, so that calls are caught wherever in libc they are
  * made. Those of the command's children go through.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
