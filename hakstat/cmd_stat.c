@@ -308,8 +308,7 @@ static int interval(struct watch *w, double seconds, struct sample *from, struct
 	return watch_end_code(w);
 }
 
-static int measure(struct watch *w, const struct options *o, struct sample *from,
-		   struct sample *to)
+static int measure(struct watch *w, const struct options *o, struct sample *from, struct sample *to)
 {
 	int r = o->command ? -EAGAIN : watch_sample(w, from);
 
