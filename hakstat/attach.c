@@ -44,6 +44,9 @@ static int load(struct attachment *a, bool multi)
 		bpf_program__set_expected_attach_type(a->skel->progs.on_probe,
 						      (enum bpf_attach_type)TRACE_UPROBE_MULTI);
 	r = hakstat_bpf__load(a->skel);
+	/* where libbpf could not try whether maps can be mapped it goes on without */
+	if (!r && !a->skel->bss)
+		r = -EOPNOTSUPP;
 	if (r) {
 		hakstat_bpf__destroy(a->skel);
 		a->skel = NULL;
