@@ -113,8 +113,10 @@ help:
 
 # Headers of the system that do not depend on the C library, for compilers that see but their own.
 define alien-headers
-for h in /usr/include/sys/sdt*.h /usr/include/*-linux-gnu/sys/sdt*.h; do [ ! -e $$h ] || ln -sf $$h $(B)/alien/sys/; done; \
-for d in /usr/include/linux /usr/include/asm-generic /usr/include/*-linux-gnu/asm; do [ ! -e $$d ] || ln -sfn $$d $(B)/alien/; done
+for h in /usr/include/sys/sdt*.h /usr/include/*-linux-gnu/sys/sdt*.h; do \
+	[ ! -e $$h ] || [ -e $(B)/alien/sys/$${h##*/} ] || ln -sf $$h $(B)/alien/sys/; done; \
+for d in /usr/include/linux /usr/include/asm-generic /usr/include/*-linux-gnu/asm; do \
+	[ ! -e $$d ] || [ -e $(B)/alien/$${d##*/} ] || ln -sfn $$d $(B)/alien/; done
 endef
 
 # Objects depend on the flags: a file that changes only when they do.

@@ -146,6 +146,9 @@ static int load(struct attachment *a, bool multi)
 		return -errno;
 	probes_prepare(a->skel->progs.on_probe, multi);
 	r = hakstat_bpf__load(a->skel);
+	/* where libbpf could not try whether maps can be mapped it goes on without */
+	if (!r && !a->skel->bss)
+		r = -EOPNOTSUPP;
 	if (r) {
 		hakstat_bpf__destroy(a->skel);
 		a->skel = NULL;

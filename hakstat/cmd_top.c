@@ -115,7 +115,8 @@ static void print_frame(const struct watch *w, const struct model *m, double at)
 		printf("%s\n", line);
 	}
 	printf("\n");
-	fflush(stdout);
+	if (fflush(stdout))
+		output_error = errno;
 	row_list_free(&rows);
 }
 

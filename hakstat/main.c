@@ -38,6 +38,7 @@ static const struct command commands[] = {
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 volatile sig_atomic_t stop_requested;
+int output_error;
 
 static void on_signal(int sig)
 {
@@ -215,16 +216,11 @@ static void open_standard_files(void)
 		close(fd);
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	const struct command *c;
 	char name[64];
-	int r;
 
-	open_standard_files();
-	/* a report above the limit of a file's size fails like any other */
-	too_large_before = signal(SIGXFSZ, SIG_IGN);
-	argp_err_exit_status = EXIT_USAGE;
 	if (argc < 2) {
 		usage(stderr);
 		return EXIT_USAGE;
@@ -246,8 +242,19 @@ int main(int argc, char **argv)
 	}
 	snprintf(name, sizeof(name), "hakstat %s", c->name);
 	argv[1] = name;
-	r = c->run(argc - 1, argv + 1);
-	errno = 0;
+	return c->run(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+	int r;
+
+	open_standard_files();
+	/* a report above the limit of a file's size fails like any other */
+	too_large_before = signal(SIGXFSZ, SIG_IGN);
+	argp_err_exit_status = EXIT_USAGE;
+	r = run(argc, argv);
+	errno = output_error;
 	if ((fflush(stdout) || ferror(stdout)) && !reader_is_gone()) {
 		complain("cannot write: %s", strerror(errno ? errno : EIO));
 		return r == EXIT_OK ? EXIT_FAIL : r;

@@ -18,6 +18,15 @@
 #define TO_READ (BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH) | BIT(CAP_CHECKPOINT_RESTORE))
 #define TO_ATTACH (BIT(CAP_BPF) | BIT(CAP_PERFMON))
 
+bool has_capability(unsigned capability)
+{
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct set[2] = {0};
+
+	return !syscall(SYS_capget, &head, set) &&
+	       set[capability / 32].effective >> capability % 32 & 1;
+}
+
 /*
  * A program started later by root has all of them again, unless no_new_privs says otherwise: these
  * are ours alone. Giving up cannot fail, but where a filter forbids the call; then we go on as we

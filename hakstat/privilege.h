@@ -10,6 +10,7 @@
  * `by_events` where that is by perf events (kernels before 6.6), and with `command` to end a
  * command of ours that changed its user. Without a command nothing is executed any more.
  */
+bool has_capability(unsigned capability);
 void keep_to_read(void);
 void keep_to_watch(bool by_events, bool command);
 

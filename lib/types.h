@@ -43,7 +43,7 @@
 #define HAK_SEGMENT (HAK_SLICE * HAK_SEGMENT_SLICES) /* 4 MiB */
 #define HAK_SMALL_MAX ((size_t)524288)		     /* 512 KiB: largest class */
 #define HAK_LARGE_MAX (HAK_SEGMENT / 2)		     /* 2 MiB: largest run inside a segment */
-#ifdef HAK_OS_PAGE_BYTES /* make OS_PAGE= */
+#ifdef HAK_OS_PAGE_BYTES			     /* make OS_PAGE= */
 #define HAK_OS_PAGE ((size_t)HAK_OS_PAGE_BYTES)
 #elif defined(__x86_64__)
 #define HAK_OS_PAGE ((size_t)4096)
@@ -51,7 +51,7 @@
 #define HAK_OS_PAGE ((size_t)65536) /* works where they are 4 or 16 KiB, too */
 #endif
 #define HAK_OS_PAGE_LEAST ((size_t)4096) /* of any system: mappings begin at multiples of it */
-#define HAK_PAGE_BLOCKS_MAX 4096U		  /* 64 KiB / 16 B */
+#define HAK_PAGE_BLOCKS_MAX 4096U	 /* 64 KiB / 16 B */
 #define HAK_PAGE_WORDS (HAK_PAGE_BLOCKS_MAX / 64) /* 64 */
 #define HAK_PAGE_SLICES_MAX 8U			  /* 512 KiB: 8 blocks of 64 KiB */
 #define HAK_GROW_LEVELS 5U			  /* chunks of 4, 8, 16, 32, 64 MiB */

@@ -91,7 +91,7 @@ int main(void)
 END
 for mode in -no-pie -static -static-pie; do
 	"${compile[@]}" "$mode" "-I$ROOT/lib" "-I$ROOT/probes" "$TMP/options.c" \
-		"$BUILD/libhakmem.a" -o "$TMP/options$mode" -pthread
+		"$BUILD/libhakmem-test.a" -o "$TMP/options$mode" -pthread
 done
 check "the set-user-id helpers compile" test -x "$TMP/options-static-pie"
 chmod 755 "$TMP"

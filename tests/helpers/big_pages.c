@@ -1,7 +1,7 @@
 /*
- * A system with larger OS pages, as far as the allocator meets it: preloaded before libhakmem. OS_PAGE
- * bytes each. As such a kernel does, addresses that are not at a page are refused, lengths are
- * rounded up to pages, and mappings begin at pages.
+ * A system with larger OS pages, as far as the allocator meets it: preloaded before libhakmem.
+ * OS_PAGE bytes each. As such a kernel does, addresses that are not at a page are refused, lengths
+ * are rounded up to pages, and mappings begin at pages.
  */
 #include <errno.h>
 #include <fcntl.h>

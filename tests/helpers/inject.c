@@ -6,7 +6,6 @@
  * By a seccomp filter whose answers we give, so that calls are caught wherever in libc they are
  * made. Those of the command's children go through.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -35,22 +34,32 @@ static const struct {
 	const char *name;
 	int number;
 } names[] = {
-	{"bpf", SYS_bpf},	  {"mmap", SYS_mmap},
-	{"openat", SYS_openat},	  {"read", SYS_read},
-	{"pread", SYS_pread64},	  {"write", SYS_write},
-	{"readv", SYS_process_vm_readv}, {"getdents", SYS_getdents64},
-	{"ptrace", SYS_ptrace},	  {"perf", SYS_perf_event_open},
-	{"readlink", SYS_readlink}, {"wait", SYS_wait4},
-	{"poll", SYS_poll},	  {"stat", SYS_newfstatat},
-	{"pidfd", SYS_pidfd_open}, {"socketpair", SYS_socketpair},
-	{"signalfd", SYS_signalfd4}, {"clone", SYS_clone},
+	{"bpf", SYS_bpf},
+	{"mmap", SYS_mmap},
+	{"openat", SYS_openat},
+	{"read", SYS_read},
+	{"pread", SYS_pread64},
+	{"write", SYS_write},
+	{"readv", SYS_process_vm_readv},
+	{"getdents", SYS_getdents64},
+	{"ptrace", SYS_ptrace},
+	{"perf", SYS_perf_event_open},
+	{"readlink", SYS_readlink},
+	{"wait", SYS_wait4},
+	{"poll", SYS_poll},
+	{"stat", SYS_newfstatat},
+	{"pidfd", SYS_pidfd_open},
+	{"socketpair", SYS_socketpair},
+	{"signalfd", SYS_signalfd4},
+	{"clone", SYS_clone},
 };
 static const struct {
 	const char *name;
 	int number;
 } errors[] = {
-	{"EPERM", EPERM}, {"EIO", EIO}, {"EINTR", EINTR}, {"ENOMEM", ENOMEM}, {"EMFILE", EMFILE},
-	{"ENOSPC", ENOSPC}, {"EINVAL", EINVAL}, {"EAGAIN", EAGAIN}, {"SHORT", 0}, {"EACCES", EACCES},
+	{"EPERM", EPERM},   {"EIO", EIO},	{"EINTR", EINTR},   {"ENOMEM", ENOMEM},
+	{"EMFILE", EMFILE}, {"ENOSPC", ENOSPC}, {"EINVAL", EINVAL}, {"EAGAIN", EAGAIN},
+	{"SHORT", 0},	    {"EACCES", EACCES},
 };
 
 static int *listener; /* shared with the child until its exec */
@@ -79,8 +88,9 @@ static int child(void *arg)
 	code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 						 offsetof(struct seccomp_data, nr));
 	for (int i = 0; i < ncalls; i++)
-		code[n++] = (struct sock_filter)BPF_JUMP(
-			BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[i], (unsigned char)(ncalls - i), 0);
+		code[n++] =
+			(struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[i],
+						     (unsigned char)(ncalls - i), 0);
 	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF);
 	program.len = (unsigned short)n;
