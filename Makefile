@@ -102,10 +102,13 @@ $(B)/libhakmem.so: $(LIB_OBJ) lib/libhakmem.map
 	$(call msg,LINK,$@)$(CC) -shared $(BASE_CFLAGS) $(LDFLAGS_SO) $(LIB_OBJ) -o $@ -pthread
 	$(Q)ln -sf libhakmem.so $(B)/$(SONAME)
 
-# One object, so that a static program that uses any part gets the whole family.
-
+# One object, so that a static program that uses any part gets the whole family; but for the new
+# operators that may not throw, which then are libstdc++'s: they catch what ours throw (lib/new.c).
+NOTHROW_NEW := _ZnwmRKSt9nothrow_t _ZnamRKSt9nothrow_t _ZnwmSt11align_val_tRKSt9nothrow_t _ZnamSt11align_val_tRKSt9nothrow_t
 $(B)/libhakmem.a: $(LIB_OBJ)
-	$(call msg,AR,$@)ld -r $(LIB_OBJ) -o $(B)/hakmem-all.o && rm -f $@ && ar crs $@ $(B)/hakmem-all.o
+	$(call msg,AR,$@)ld -r $(LIB_OBJ) -o $(B)/hakmem-all.o && \
+		objcopy $(NOTHROW_NEW:%=--localize-symbol=%) $(B)/hakmem-all.o && \
+		rm -f $@ && ar crs $@ $(B)/hakmem-all.o
 
 # The public functions without the standard names: for sanitizers, which bring their own.
 API_OBJ := $(filter-out $(B)/obj/lib/malloc.o $(B)/obj/lib/new.o,$(LIB_OBJ))
@@ -143,7 +146,7 @@ $(B)/tests/t_%: tests/t_%.c $(B)/libhakmem.a $(B)/.flags
 # Puts itself between the library and the system.
 comma := ,
 $(B)/tests/t_faults: TEST_LIBS += $(addprefix -Wl$(comma)--wrap=,mmap munmap madvise mprotect mremap syscall \
-	sysinfo getrlimit pthread_setspecific pthread_key_create pthread_atfork)
+	sysinfo getrlimit clock_gettime pthread_setspecific pthread_key_create pthread_atfork)
 # Those that use hak_ names only, under a sanitizer: make SANITIZE=... san-bin
 $(B)/tests/san_%: tests/t_%.c $(B)/libhakmem-api.a $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(BASE_CFLAGS) -Ilib -Iprobes $< $(B)/libhakmem-api.a -o $@ $(TEST_LIBS)

@@ -27,6 +27,8 @@
 	X(MREMAP, ENOMEM)      \
 	X(GETRANDOM, EAGAIN)   \
 	X(FUTEX, EINTR)        \
+	X(GETTID, EPERM)       \
+	X(CLOCK, EPERM)        \
 	X(SYSINFO, EFAULT)     \
 	X(GETRLIMIT, EINVAL)   \
 	X(SETSPECIFIC, ENOMEM) \
@@ -82,7 +84,8 @@ static bool refuse(enum kind kind)
 
 	if (!plan.ready)
 		read_plan();
-	n = __atomic_add_fetch(&plan.seen[ALL], 1, __ATOMIC_RELAXED);
+	/* the clock, asked hundreds of times and rarely by a system call, counts for itself only */
+	n = kind == CLOCK ? 0 : __atomic_add_fetch(&plan.seen[ALL], 1, __ATOMIC_RELAXED);
 	of_kind = __atomic_add_fetch(&plan.seen[kind], 1, __ATOMIC_RELAXED);
 	if (plan.kind != ALL)
 		n = plan.kind == kind ? of_kind : 0;
@@ -109,6 +112,7 @@ WRAP(void *, mmap, (void *p, size_t n, int prot, int flags, int fd, off_t at),
 WRAP(int, munmap, (void *p, size_t n), (p, n), MUNMAP, -1)
 WRAP(int, madvise, (void *p, size_t n, int advice), (p, n, advice), MADVISE, -1)
 WRAP(int, mprotect, (void *p, size_t n, int prot), (p, n, prot), MPROTECT, -1)
+WRAP(int, clock_gettime, (clockid_t clock, struct timespec *t), (clock, t), CLOCK, -1)
 WRAP(int, sysinfo, (struct sysinfo * s), (s), SYSINFO, -1)
 WRAP(int, getrlimit, (__rlimit_resource_t what, struct rlimit *r), (what, r), GETRLIMIT, -1)
 WRAP(int, pthread_setspecific, (pthread_key_t key, const void *p), (key, p), SETSPECIFIC, ENOMEM)
@@ -123,7 +127,7 @@ long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
 	if ((number == SYS_getrandom && refuse(GETRANDOM)) ||
-	    (number == SYS_futex && refuse(FUTEX)))
+	    (number == SYS_futex && refuse(FUTEX)) || (number == SYS_gettid && refuse(GETTID)))
 		return -1;
 	return __real_syscall(number, a, b, c, d, e, f);
 }
