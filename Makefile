@@ -138,11 +138,14 @@ binutil = $$($(CC) -print-prog-name=$(1))
 AR = $(call binutil,ar)
 LTO_REL := $(if $(filter 1,$(LTO)),$(if $(findstring clang,$(CC)),,-flinker-output=nolto-rel))
 # One object, so that a static program that uses any part gets the whole family; with no name but
-# the exported ones, so that the program may use all others. Tests that look inside get them all.
+# the exported ones, so that the program may use all others, and without the new operators that may
+# not throw, which then are libstdc++'s: they catch what ours throw (lib/new.c). Tests that look
+# inside get all names.
+NOTHROW_NEW := _ZnwmRKSt9nothrow_t _ZnamRKSt9nothrow_t _ZnwmSt11align_val_tRKSt9nothrow_t _ZnamSt11align_val_tRKSt9nothrow_t
 $(B)/hakmem-all.o: $(LIB_OBJ)
 	$(call msg,LINK,$@)$(CC) $(BASE_CFLAGS) $(LTO_REL) -r -nostdlib $(LIB_OBJ) -o $@
 $(B)/hakmem.o: $(B)/hakmem-all.o
-	$(Q)$(call binutil,objcopy) --localize-hidden $< $@
+	$(Q)$(call binutil,objcopy) --localize-hidden $(NOTHROW_NEW:%=--localize-symbol=%) $< $@
 $(B)/libhakmem.a: $(B)/hakmem.o
 	$(call msg,AR,$@)rm -f $@ && $(AR) crsD $@ $<
 $(B)/libhakmem-test.a: $(B)/hakmem-all.o
@@ -191,8 +194,8 @@ $(B)/tests/t_%: tests/t_%.c $(B)/libhakmem-test.a $(B)/.flags
 # Puts itself between the library and the system; what is in one object cannot be wrapped.
 comma := ,
 $(B)/tests/t_faults: TEST_LIB = $(LIB_OBJ)
-$(B)/tests/t_faults: TEST_LIBS += $(addprefix -Wl$(comma)--wrap=,os_call pthread_setspecific \
-	pthread_key_create pthread_atfork)
+$(B)/tests/t_faults: TEST_LIBS += $(addprefix -Wl$(comma)--wrap=,os_call clock_gettime \
+	pthread_setspecific pthread_key_create pthread_atfork)
 # Those that use hak_ names only, under a sanitizer: make SANITIZE=... san-bin
 $(B)/tests/san_%: tests/t_%.c $(B)/libhakmem-api.a $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(BASE_CFLAGS) -Ilib -Iprobes $< $(B)/libhakmem-api.a -o $@ $(TEST_LIBS)

@@ -25,9 +25,10 @@ static bool failed(long result)
 	return (unsigned long)result > -4096UL;
 }
 
+/* The clock may be refused, where it takes a system call: then no time passes. */
 uint64_t os_now_ns(void)
 {
-	struct timespec t;
+	struct timespec t = {0};
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
@@ -35,7 +36,7 @@ uint64_t os_now_ns(void)
 
 uint64_t os_now_ms(void)
 {
-	struct timespec t;
+	struct timespec t = {0};
 
 	/* coarse: a few ns, no better than the scheduler's tick, enough for decay */
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
