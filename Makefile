@@ -6,6 +6,7 @@
 #   make bench        benchmarks against other allocators; bench-probes: against no probes
 #   make install      PREFIX=/usr/local DESTDIR=      make uninstall
 #   make docs         regenerates what is made from the contract
+#   make fuzz         fuzzes the heap and hakstat, FUZZ_SECONDS=60 (tests/fuzz)
 #   make lint         clang-format and clang-tidy
 #   make print-flags  the compiler flags and options of this build
 #
@@ -73,14 +74,14 @@ SAN_SRC := $(shell grep -ls 'sanitize: yes' tests/t_*.c)
 PKGS_BUILD := gcc make clang bpftool libbpf-dev libelf-dev zlib1g-dev libncurses-dev systemtap-sdt-dev pkg-config
 PKGS_DEMO := redis-server redis-tools
 PKGS_TEST := $(PKGS_DEMO) libcmocka-dev g++ git sqlite3 python3 gdb strace bpftrace linux-perf \
-	libclang-rt-14-dev binutils util-linux procps libcap2-bin tmux valgrind
+	libclang-rt-14-dev spin binutils util-linux procps libcap2-bin tmux valgrind
 PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace $(PKGS_DEMO) sqlite3 python3 \
 	lua5.4 perl
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/bpf/%.bpf.o
-.PHONY: all lib demo test bench bench-probes install uninstall docs lint print-flags clean deps-build deps-demo deps-test deps-bench bench-bin test-bin san-bin help FORCE
+.PHONY: all lib demo test bench bench-probes install uninstall docs lint fuzz fuzz-bin print-flags clean deps-build deps-demo deps-test deps-bench bench-bin test-bin san-bin help FORCE
 
 all: lib $(if $(SANITIZE),,$(B)/hakstat)
 lib: $(B)/libhakmem.so $(B)/libhakmem.a $(B)/hakmem.pc
@@ -149,6 +150,25 @@ $(B)/tests/san_%: tests/t_%.c $(B)/libhakmem-api.a $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(BASE_CFLAGS) -Ilib -Iprobes $< $(B)/libhakmem-api.a -o $@ $(TEST_LIBS)
 test-bin: $(TEST_BIN)
 san-bin: $(patsubst tests/t_%.c,$(B)/tests/san_%,$(SAN_SRC))
+
+# Fuzz targets: the code under test with libFuzzer's counters, ASan and UBSan, by clang.
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS := $(BASE_CFLAGS) -Ilib -Iprobes -Ihakstat
+FUZZ_BIN := heap heap-plant dump file
+FUZZ_FILE_SRC := $(addprefix hakstat/,memory.c dump.c target.c contract.c)
+$(B)/fuzz-heap: tests/fuzz/heap.c $(B)/libhakmem-api.a
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $< $(B)/libhakmem-api.a -o $@ -pthread
+$(B)/fuzz-heap-plant: tests/fuzz/heap.c $(B)/libhakmem-api.a
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -DPLANT $< $(B)/libhakmem-api.a -o $@ -pthread
+$(B)/fuzz-dump: tests/fuzz/dump.c hakstat/dump.c $(B)/libhakmem-api.a
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ -pthread
+$(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(B)/.flags
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf
+fuzz-bin:
+	$(Q)$(MAKE) --no-print-directory B=build/fuzz CC=$(CLANG) SANITIZE=fuzzer-no-link,address,undefined \
+		$(FUZZ_BIN:%=build/fuzz/fuzz-%)
+fuzz: deps-test fuzz-bin
+	$(Q)bash tests/fuzz/run.sh $(FUZZ_SECONDS)
 
 test: deps-test
 	$(Q)$(MAKE) --no-print-directory all test-bin bench-bin $(B)/gen
@@ -219,7 +239,7 @@ docs: $(B)/gen
 	$(B)/gen markdown > docs/PROBES.md
 	bash docs/splice.sh docs/man/hakmem.7 $(B)/gen
 
-SOURCES := $(wildcard lib/*.[ch] probes/*.[ch] hakstat/*.[ch] bpf/*.[ch] bench/*.c tests/*.c)
+SOURCES := $(wildcard lib/*.[ch] probes/*.[ch] hakstat/*.[ch] bpf/*.[ch] bench/*.c tests/*.c tests/fuzz/*.c)
 # attach.c includes the generated skeleton, which clang-tidy finds fault with.
 lint: $(SKELS)
 	clang-format --dry-run --Werror $(SOURCES)
