@@ -8,6 +8,7 @@
 #   make bench-bounded  memory over time in growing, shifting and hostile patterns
 #   make install      PREFIX=/usr/local DESTDIR=      make uninstall
 #   make docs         regenerates what is made from the contract
+#   make fuzz         fuzzes the heap and hakstat, FUZZ_SECONDS=60 (tests/fuzz)
 #   make lint         clang-format and clang-tidy
 #   make print-flags  the compiler flags and options of this build
 #
@@ -93,7 +94,7 @@ PKGS_BUILD := gcc make clang bpftool libbpf-dev libelf-dev libdw-dev libstdc++-1
 PKGS_DEMO := redis-server redis-tools
 PKGS_TEST := $(PKGS_DEMO) libcmocka-dev g++ git sqlite3 python3 gdb strace bpftrace linux-perf \
 	libclang-rt-14-dev binutils util-linux procps libcap2-bin tmux valgrind \
-	lld musl-tools gcc-aarch64-linux-gnu qemu-user
+	spin lld musl-tools gcc-aarch64-linux-gnu qemu-user
 PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace $(PKGS_DEMO) sqlite3 python3 \
 	lua5.4 perl
 
@@ -101,7 +102,7 @@ PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace $(PKGS_DEM
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/bpf/%.bpf.o
 .PHONY: all lib clean help FORCE print-flags
-.PHONY: demo test matrix lint docs install uninstall
+.PHONY: demo test matrix fuzz fuzz-bin lint docs install uninstall
 .PHONY: bench bench-probes bench-bounded
 .PHONY: deps-build deps-demo deps-test deps-bench bench-bin test-bin san-bin
 
@@ -202,6 +203,25 @@ $(B)/tests/san_%: tests/t_%.c $(B)/libhakmem-api.a $(B)/.flags
 test-bin: $(TEST_BIN)
 san-bin: $(patsubst tests/t_%.c,$(B)/tests/san_%,$(SAN_SRC))
 
+# Fuzz targets: the code under test with libFuzzer's counters, ASan and UBSan, by clang.
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS := $(BASE_CFLAGS) -Ilib -Iprobes -Ihakstat
+FUZZ_BIN := heap heap-plant dump file
+FUZZ_FILE_SRC := $(addprefix hakstat/,memory.c dump.c target.c contract.c)
+$(B)/fuzz-heap: tests/fuzz/heap.c $(B)/libhakmem-api.a
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $< $(B)/libhakmem-api.a -o $@ -pthread
+$(B)/fuzz-heap-plant: tests/fuzz/heap.c $(B)/libhakmem-api.a
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -DPLANT $< $(B)/libhakmem-api.a -o $@ -pthread
+$(B)/fuzz-dump: tests/fuzz/dump.c hakstat/dump.c $(B)/libhakmem-api.a
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ -pthread
+$(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(B)/.flags
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf
+fuzz-bin:
+	$(Q)$(MAKE) --no-print-directory B=build/fuzz CC=$(CLANG) SANITIZE=fuzzer-no-link,address,undefined \
+		$(FUZZ_BIN:%=build/fuzz/fuzz-%)
+fuzz: deps-test fuzz-bin
+	$(Q)bash tests/fuzz/run.sh $(FUZZ_SECONDS)
+
 # As many jobs as CPUs, unless who called make has said how many.
 JOBS_FLAG = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 test: deps-test
@@ -286,7 +306,7 @@ docs: $(B)/gen
 	$(B)/gen markdown > docs/PROBES.md
 	bash docs/splice.sh docs/man/hakmem.7 $(B)/gen
 
-SOURCES := $(wildcard lib/*.[ch] probes/*.[ch] hakstat/*.[ch] bpf/*.[ch] bench/*.c tests/*.c)
+SOURCES := $(wildcard lib/*.[ch] probes/*.[ch] hakstat/*.[ch] bpf/*.[ch] bench/*.c tests/*.c tests/fuzz/*.c)
 # These include generated skeletons, which clang-tidy finds fault with.
 lint: $(SKELS)
 	clang-format --dry-run --Werror $(SOURCES)

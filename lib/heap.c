@@ -167,8 +167,7 @@ static void count_adoption(const struct heap *me, const struct heap *from, uint6
 /* Blocks wait for a thread that is gone. seq_cst, as the sides that make it so. */
 static bool is_left_alone(const struct heap *h)
 {
-	return __atomic_load_n(&h->xqueue, __ATOMIC_SEQ_CST) &&
-	       __atomic_load_n(&h->view.state, __ATOMIC_SEQ_CST) != HAK_HEAP_LIVE;
+	return load_seq_cst(&h->xqueue) && load_seq_cst(&h->view.state) != HAK_HEAP_LIVE;
 }
 
 #define HELP_DEPTH 8U /* heaps helped one from within the other: 0.6 KiB of stack each */
@@ -260,7 +259,7 @@ static void give_back(struct heap *h)
 	idle = h;
 	__atomic_store_n(&h->view.state, HAK_HEAP_IDLE, __ATOMIC_SEQ_CST);
 	lock_drop(&heaps_lock);
-	if (__atomic_load_n(&h->xqueue, __ATOMIC_SEQ_CST))
+	if (load_seq_cst(&h->xqueue))
 		heap_help(h);
 }
 
