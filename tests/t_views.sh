@@ -55,13 +55,18 @@ judge "remote: one pair, its batches and its queue" remote "$TMP/remote.json"
 check "remote: CSV without rows is its header" [ "$(wc -l <"$TMP/csv")" -eq 1 ]
 end_known
 
-watched convoy threads
-stat_waits=$(python3 "$ROOT/tests/hakstat/views.py" convoy "$TMP/threads.json")
-known=$(python3 -c '
-import json, sys
-print(sum(l["waits"] for l in json.load(sys.stdin)["locks"]))' < <("$HAKSTAT" stat -p "$known_pid" -d 0.1 --json 2>/dev/null))
-check "threads: waits are those of its threads ($stat_waits)" grep -Eqx '[0-9]+ [0-9]+' <<<"$stat_waits"
-check "and nobody waits now" [ "$known" = 0 ]
+# Two watchers of the same convoy: waits by thread, by BPF, against the counters of the locks.
+start_known "$TMP/views" convoy
+"$HAKSTAT" stat -p "$known_pid" -d 60 --json >"$TMP/stat.json" 2>"$TMP/err" 7>&- &
+other=$!
+"$HAKSTAT" threads -p "$known_pid" -d 60 --json >"$TMP/convoy.json" 2>"$TMP/err" 7>&- &
+watcher=$!
+wait_for 20 waits $other && wait_attached "$known_pid" $watcher || not_ok "two at once attach"
+go
+wait_for 60 grep -qs '^1' "$TMP/counts"
+kill -INT $watcher $other
+wait $watcher $other
+judge "threads: who waited, as often and as long as all locks together" convoy "$TMP/convoy.json" "$TMP/stat.json"
 end_known
 
 watched route route
@@ -74,17 +79,10 @@ route() { # ENV... : of the command route in a terminal
 import os, pty, sys
 env = dict(os.environ, TERM="xterm", HAKMEM_LIB=os.environ["SO"])
 env.update(a.split("=") for a in sys.argv[1:])
-out, command = b"", f"exec {env['TMP']}/views route {env['TMP']}/counts </dev/null"
-def read(fd):
-    global out
-    data = os.read(fd, 65536)
-    out += data
-    return b""
+command = f"exec {env['TMP']}/views route {env['TMP']}/counts </dev/null"
 os.environ.clear()
 os.environ.update(env)
-sys.stdin.close()
-pty.spawn([env["HAKSTAT"], "route", "-c", f"sh -c '{command}'"], read, lambda fd: b"")
-os.write(1, out)
+pty.spawn([env["HAKSTAT"], "route", "-c", f"sh -c '{command}'"], stdin_read=lambda fd: b"")
 END
 }
 export SO

@@ -201,7 +201,7 @@ static void *fighter(void *arg)
 	free(malloc(1));
 	pass();
 	pass();
-	for (int round = 0; round < 40; round++) {
+	for (int round = 0; round < 1000; round++) {
 		for (int i = 0; i < 64; i++)
 			p[i] = malloc(530000 + (size_t)(i % 4) * 65536);
 		for (int i = 0; i < 64; i++)

@@ -120,8 +120,12 @@ def many():
 def convoy():
     fighters = [r for r in rows if r["thread"] == "fighter"]
     expect("fighters", len(fighters), 4)
-    waits, ns = sum(r["waits"] for r in fighters), sum(r["wait_ns"] for r in fighters)
-    print(waits, ns)
+    locks = json.load(open(sys.argv[3]))["locks"]
+    for count in ("waits", "wait_ns"):
+        expect(count, sum(r[count] for r in rows), sum(l[count] for l in locks))
+    expect("there was a convoy", sum(r["waits"] for r in fighters) > 0, True)
+    expect("the rest of the process stood aside", sum(r["waits"] for r in rows),
+           sum(r["waits"] for r in fighters))
 
 
 def same_as_csv():
