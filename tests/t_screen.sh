@@ -90,7 +90,7 @@ done
 keys 1
 on resize-window -t top -x 40 -y 10
 appears "a small terminal" '^ *SIZE +ALLOC/s'
-check "nothing is wider than it" test -z "$(screen | awk 'length > 40')"
+check "nothing is wider than it" eval '[[ $(screen | LC_ALL=C.UTF-8 wc -L) -le 40 ]]'
 on resize-window -t top -x 150 -y 40
 appears "a large one shows every column" 'CACHED'
 keys q
