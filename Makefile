@@ -158,11 +158,13 @@ $(B)/tests/san_%: tests/t_%.c $(B)/libhakmem-api.a $(B)/.flags
 test-bin: $(TEST_BIN)
 san-bin: $(patsubst tests/t_%.c,$(B)/tests/san_%,$(SAN_SRC))
 
+# As many jobs as CPUs, unless who called make has said how many.
+JOBS_FLAG = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 test: deps-test
-	$(Q)$(MAKE) --no-print-directory all test-bin bench-bin $(B)/gen
-	$(Q)$(MAKE) --no-print-directory PROBES=0 lib
-	$(Q)$(MAKE) --no-print-directory SANITIZE=address,undefined san-bin
-	$(Q)$(MAKE) --no-print-directory SANITIZE=thread san-bin
+	$(Q)$(MAKE) $(JOBS_FLAG) --no-print-directory all test-bin bench-bin $(B)/gen
+	$(Q)$(MAKE) $(JOBS_FLAG) --no-print-directory PROBES=0 lib
+	$(Q)$(MAKE) $(JOBS_FLAG) --no-print-directory SANITIZE=address,undefined san-bin
+	$(Q)$(MAKE) $(JOBS_FLAG) --no-print-directory SANITIZE=thread san-bin
 	$(Q)BUILD=$(B) bash tests/run.sh $(TEST_BIN) \
 		$(patsubst tests/t_%.c,build/asan/tests/san_%,$(SAN_SRC)) \
 		$(patsubst tests/t_%.c,build/tsan/tests/san_%,$(SAN_SRC)) \

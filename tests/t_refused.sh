@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # timeout: 240
+# alone: overcommit is everybody's
 # What happens when the system says no: seccomp filters, limits of a process, a memory cgroup, no
 # overcommit. NULL and ENOMEM or less memory kept, never a crash, contents as they were. Needs
 # root for the last two; vm.overcommit_memory is 2 for about a second.
