@@ -55,6 +55,7 @@ struct calls_sample {
 struct syscalls {
 	struct calls_sample d;
 	bool gone;			  /* the process has ended: nothing goes on any more */
+	int threads;			  /* the most there were at a look */
 	uint64_t lock_addr[HAK_LOCK_MAX]; /* of the allocator's locks' words; 0: see the heaps */
 	/* the application's words waited for longest: indices into d.waits, and what holds them */
 	struct top_word {

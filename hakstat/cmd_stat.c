@@ -134,7 +134,7 @@ static void print_table(FILE *out, const struct model *m, const struct report_op
 {
 	report_header(out, m, o);
 	for (int v = 0; v < VIEWS; v++)
-		if (!views[v]->source)
+		if (!views[v]->source || views[v]->in_stat)
 			report_table(out, views[v], m, o);
 	fprintf(out, "\n %llu allocations, %llu frees in %.3f s\n", (unsigned long long)m->allocs,
 		(unsigned long long)m->frees, m->seconds);

@@ -12,6 +12,7 @@ struct state {
 	struct calls_sample mark, last;
 	struct syscalls out;
 	uint64_t call_addr;
+	int most_threads; /* since the last mark */
 	pid_t pid;
 	bool ending;
 };
@@ -58,6 +59,8 @@ static void look(void *state, struct watch *w, const struct sample *now)
 	s->ending = w->launched && w->l.exiting;
 	if (s->c && calls_read(s->c, s->call_addr, &s->last))
 		calls_free(&s->last);
+	if (s->most_threads < s->last.threads)
+		s->most_threads = s->last.threads;
 }
 
 static void mark(void *state)
@@ -65,6 +68,7 @@ static void mark(void *state)
 	struct state *s = state;
 
 	calls_free(&s->mark);
+	s->most_threads = s->last.threads;
 	s->mark = s->last;
 	memset(&s->last, 0, sizeof(s->last));
 	if (s->c)
@@ -123,6 +127,7 @@ static void fill(void *state, struct model *m)
 		read_the_end(s);
 	if (calls_between(&s->out.d, &s->mark, &s->last))
 		return;
+	s->out.threads = s->most_threads;
 	fill_top(&s->out, s->pid);
 	m->syscalls = &s->out;
 }

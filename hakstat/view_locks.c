@@ -208,7 +208,7 @@ static struct value lock_max(const struct model *m, int row)
 static struct value lock_share(const struct model *m, int row)
 {
 	return value_ratio(VALUE_PERCENT, 100.0 * (double)ns_of(m, row) / 1e9,
-			   m->seconds * m->threads);
+			   m->seconds * (m->syscalls ? m->syscalls->threads : m->threads));
 }
 
 static struct value lock_threads(const struct model *m, int row)
@@ -246,8 +246,9 @@ static const struct column columns[] = {
 	 7, 70, lock_p50},
 	{"p99_ns", "P99", UNIT_NS, "99 % of the waits were shorter (likewise)", 7, 91, lock_p99},
 	{"max_ns", "MAX", UNIT_NS, "longest wait of the interval", 7, 92, lock_max},
-	{"share", "SHARE%", UNIT_RATIO, "of the time of all threads: TOTAL / (interval x threads)",
-	 6, 94, lock_share},
+	{"share", "SHARE%", UNIT_RATIO,
+	 "of the time of all threads: TOTAL / (interval x threads), the most there were", 6, 94,
+	 lock_share},
 	{"threads_mean", "THRDS", UNIT_FACTOR, "threads that waited, on average: TOTAL / interval",
 	 5, 50, lock_threads},
 	{"now", "NOW", UNIT_COUNT, "threads that sleep for it right now", 4, 75, lock_now},
@@ -387,13 +388,14 @@ static bool lock_explain(const struct model *m, int row, struct stacks_options *
 
 const struct view view_locks = {
 	.name = "locks",
-	.title = "locks, and what else threads sleep for",
+	.title = "locks of the allocator, and futex waits of the application",
 	.columns = COLUMNS(columns),
 	.rows = lock_rows,
 	.shown = lock_shown,
 	.sort = 6,
 	.key = '2',
 	.source = &source_futexes,
+	.in_stat = true,
 	.note = lock_note,
 	.json = lock_json,
 	.explain = lock_explain,
