@@ -237,6 +237,7 @@ static int run_screen(struct watch *w, const struct options *o, struct pair *p, 
 			have = true;
 			frames++;
 			s.filled = p->filled;
+			screen_record(&s, m);
 			screen_draw(&s, m, w->who, s.note);
 		} else if (r != -EAGAIN && (r != -ESRCH || !w->launched)) {
 			e = r == -ESRCH ? WATCH_EXIT : WATCH_STOP;

@@ -8,6 +8,12 @@
 	X(classes)   \
 	X(locks)     \
 	X(os)        \
+	X(threads)   \
+	X(route)     \
+	X(remote)    \
+	X(memory)    \
+	X(fragments) \
+	X(pages)     \
 	X(stacks)
 
 #define VIEW_(name) VIEW_##name,

@@ -174,6 +174,14 @@ static bool is_left_alone(const struct heap *h)
 
 #define HELP_DEPTH 8U /* heaps helped one from within the other: 0.6 KiB of stack each */
 
+/* The lock of h is held: nobody else empties its queue. */
+static void drain_other(struct heap *h)
+{
+	if (peek(&h->xqueue))
+		hak_probe_hakmem_remote_help(peek(&h->view.tid));
+	remote_drain(h);
+}
+
 /*
  * Sorts in what is on the queue of h, for a thread that is gone or does not come to it. If
  * somebody else holds the lock he will see what was pushed: the owner at his next refill, others
@@ -189,7 +197,7 @@ void heap_help(struct heap *h)
 	do {
 		if (!lock_try(&h->pages))
 			break;
-		remote_drain(h);
+		drain_other(h);
 		if (peek(&h->view.state) != HAK_HEAP_LIVE)
 			page_release_empty(h, HAK_FLUSH_REMOTE_FREE);
 		lock_drop(&h->pages);
@@ -421,7 +429,7 @@ bool heap_trim(struct heap *h)
 
 		if (other == h || !lock_try(&other->pages))
 			continue;
-		remote_drain(other);
+		drain_other(other);
 		page_release_empty(other, HAK_FLUSH_TRIM);
 		drop_other(other);
 	}
