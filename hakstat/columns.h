@@ -77,7 +77,7 @@ struct view {
 	bool (*note)(const struct model *m, int i, char *out, size_t len);
 	/* Enter on a row of top: the stacks of the probe that explain it. False: none do. */
 	bool (*explain)(const struct model *m, int row, struct stacks_options *o);
-	/* Line i below the table of top, of the row under the cursor; false: there are no more. */
+	/* Line i below the table of top, of the row under the cursor, or -1; false: the end. */
 	bool (*detail)(const struct model *m, int row, int i, char *out, size_t len);
 	/* More keys for the JSON object, beside rows. */
 	void (*json)(struct json *j, const struct model *m);

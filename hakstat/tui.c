@@ -85,6 +85,7 @@ static int enter(struct screen *s)
 		return ACTION_NONE;
 	s->explained = s->rows.row[s->cursor];
 	s->before = s->view;
+	s->filter[0] = 0; /* it was for that view */
 	return show(s, VIEW_stacks) | ACTION_EXPLAIN;
 }
 
@@ -462,10 +463,10 @@ static void draw_rows(struct screen *s, const struct model *m, const bool *fit, 
 static void draw_detail(const struct screen *s, const struct model *m, int y)
 {
 	const struct view *v = views[s->view];
+	int row = s->rows.n ? s->rows.row[s->cursor] : -1;
 	char line[512];
 
-	for (int i = 0;
-	     y < LINES - 1 && v->detail(m, s->rows.row[s->cursor], i, line, sizeof(line)); i++)
+	for (int i = 0; y < LINES - 1 && v->detail(m, row, i, line, sizeof(line)); i++)
 		put(y++, line, i ? 0 : A_DIM);
 }
 
@@ -494,8 +495,8 @@ static void draw_table(struct screen *s, const struct model *m, int y)
 	view_rows(v, m, s->sort[s->view], s->reverse[s->view], s->filter, &s->rows);
 	room = table_room(s, y);
 	draw_rows(s, m, fit, y, room);
-	if (v->detail && s->rows.n)
-		draw_detail(s, m, y + room + 1);
+	if (v->detail)
+		draw_detail(s, m, y + (room ? room : 1) + 1);
 	if (!s->rows.n)
 		put(y, s->filter[0] ? "no row matches the filter" : "nothing in this interval",
 		    A_DIM);
@@ -528,7 +529,8 @@ static void draw_bottom(const struct screen *s, const char *note)
 	else
 		snprintf(line, sizeof(line),
 			 "%s%s  %s views  s sort r rev / filter  +- %.4gs  ? help q quit", paused,
-			 views[s->view]->name, view_keys(), s->interval);
+			 views[s->view]->name, s->view == VIEW_stacks ? "Esc back," : view_keys(),
+			 s->interval);
 	put(LINES - 1, line, s->paused ? A_BOLD : A_DIM);
 }
 

@@ -152,10 +152,12 @@ static bool stack_note(const struct model *m, int i, char *out, size_t len)
 /* In top: what it is of, and the whole stack under the cursor. */
 static bool stack_detail(const struct model *m, int row, int i, char *out, size_t len)
 {
-	const struct stack_row *r = ROW(m, row);
+	const struct stack_row *r = row >= 0 ? ROW(m, row) : NULL;
 	struct frame f;
 	char name[200], place[80];
 
+	if (!m->stacks)
+		return false;
 	if (i == 0) {
 		int n = snprintf(out, len, "%s, for %.0f s: ", m->stacks->title,
 				 m->stacks->seconds);
@@ -164,7 +166,7 @@ static bool stack_detail(const struct model *m, int row, int i, char *out, size_
 			note_taken(m->stacks, out + n, len - (size_t)n);
 		return true;
 	}
-	if ((unsigned)i > r->frames + r->cut)
+	if (!r || (unsigned)i > r->frames + r->cut)
 		return false;
 	if ((unsigned)i > r->frames) {
 		snprintf(out, len, "  ... (cut: its callers are not known)");

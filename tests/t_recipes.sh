@@ -37,7 +37,8 @@ recipe() { # SCRIPT PID PATTERN...
 	for pattern in "$@"; do
 		check "$script prints $pattern" grep -Eq -- "$pattern" "$TMP/$script.out"
 	done
-	check "$script has nothing to complain about" test ! -s "$TMP/err"
+	# of its own limits it complains wherever they cannot be raised
+	check "$script has nothing to complain about" test -z "$(grep -v RLIMIT_MEMLOCK "$TMP/err")"
 }
 
 if command -v bpftrace >/dev/null; then
@@ -67,7 +68,8 @@ if command -v perf >/dev/null; then
 	check "perf: all of them work" [ $? -eq 0 ]
 	check "perf stat counts refills" grep -Eq "^ +[1-9][0-9,]* +hakmem_$pid:refill" "$TMP/perf.out"
 	perf script -i "$TMP/perf.data" >"$TMP/script" 2>/dev/null
-	check "perf record has stacks" grep -Eq '^\s+[0-9a-f]+ (malloc|calloc|realloc|.*_alloc).*' "$TMP/script"
+	# names of a deleted library it does not know
+	check "perf record has stacks" grep -Pzq ":refill: .*\n\s+[0-9a-f]+ .*\n\s+[0-9a-f]+ " "$TMP/script"
 	check "perf leaves no probe behind" test -z "$(grep "hakmem_$pid/" /sys/kernel/tracing/uprobe_events)"
 else
 	skip perf "not installed"
