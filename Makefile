@@ -5,8 +5,10 @@
 #   make test         every test; ends with "N passed, N failed, N skipped"
 #   make matrix       every kind of build, tested: compilers, optimisation, C libraries, page sizes
 #   make bench        benchmarks against other allocators; bench-probes: against no probes
+#   make bench-bounded  memory over time in growing, shifting and hostile patterns
 #   make install      PREFIX=/usr/local DESTDIR=      make uninstall
 #   make docs         regenerates what is made from the contract
+#   make fuzz         fuzzes the heap and hakstat, FUZZ_SECONDS=60 (tests/fuzz)
 #   make lint         clang-format and clang-tidy
 #   make print-flags  the compiler flags and options of this build
 #
@@ -66,7 +68,8 @@ LIB_CFLAGS = $(BASE_CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec \
 	$(if $(filter 0,$(PROBES)),-DHAK_NO_PROBES) $(if $(OS_PAGE),-DHAK_OS_PAGE_BYTES=$(OS_PAGE)) \
 	-Ilib -Iprobes -idirafter $(B)/alien
 TOOL_CFLAGS = $(BASE_CFLAGS) $(HARDEN_TOOL) -Ihakstat -Iprobes -I$(B)/bpf -Ibpf
-TOOL_LIBS := -lbpf -lelf -lz -lncursesw -ltinfo
+# libstdc++ for its demangler alone
+TOOL_LIBS := -lbpf -ldw -lelf -lz -lncursesw -ltinfo -lstdc++
 BENCH_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g -O2 $(WARN) -fno-builtin-malloc -pthread
 LDFLAGS_SO := -Wl,-soname,$(SONAME) -Wl,-z,nodelete -Wl,--version-script=lib/libhakmem.map $(HARDEN_LINK) -Wl,--no-undefined -Wl,--build-id=sha1
 LDFLAGS_TOOL := -pie $(HARDEN_LINK) -Wl,--build-id=sha1
@@ -87,18 +90,21 @@ TEST_BIN := $(TEST_SRC:tests/t_%.c=$(B)/tests/t_%)
 SAN_SRC := $(shell grep -ls 'sanitize: yes' tests/t_*.c)
 
 # Packages of Debian 12: to build, and to test.
-PKGS_BUILD := gcc make clang bpftool libbpf-dev libelf-dev zlib1g-dev libncurses-dev systemtap-sdt-dev pkg-config
+PKGS_BUILD := gcc make clang bpftool libbpf-dev libelf-dev libdw-dev libstdc++-12-dev zlib1g-dev libncurses-dev systemtap-sdt-dev pkg-config
 PKGS_DEMO := redis-server redis-tools
 PKGS_TEST := $(PKGS_DEMO) libcmocka-dev g++ git sqlite3 python3 gdb strace bpftrace linux-perf \
 	libclang-rt-14-dev binutils util-linux procps libcap2-bin tmux valgrind \
-	lld musl-tools gcc-aarch64-linux-gnu qemu-user
+	spin lld musl-tools gcc-aarch64-linux-gnu qemu-user
 PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace $(PKGS_DEMO) sqlite3 python3 \
 	lua5.4 perl
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/bpf/%.bpf.o
-.PHONY: all lib demo test matrix bench bench-probes install uninstall docs lint print-flags clean deps-build deps-demo deps-test deps-bench bench-bin test-bin san-bin help FORCE
+.PHONY: all lib clean help FORCE print-flags
+.PHONY: demo test matrix fuzz fuzz-bin lint docs install uninstall
+.PHONY: bench bench-probes bench-bounded
+.PHONY: deps-build deps-demo deps-test deps-bench bench-bin test-bin san-bin
 
 all: lib $(if $(SANITIZE),,$(B)/hakstat)
 lib: $(B)/libhakmem.so $(B)/libhakmem.a $(B)/hakmem.pc
@@ -133,11 +139,14 @@ binutil = $$($(CC) -print-prog-name=$(1))
 AR = $(call binutil,ar)
 LTO_REL := $(if $(filter 1,$(LTO)),$(if $(findstring clang,$(CC)),,-flinker-output=nolto-rel))
 # One object, so that a static program that uses any part gets the whole family; with no name but
-# the exported ones, so that the program may use all others. Tests that look inside get them all.
+# the exported ones, so that the program may use all others, and without the new operators that may
+# not throw, which then are libstdc++'s: they catch what ours throw (lib/new.c). Tests that look
+# inside get all names.
+NOTHROW_NEW := _ZnwmRKSt9nothrow_t _ZnamRKSt9nothrow_t _ZnwmSt11align_val_tRKSt9nothrow_t _ZnamSt11align_val_tRKSt9nothrow_t
 $(B)/hakmem-all.o: $(LIB_OBJ)
 	$(call msg,LINK,$@)$(CC) $(BASE_CFLAGS) $(LTO_REL) -r -nostdlib $(LIB_OBJ) -o $@
 $(B)/hakmem.o: $(B)/hakmem-all.o
-	$(Q)$(call binutil,objcopy) --localize-hidden $< $@
+	$(Q)$(call binutil,objcopy) --localize-hidden $(NOTHROW_NEW:%=--localize-symbol=%) $< $@
 $(B)/libhakmem.a: $(B)/hakmem.o
 	$(call msg,AR,$@)rm -f $@ && $(AR) crsD $@ $<
 $(B)/libhakmem-test.a: $(B)/hakmem-all.o
@@ -160,7 +169,13 @@ $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h probes/*) $(B)/.flags
 $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 	$(call msg,SKEL,$@)$(BPFTOOL) gen skeleton $< name $(subst .,_,$*)_bpf > $@
 
-$(B)/obj/hakstat/%.o: hakstat/%.c $(SKELS) $(B)/.flags
+# Names of system calls, of the machine it is built for.
+$(B)/bpf/call_names.h: $(B)/.flags
+	$(call msg,GEN,$@)echo '#include <asm/unistd.h>' | $(CC) -E -dM - | \
+		sed -nE 's/^#define __NR_(syscalls|arch_specific_syscall) .*//; s/^#define __NR_([a-z0-9_]+) .*/[__NR_\1] = "\1",/p' | \
+		LC_ALL=C sort > $@
+
+$(B)/obj/hakstat/%.o: hakstat/%.c $(SKELS) $(B)/bpf/call_names.h $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(TOOL_CFLAGS) -MMD -MP -c $< -o $@
 $(B)/hakstat: $(TOOL_OBJ)
 	$(call msg,LINK,$@)$(CC) $(BASE_CFLAGS) $(LDFLAGS_TOOL) $(TOOL_OBJ) -o $@ $(TOOL_LIBS)
@@ -174,17 +189,38 @@ bench-bin: $(BENCH_BIN)
 
 # Tests: linked with the static library, so its malloc replaces libc's.
 TEST_LIBS := -lcmocka -pthread -ldl
+TEST_LIB = $(B)/libhakmem-test.a
 $(B)/tests/t_%: tests/t_%.c $(B)/libhakmem-test.a $(B)/.flags
-	$(call msg,CC,$@)$(CC) $(BENCH_CFLAGS) -Ilib -Iprobes -fno-builtin $< $(B)/libhakmem-test.a -o $@ $(TEST_LIBS)
-# Puts itself between the library and the system.
+	$(call msg,CC,$@)$(CC) $(BENCH_CFLAGS) -Ilib -Iprobes -fno-builtin $< $(TEST_LIB) -o $@ $(TEST_LIBS)
+# Puts itself between the library and the system; what is in one object cannot be wrapped.
 comma := ,
-$(B)/tests/t_faults: TEST_LIBS += $(addprefix -Wl$(comma)--wrap=,mmap munmap madvise mprotect mremap syscall \
-	sysinfo getrlimit pthread_setspecific pthread_key_create pthread_atfork)
+$(B)/tests/t_faults: TEST_LIB = $(LIB_OBJ)
+$(B)/tests/t_faults: TEST_LIBS += $(addprefix -Wl$(comma)--wrap=,os_call clock_gettime \
+	pthread_setspecific pthread_key_create pthread_atfork)
 # Those that use hak_ names only, under a sanitizer: make SANITIZE=... san-bin
 $(B)/tests/san_%: tests/t_%.c $(B)/libhakmem-api.a $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(BASE_CFLAGS) -Ilib -Iprobes $< $(B)/libhakmem-api.a -o $@ $(TEST_LIBS)
 test-bin: $(TEST_BIN)
 san-bin: $(patsubst tests/t_%.c,$(B)/tests/san_%,$(SAN_SRC))
+
+# Fuzz targets: the code under test with libFuzzer's counters, ASan and UBSan, by clang.
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS := $(BASE_CFLAGS) -Ilib -Iprobes -Ihakstat
+FUZZ_BIN := heap heap-plant dump file
+FUZZ_FILE_SRC := $(addprefix hakstat/,memory.c dump.c target.c contract.c)
+$(B)/fuzz-heap: tests/fuzz/heap.c $(B)/libhakmem-api.a
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $< $(B)/libhakmem-api.a -o $@ -pthread
+$(B)/fuzz-heap-plant: tests/fuzz/heap.c $(B)/libhakmem-api.a
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -DPLANT $< $(B)/libhakmem-api.a -o $@ -pthread
+$(B)/fuzz-dump: tests/fuzz/dump.c hakstat/dump.c $(B)/libhakmem-api.a
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ -pthread
+$(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(B)/.flags
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf
+fuzz-bin:
+	$(Q)$(MAKE) --no-print-directory B=build/fuzz CC=$(CLANG) SANITIZE=fuzzer-no-link,address,undefined \
+		$(FUZZ_BIN:%=build/fuzz/fuzz-%)
+fuzz: deps-test fuzz-bin
+	$(Q)bash tests/fuzz/run.sh $(FUZZ_SECONDS)
 
 # As many jobs as CPUs, unless who called make has said how many.
 JOBS_FLAG = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -216,6 +252,11 @@ bench-probes: deps-bench
 	$(Q)$(MAKE) --no-print-directory PROBES=0 lib
 	$(Q)BUILD=$(B) PEERS=noprobes=build/noprobes/libhakmem.so ONLY='noprobes hakmem' REF=noprobes \
 		STRACE=0 OUT=$(B)/bench/probes bash bench/run.sh '$(or $(PATTERN),.)'
+
+# Memory over time against other allocators; PATTERN: threads, pipe, wave, shift, pin, robson.
+bench-bounded: deps-bench
+	$(Q)$(MAKE) --no-print-directory lib bench-bin
+	$(Q)BUILD=$(B) bash bench/bounded.sh $(PATTERN)
 
 # Packages: installs what is missing, or with NO_DEPS=1 refuses and lists it.
 deps-build: ; $(Q)NO_DEPS=$(NO_DEPS) bash tests/deps.sh $(PKGS_BUILD)
@@ -265,12 +306,12 @@ docs: $(B)/gen
 	$(B)/gen markdown > docs/PROBES.md
 	bash docs/splice.sh docs/man/hakmem.7 $(B)/gen
 
-SOURCES := $(wildcard lib/*.[ch] probes/*.[ch] hakstat/*.[ch] bpf/*.[ch] bench/*.c tests/*.c)
-# attach.c includes the generated skeleton, which clang-tidy finds fault with.
+SOURCES := $(wildcard lib/*.[ch] probes/*.[ch] hakstat/*.[ch] bpf/*.[ch] bench/*.c tests/*.c tests/fuzz/*.c)
+# These include generated skeletons, which clang-tidy finds fault with.
 lint: $(SKELS)
 	clang-format --dry-run --Werror $(SOURCES)
 	clang-tidy --quiet $(LIB_SRC) -- $(filter-out -fno-plt -Werror,$(LIB_CFLAGS))
-	clang-tidy --quiet $(filter-out hakstat/attach.c,$(TOOL_SRC)) -- $(filter-out -Werror,$(TOOL_CFLAGS))
+	clang-tidy --quiet $(filter-out hakstat/attach.c hakstat/sampler.c,$(TOOL_SRC)) -- $(filter-out -Werror,$(TOOL_CFLAGS))
 
 clean:
 	rm -rf build

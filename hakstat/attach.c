@@ -13,10 +13,14 @@
 
 #define TRACE_UPROBE_MULTI 48 /* BPF_TRACE_UPROBE_MULTI, linux 6.6 */
 
-struct attachment {
-	struct hakstat_bpf *skel;
+struct probes_link {
 	struct bpf_link *links[HAK_PROBE_COUNT];
 	int multi_fd; /* the one link of uprobe_multi, or -1 */
+};
+
+struct attachment {
+	struct hakstat_bpf *skel;
+	struct probes_link *on;
 };
 
 /*
@@ -33,6 +37,106 @@ static int silent(enum libbpf_print_level level, const char *format, va_list arg
 	return 0;
 }
 
+/* --- any program on any probes --- */
+
+void probes_prepare(struct bpf_program *p, bool multi)
+{
+	libbpf_set_print(silent);
+	if (multi)
+		bpf_program__set_expected_attach_type(p, (enum bpf_attach_type)TRACE_UPROBE_MULTI);
+}
+
+static unsigned list_sites(const struct target *t, uint64_t wanted, uint64_t *offsets,
+			   uint64_t *cookies)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		if (t->site[i].found && wanted & PROBE_BIT(i)) {
+			offsets[n] = t->site[i].offset;
+			cookies[n++] = (uint64_t)i;
+		}
+	return n;
+}
+
+/*
+ * One link for all probes: needs CAP_BPF and CAP_PERFMON only. By the raw system call, since the
+ * libbpf of Debian 12 does not know it yet.
+ */
+static int attach_multi(struct probes_link *l, const struct bpf_program *p, const struct target *t,
+			uint64_t wanted)
+{
+	uint64_t offsets[HAK_PROBE_COUNT], cookies[HAK_PROBE_COUNT];
+	struct {
+		uint32_t prog_fd, target_fd, attach_type, flags;
+		uint64_t path, offsets, ref_ctr_offsets, cookies;
+		uint32_t count, multi_flags, pid, pad;
+	} attr = {
+		.prog_fd = (uint32_t)bpf_program__fd(p),
+		.attach_type = TRACE_UPROBE_MULTI,
+		.path = (uintptr_t)t->open_path,
+		.offsets = (uintptr_t)offsets,
+		.cookies = (uintptr_t)cookies,
+		.count = list_sites(t, wanted, offsets, cookies),
+		.pid = (uint32_t)t->pid,
+	};
+
+	if (attr.count == 0)
+		return -ENOENT;
+	l->multi_fd = (int)syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+	return l->multi_fd < 0 ? -errno : 0;
+}
+
+/* Before 6.6: one perf event a probe. */
+static int attach_single(struct probes_link *l, const struct bpf_program *p, const struct target *t,
+			 uint64_t wanted)
+{
+	int n = 0;
+
+	for (int i = 0; i < HAK_PROBE_COUNT; i++) {
+		LIBBPF_OPTS(bpf_uprobe_opts, opts, .bpf_cookie = (uint64_t)i);
+
+		if (!t->site[i].found || !(wanted & PROBE_BIT(i)))
+			continue;
+		l->links[i] = bpf_program__attach_uprobe_opts(p, t->pid, t->open_path,
+							      t->site[i].offset, &opts);
+		if (!l->links[i])
+			return -errno;
+		n++;
+	}
+	return n ? 0 : -ENOENT;
+}
+
+struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
+				  uint64_t wanted, int *error)
+{
+	struct probes_link *l = calloc(1, sizeof(*l));
+
+	if (!l) {
+		*error = -ENOMEM;
+		return NULL;
+	}
+	l->multi_fd = -1;
+	*error = multi ? attach_multi(l, p, t, wanted) : attach_single(l, p, t, wanted);
+	if (!*error)
+		return l;
+	probes_detach(l);
+	return NULL;
+}
+
+void probes_detach(struct probes_link *l)
+{
+	if (!l)
+		return;
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		bpf_link__destroy(l->links[i]);
+	if (l->multi_fd >= 0)
+		close(l->multi_fd);
+	free(l);
+}
+
+/* --- the program of the sums on all of them --- */
+
 static int load(struct attachment *a, bool multi)
 {
 	int r;
@@ -40,9 +144,7 @@ static int load(struct attachment *a, bool multi)
 	a->skel = hakstat_bpf__open();
 	if (!a->skel)
 		return -errno;
-	if (multi)
-		bpf_program__set_expected_attach_type(a->skel->progs.on_probe,
-						      (enum bpf_attach_type)TRACE_UPROBE_MULTI);
+	probes_prepare(a->skel->progs.on_probe, multi);
 	r = hakstat_bpf__load(a->skel);
 	/* where libbpf could not try whether maps can be mapped it goes on without */
 	if (!r && !a->skel->bss)
@@ -54,77 +156,34 @@ static int load(struct attachment *a, bool multi)
 	return r;
 }
 
-static unsigned list_sites(const struct target *t, uint64_t *offsets, uint64_t *cookies)
+static int load_and_attach(struct attachment *a, const struct target *t, bool multi)
 {
-	unsigned n = 0;
+	int r = load(a, multi);
 
-	for (int i = 0; i < HAK_PROBE_COUNT; i++)
-		if (t->site[i].found) {
-			offsets[n] = t->site[i].offset;
-			cookies[n++] = (uint64_t)i;
-		}
-	return n;
-}
-
-/*
- * One link for all probes: needs CAP_BPF and CAP_PERFMON only. By the raw system call, since the
- * libbpf of Debian 12 does not know it yet.
- */
-static int attach_multi(struct attachment *a, const struct target *t)
-{
-	uint64_t offsets[HAK_PROBE_COUNT], cookies[HAK_PROBE_COUNT];
-	struct {
-		uint32_t prog_fd, target_fd, attach_type, flags;
-		uint64_t path, offsets, ref_ctr_offsets, cookies;
-		uint32_t count, multi_flags, pid, pad;
-	} attr = {
-		.prog_fd = (uint32_t)bpf_program__fd(a->skel->progs.on_probe),
-		.attach_type = TRACE_UPROBE_MULTI,
-		.path = (uintptr_t)t->open_path,
-		.offsets = (uintptr_t)offsets,
-		.cookies = (uintptr_t)cookies,
-		.count = list_sites(t, offsets, cookies),
-		.pid = (uint32_t)t->pid,
-	};
-
-	if (attr.count == 0)
-		return -ENOENT;
-	a->multi_fd = (int)syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
-	return a->multi_fd < 0 ? -errno : 0;
-}
-
-/* Before 6.6: one perf event a probe. */
-static int attach_single(struct attachment *a, const struct target *t)
-{
-	int n = 0;
-
-	for (int i = 0; i < HAK_PROBE_COUNT; i++) {
-		LIBBPF_OPTS(bpf_uprobe_opts, opts, .bpf_cookie = (uint64_t)i);
-
-		if (!t->site[i].found)
-			continue;
-		a->links[i] = bpf_program__attach_uprobe_opts(
-			a->skel->progs.on_probe, t->pid, t->open_path, t->site[i].offset, &opts);
-		if (!a->links[i])
-			return -errno;
-		n++;
-	}
-	return n ? 0 : -ENOENT;
+	if (!r)
+		a->on = probes_attach(a->skel->progs.on_probe, t, multi, ~(uint64_t)0, &r);
+	return r;
 }
 
 static int try_attach(struct attachment *a, const struct target *t)
 {
-	int r = load(a, true);
+	int r = load_and_attach(a, t, true);
 
-	if (!r)
-		r = attach_multi(a, t);
 	if (!r || r == -EPERM || r == -ENOENT)
 		return r;
 	if (a->skel)
 		hakstat_bpf__destroy(a->skel);
 	a->skel = NULL;
-	r = load(a, false);
-	return r ? r : attach_single(a, t);
+	return load_and_attach(a, t, false);
+}
+
+void attach_take_time(bool take)
+{
+	if (take == (stats_fd >= 0))
+		return;
+	if (!take)
+		close(stats_fd);
+	stats_fd = take ? bpf_enable_stats(BPF_STATS_RUN_TIME) : -1;
 }
 
 struct attachment *attach_probes(const struct target *t, int *error, char *err, size_t errlen)
@@ -135,12 +194,9 @@ struct attachment *attach_probes(const struct target *t, int *error, char *err, 
 		*error = -ENOMEM;
 		return NULL;
 	}
-	a->multi_fd = -1;
-	libbpf_set_print(silent);
 	*error = try_attach(a, t);
 	if (!*error) {
-		if (stats_fd < 0)
-			stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+		attach_take_time(true);
 		return a;
 	}
 	if (*error == -ENOENT)
@@ -160,10 +216,7 @@ void attach_close(struct attachment *a)
 {
 	if (!a)
 		return;
-	for (int i = 0; i < HAK_PROBE_COUNT; i++)
-		bpf_link__destroy(a->links[i]);
-	if (a->multi_fd >= 0)
-		close(a->multi_fd);
+	probes_detach(a->on);
 	if (a->skel)
 		hakstat_bpf__destroy(a->skel);
 	free(a);
@@ -197,10 +250,10 @@ void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *
 
 bool attach_by_events(const struct attachment *a)
 {
-	return a && a->multi_fd < 0;
+	return a && a->on->multi_fd < 0;
 }
 
 const char *attach_method(const struct attachment *a)
 {
-	return a->multi_fd >= 0 ? "uprobe_multi" : "perf_event uprobes";
+	return a->on->multi_fd >= 0 ? "uprobe_multi" : "perf_event uprobes";
 }

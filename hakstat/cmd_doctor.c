@@ -185,7 +185,7 @@ static bool check_target(struct checkup *c, struct target *t, pid_t pid)
 	    : found		     ? NOTE
 				     : MISSING,
 	    "probes in it", text, "its library was built with PROBES=0, or is another version");
-	r = collect(t, NULL, &s);
+	r = collect(t, NULL, &s, NULL, NULL);
 	say(r ? MISSING : OK, "counters", r ? strerror(-r) : "readable", "CAP_SYS_PTRACE");
 	if (r && !c->result)
 		c->result = exit_code_of(r);

@@ -42,9 +42,17 @@ void restore_signals(void);
 
 int cmd_list(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
+int cmd_locks(int argc, char **argv);
+int cmd_syscalls(int argc, char **argv);
 int cmd_top(int argc, char **argv);
+int cmd_threads(int argc, char **argv);
+int cmd_memory(int argc, char **argv);
+int cmd_remote(int argc, char **argv);
+int cmd_route(int argc, char **argv);
 int cmd_probes(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
+int cmd_stacks(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_help(int argc, char **argv);
 
 #endif

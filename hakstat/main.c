@@ -22,10 +22,18 @@ struct command {
 static const struct command commands[] = {
 	{"top", cmd_top, "live screen of one process"},
 	{"stat", cmd_stat, "one interval, as a table or JSON"},
+	{"threads", cmd_threads, "who allocates, who frees, who waits"},
+	{"memory", cmd_memory, "where the memory is: RSS line by line"},
+	{"remote", cmd_remote, "who frees whose blocks"},
+	{"route", cmd_route, "which layer serves requests of which size"},
+	{"locks", cmd_locks, "which locks threads wait for, the allocator's and others"},
+	{"syscalls", cmd_syscalls, "system calls, and which the allocator made"},
+	{"stacks", cmd_stacks, "which code makes a probe fire: events, bytes, time by user stack"},
 	{"list", cmd_list, "processes that run on libhakmem"},
 	{"probes", cmd_probes, "the probes, and commands for perf and bpftrace"},
 	{"dump", cmd_dump, "the heap of a process or a core file, page by page"},
 	{"doctor", cmd_doctor, "what works here, what does not, and what to do"},
+	{"help", cmd_help, "what a column means, or the columns of a view"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -217,7 +225,8 @@ static int run(int argc, char **argv)
 		usage(stderr);
 		return EXIT_USAGE;
 	}
-	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+	if ((!strcmp(argv[1], "help") && argc == 2) || !strcmp(argv[1], "--help") ||
+	    !strcmp(argv[1], "-h")) {
 		usage(stdout);
 		return EXIT_OK;
 	}

@@ -26,14 +26,6 @@
 
 const char *const link_names[] = {"preload", "shared", "static", "-"};
 
-struct mapping {
-	unsigned long start, end, offset;
-	unsigned int major, minor;
-	unsigned long inode;
-	bool code; /* executable */
-	char path[PATH_MAX];
-};
-
 /*
  * Files that are known not to be ours: a look at every process reads each of them once. A slot
  * is overwritten by the next file that falls into it, which costs another look.
@@ -47,9 +39,9 @@ struct strangers {
 };
 
 struct found {
-	uint64_t root_vaddr;
+	uint64_t root_vaddr, call_vaddr;
 	uint32_t abi;
-	bool has_root, has_base;
+	bool has_root, has_base, has_call;
 	uint64_t base;	/* of the probes' notes */
 	uint64_t bytes; /* of the file, read so far */
 };
@@ -182,12 +174,13 @@ ssize_t target_read(pid_t tid, uint64_t addr, void *buf, size_t bytes)
 	return n < 0 ? -errno : n;
 }
 
-/* One line of /proc/PID/maps; the path goes to the end of the line and may contain spaces. */
-static bool parse_mapping(char *line, struct mapping *m)
+/* The path goes to the end of the line and may contain spaces. */
+bool parse_mapping(char *line, struct mapping *m)
 {
 	char perms[8];
 	int at = 0;
 
+	m->path[0] = 0;
 	if (sscanf(line, "%lx-%lx %7s %lx %x:%x %lu %n", &m->start, &m->end, perms, &m->offset,
 		   &m->major, &m->minor, &m->inode, &at) < 7)
 		return false;
@@ -217,7 +210,7 @@ static bool is_ours(int error)
 }
 
 /* Opens what is really mapped: the mapping itself, else a path that leads to the same inode. */
-static int open_mapping(pid_t pid, const struct mapping *m, char *path)
+int open_mapping(pid_t pid, const struct mapping *m, char *path)
 {
 	char plain[PATH_MAX - 64];
 	bool denied = false;
@@ -352,6 +345,10 @@ static void one_note(struct target *t, Elf *elf, struct found *f, const GElf_Nhd
 		memcpy(&f->root_vaddr, desc, 8);
 		memcpy(&f->abi, desc + 8, 4);
 		f->has_root = true;
+	} else if (!strcmp(owner, HAK_NOTE_OWNER) && nh->n_type == HAK_NOTE_CALL &&
+		   nh->n_descsz >= 8) {
+		memcpy(&f->call_vaddr, desc, 8);
+		f->has_call = true;
 	} else if (!strcmp(owner, "GNU") && nh->n_type == NT_GNU_BUILD_ID) {
 		for (size_t k = 0; k < nh->n_descsz && k < 20; k++)
 			snprintf(t->build_id + 2 * k, 3, "%02x", (unsigned char)desc[k]);
@@ -569,6 +566,7 @@ static int try_mapping(struct target *t, const struct mapping *m)
 	t->abi = f.abi;
 	t->bias = m->start - m->offset - vaddr;
 	t->root_addr = f.root_vaddr + t->bias;
+	t->call_addr = f.has_call ? f.call_vaddr + t->bias : 0;
 	switch (target_read(t->reader, t->root_addr, &head, sizeof(head))) {
 	case sizeof(head):
 		break;

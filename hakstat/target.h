@@ -32,8 +32,25 @@ struct target {
 	uint32_t abi;
 	uint64_t bias;	    /* runtime address = link-time address + bias */
 	uint64_t root_addr; /* runtime address of struct hak_root */
+	uint64_t call_addr; /* where every system call of the library returns to, 0: not told */
 	struct probe_site site[HAK_PROBE_COUNT];
 };
+
+struct mapping {
+	unsigned long start, end, offset;
+	unsigned int major, minor;
+	unsigned long inode; /* 0: not of a file */
+	bool code;	     /* executable */
+	char path[PATH_MAX];
+};
+
+/* One line of /proc/PID/maps; false if it is not of a file. */
+bool parse_mapping(char *line, struct mapping *m);
+/*
+ * Opens what is really mapped: the mapping itself, else a path that leads to the same inode.
+ * A file descriptor with the path in path[PATH_MAX], or a negative errno.
+ */
+int open_mapping(pid_t pid, const struct mapping *m, char *path);
 
 /*
  * 0, or a negative errno with the reason in err: -ESRCH no such process, -ENOENT no hakmem in

@@ -336,8 +336,9 @@ static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start)
 		take_returned(&spare);
 		bytes = cut_oldest(now_ms, why, start, &spare);
 		lock_drop(&large_lock);
-		/* again if somebody pushed and, finding the lock held, left it to us */
-	} while (!bytes && why == HAK_OS_LIMIT && peek(&xreturned) && arena_excess(4));
+		/* again if somebody pushed and, finding the lock held, left it to us; seq_cst: not
+		   read before others can see the lock free */
+	} while (!bytes && why == HAK_OS_LIMIT && load_seq_cst(&xreturned) && arena_excess(4));
 	drop_spares(spare);
 	return bytes;
 }

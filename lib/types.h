@@ -53,6 +53,7 @@
 #define HAK_OS_PAGE_LEAST ((size_t)4096) /* of any system: mappings begin at multiples of it */
 #define HAK_PAGE_BLOCKS_MAX 4096U	 /* 64 KiB / 16 B */
 #define HAK_PAGE_WORDS (HAK_PAGE_BLOCKS_MAX / 64) /* 64 */
+#define HAK_PAGE_SLICES_MAX 8U			  /* 512 KiB: 8 blocks of 64 KiB */
 #define HAK_GROW_LEVELS 5U			  /* chunks of 4, 8, 16, 32, 64 MiB */
 #define HAK_START_SLOTS 512U			  /* of a heap's caches before they grow */
 #define HAK_RUN_BINS 7U /* longest free run 1, 2-3, 4-7 ... 32-63, 64 slices */
@@ -82,6 +83,7 @@ struct letter {
  *   nfree = number of set bits in bits[0 .. capacity - 1]
  *   capacity - nfree = blocks live, cached by any thread, or travelling
  *   on owner's avail list of the class <=> nfree > 0;  otherwise on its full list
+ *   gone: grains without memory; every block in them is free
  * Threads that do not hold the owner's lock send blocks back, they never set bits.
  */
 struct page {
@@ -107,6 +109,8 @@ struct page {
 	uint16_t nfree;		       /* pages: bits set */
 	uint16_t hint;		       /* pages: no bit is set in words below this one */
 	uint16_t fresh;		       /* pages: blocks from this one on were never handed out */
+	bool idle;		       /* pages: no block came or went since the last tick */
+	uint64_t gone;		       /* pages: grains without memory, see thin.c */
 	uint64_t bits[HAK_PAGE_WORDS]; /* pages: 1 = free */
 };
 
@@ -147,6 +151,9 @@ struct heap {
 	uint64_t seen_tick[HAK_CLASS_MAX];   /* own: allocs + frees at the last tick */
 	uint64_t npages;		     /* pages */
 	uint64_t out;			     /* pages: sum over pages of capacity - nfree */
+	uint64_t out_bytes;		     /* pages: the same in bytes */
+	uint64_t held, gone;		     /* pages: bytes of pages; of them, without memory */
+	uint64_t thin_least;	 /* pages: bytes of free blocks below which thin.c does not look */
 	uint64_t budget_used[2]; /* own: sum over small, big classes of limit * block bytes */
 	uint64_t next_tick_ms;	 /* own */
 	uint32_t released;	 /* lock: pages released since the last new page or shrink */

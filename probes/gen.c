@@ -36,7 +36,7 @@ static const struct probe probes[] = {
 };
 #define PROBES (sizeof(probes) / sizeof(probes[0]))
 
-#define TEXT_(id, text) text,
+#define TEXT_(id, text, ...) text,
 #define LIST_(list)                      \
 	{                                \
 #list,                   \
