@@ -113,7 +113,8 @@ static int load(struct calls *c, enum calls_what what)
 	if (threads > 0)
 		bpf_map__set_max_entries(c->skel->maps.threads,
 					 THREADS_MIN + 2 * (uint32_t)threads);
-	return syscalls_bpf__load(c->skel);
+	r = syscalls_bpf__load(c->skel);
+	return r || c->skel->bss ? r : -EOPNOTSUPP; /* see attach.c:load */
 }
 
 /* The end first: of a call that has begun unseen nothing is counted. */
