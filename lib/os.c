@@ -25,21 +25,29 @@ static bool failed(long result)
 	return (unsigned long)result > -4096UL;
 }
 
-/* The clock may be refused, where it takes a system call: then no time passes. */
-uint64_t os_now_ns(void)
+/* Where the clock takes a system call it may be refused: then no time passes. errno is kept. */
+static struct timespec now(clockid_t clock)
 {
 	struct timespec t = {0};
+	int saved = errno;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	if (unlikely(clock_gettime(clock, &t)))
+		errno = saved;
+	return t;
+}
+
+uint64_t os_now_ns(void)
+{
+	struct timespec t = now(CLOCK_MONOTONIC);
+
 	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
 }
 
 uint64_t os_now_ms(void)
 {
-	struct timespec t = {0};
-
 	/* coarse: a few ns, no better than the scheduler's tick, enough for decay */
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	struct timespec t = now(CLOCK_MONOTONIC_COARSE);
+
 	return (uint64_t)t.tv_sec * 1000U + (uint64_t)t.tv_nsec / 1000000U;
 }
 
