@@ -74,8 +74,22 @@ keys 2
 appears "contention" 'LOCK +WAIT/s'
 keys 3
 appears "system calls" 'CALL +REASON'
+keys 4
+appears "threads" '^workload +[0-9]+ '
+keys 5
+appears "routes" 'FROM +TO +REQ/s'
+keys 6
+appears "remote frees" '^workload +[0-9]* *workload '
+keys 7
+appears "memory adds up" '^metadata +[1-9][0-9]+ '
+keys 8
+appears "memory by class" 'SIZE +PAGES'
+keys 1 g
+appears "history of the sort column, row by row" '[_.:=+*#-]{6}$|(▁|▂|▃|▄|▅|▆|▇|█){3}'
+check "no line is wider than the screen" eval '[[ $(screen | LC_ALL=C.UTF-8 wc -L) -le 80 ]]'
+keys g
 on resize-window -t top -x 150 -y 40
-for view in 1 2 3; do
+for view in 1 2 3 4 5 6 7 8; do
 	keys $view '?'
 	appears "help of view $view" '^Columns of'
 	check "it fits in 80 columns" test -z "$(screen | awk 'length > 80')"
