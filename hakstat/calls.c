@@ -120,9 +120,10 @@ static int load(struct calls *c, enum calls_what what)
 		return r;
 	c->slots = mmap(NULL, SLOTS * sizeof(*c->slots), PROT_READ | PROT_WRITE, MAP_SHARED,
 			bpf_map__fd(c->skel->maps.slots), 0);
-	if (c->slots == MAP_FAILED)
-		c->slots = NULL;
-	return c->slots ? 0 : -errno;
+	if (c->slots != MAP_FAILED)
+		return 0;
+	c->slots = NULL;
+	return -ENOMEM;
 }
 
 /* The end first: of a call that has begun unseen nothing is counted. */
