@@ -97,8 +97,8 @@ static void print_json(FILE *out, const struct model *m)
 	json_text(&j, "version", m->target->version);
 	json_real(&j, "duration_s", m->seconds);
 	json_real(&j, "counters_s", m->counters_seconds);
-	json_number(&j, "rss_bytes", m->rss);
-	json_number(&j, "threads", (uint64_t)m->threads);
+	json_known(&j, "rss_bytes", m->rss ? (int64_t)m->rss : -1);
+	json_known(&j, "threads", m->threads ? m->threads : -1);
 	json_open(&j, "classes", '[');
 	for (unsigned c = 1; c < m->classes; c++)
 		json_class(&j, &m->class_[c], c);

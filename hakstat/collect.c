@@ -64,6 +64,7 @@ static void add_heap(struct sample *s, const struct hak_heap_view *v)
 	s->remote_blocks += v->remote_blocks;
 	s->remote_bytes += v->remote_bytes;
 	s->drains += v->drains;
+	s->drain_blocks += v->drain_blocks;
 	s->heaps_live += v->state == HAK_HEAP_LIVE;
 }
 
@@ -237,6 +238,7 @@ void collect_end(struct sample *s, struct attachment *a)
 	s->remote_blocks += since(e->push_blocks, b->push_blocks);
 	s->remote_bytes += since(e->push_bytes, b->push_bytes);
 	s->drains += since(e->drains, b->drains);
+	s->drain_blocks += since(e->drain_blocks, b->drain_blocks);
 	attach_cost(a, &s->events, &s->lost, &s->run_ns);
 	s->bpf = *e;
 	s->counters_ns = s->t_ns;

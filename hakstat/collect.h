@@ -20,7 +20,7 @@ struct sample {
 	struct hak_root root;
 	struct class_counts class_[HAK_CLASS_MAX];
 	uint64_t large_alloc_bytes, large_free_bytes, large_hits;
-	uint64_t remote_pushes, remote_blocks, remote_bytes, drains;
+	uint64_t remote_pushes, remote_blocks, remote_bytes, drains, drain_blocks;
 	uint32_t heaps_live;
 	uint64_t rss;
 	int threads;

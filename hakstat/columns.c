@@ -89,6 +89,12 @@ void value_text(const struct value *v, char *out, size_t len)
 		else
 			rate_text(v->number, out, len);
 		break;
+	case VALUE_ID:
+		snprintf(out, len, "%.0f", v->number);
+		break;
+	case VALUE_ADDRESS:
+		snprintf(out, len, "%#llx", (unsigned long long)v->number);
+		break;
 	case VALUE_RATE:
 		rate_text(v->number, out, len);
 		break;
@@ -121,7 +127,7 @@ static bool matches(const struct view *v, const struct model *m, int row, const 
 	for (int i = 0; i < v->ncolumns; i++) {
 		struct value x = v->columns[i].get(m, row);
 
-		if (i > 0 && x.kind != VALUE_TEXT)
+		if (i > 0 && x.kind != VALUE_TEXT && x.kind != VALUE_ID)
 			continue; /* names and sizes are what one looks for */
 		value_text(&x, text, sizeof(text));
 		if (strstr(text, filter))
@@ -133,6 +139,7 @@ static bool matches(const struct view *v, const struct model *m, int row, const 
 /* A row with what it is sorted by. */
 struct sorted {
 	struct value by;
+	bool alert;
 	int row;
 };
 
@@ -143,21 +150,26 @@ static int order(const struct value *x, const struct value *y)
 	return x->kind == VALUE_TEXT && y->kind == VALUE_TEXT ? strcmp(x->text, y->text) : 0;
 }
 
-/* Equal rows keep their order, whichever way the others go. */
+/* What is wrong comes first, equal rows keep their order, whichever way the others go. */
+static int compare(const struct sorted *x, const struct sorted *y, int by)
+{
+	if (x->alert != y->alert)
+		return x->alert ? -1 : 1;
+	return by ? by : x->row - y->row;
+}
+
 static int highest_first(const void *a, const void *b)
 {
 	const struct sorted *x = a, *y = b;
-	int r = order(&x->by, &y->by);
 
-	return r ? r : x->row - y->row;
+	return compare(x, y, order(&x->by, &y->by));
 }
 
 static int lowest_first(const void *a, const void *b)
 {
 	const struct sorted *x = a, *y = b;
-	int r = order(&y->by, &x->by);
 
-	return r ? r : x->row - y->row;
+	return compare(x, y, order(&y->by, &x->by));
 }
 
 static bool make_room(struct row_list *rows, int n)
@@ -180,7 +192,8 @@ int view_rows(const struct view *v, const struct model *m, int sort, bool revers
 	rows->n = 0;
 	for (int row = 0; all && row < total; row++)
 		if (v->shown(m, row) && matches(v, m, row, filter))
-			all[n++] = (struct sorted){v->columns[sort].get(m, row), row};
+			all[n++] = (struct sorted){v->columns[sort].get(m, row),
+						   v->alert && v->alert(m, row), row};
 	if (all && make_room(rows, n)) {
 		qsort(all, (size_t)n, sizeof(*all), reverse ? lowest_first : highest_first);
 		for (int i = 0; i < n; i++)
@@ -234,7 +247,7 @@ void view_line(const struct view *v, const struct model *m, int row, const bool 
 	out[0] = 0;
 	for (int i = 0; i < v->ncolumns && at < len; i++) {
 		const struct column *c = &v->columns[i];
-		char text[64];
+		char text[128];
 		struct value x = {VALUE_TEXT, 0, c->title};
 
 		if (!fit[i])
@@ -246,4 +259,7 @@ void view_line(const struct view *v, const struct model *m, int row, const bool 
 				       c->unit == UNIT_TEXT ? "%s%-*.*s" : "%s%*.*s", at ? " " : "",
 				       c->width, c->width, text);
 	}
+	at = strlen(out);
+	while (at && out[at - 1] == ' ')
+		out[--at] = '\0';
 }

@@ -11,6 +11,8 @@
 enum value_kind {
 	VALUE_NONE, /* unknown: shown as "-", never as 0 */
 	VALUE_COUNT,
+	VALUE_ID, /* a number that is a name: in full */
+	VALUE_ADDRESS,
 	VALUE_RATE, /* per second */
 	VALUE_BYTES,
 	VALUE_PERCENT,
@@ -55,7 +57,8 @@ struct column {
 	struct value (*get)(const struct model *m, int row);
 };
 
-struct source; /* source.h */
+struct source;	       /* source.h */
+struct stacks_options; /* stacks.h */
 
 struct view {
 	const char *name; /* of its command, where it has one, and in the schema of its JSON */
@@ -72,9 +75,18 @@ struct view {
 	bool (*alert)(const struct model *m, int row); /* something is wrong with what it shows */
 	/* Line i below the table; false: there are no more. */
 	bool (*note)(const struct model *m, int i, char *out, size_t len);
+	/* Enter on a row of top: the stacks of the probe that explain it. False: none do. */
+	bool (*explain)(const struct model *m, int row, struct stacks_options *o);
+	/* Line i below the table of top, of the row under the cursor, or -1; false: the end. */
+	bool (*detail)(const struct model *m, int row, int i, char *out, size_t len);
 	/* More keys for the JSON object, beside rows. */
 	void (*json)(struct json *j, const struct model *m);
+	/* And for the object of a row, beside its columns. */
+	void (*json_row)(struct json *j, const struct model *m, int row);
 };
+/* The rows of another view as an array of an object. (report.c) */
+void report_json_rows(struct json *j, const char *key, const struct view *v, const struct model *m);
+
 #define COLUMNS(c) c, (int)(sizeof(c) / sizeof((c)[0]))
 #define COLUMNS_MAX 32
 

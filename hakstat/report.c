@@ -1,9 +1,8 @@
 #include "report.h"
 #include "hakstat.h"
+#include "text.h"
 
 #include <errno.h>
-#include <langinfo.h>
-#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -41,12 +40,13 @@ static int parse_number(struct argp_state *state, const char *text, int least, i
 	return (int)v;
 }
 
-static void parse_sort(struct report_options *o, struct argp_state *state, const char *name)
+static void find_sort(struct report_options *o, struct argp_state *state)
 {
+	const char *name = o->sort_name;
 	const struct view *v = o->view;
 	char ids[512] = "";
 
-	o->sort = view_column(v, name);
+	o->sort = name ? view_column(v, name) : v->sort;
 	if (o->sort >= 0)
 		return;
 	for (int i = 0; i < v->ncolumns; i++)
@@ -69,7 +69,7 @@ static int terminal_width(void)
 static void begin(struct report_options *o)
 {
 	o->seconds = 0;
-	o->sort = o->view->sort;
+	o->sort_name = NULL;
 	o->width = 0;
 }
 
@@ -77,6 +77,7 @@ static void end(struct report_options *o, struct argp_state *state)
 {
 	if (!o->process == !o->command)
 		argp_error(state, "give a process with -p or a command with -c");
+	find_sort(o, state);
 	if (o->seconds == 0)
 		o->seconds = o->process ? o->pid_seconds : -1;
 	if (!o->width)
@@ -112,7 +113,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->output = arg;
 		return 0;
 	case 's':
-		parse_sort(o, state, arg);
+		o->sort_name = arg;
 		return 0;
 	case 'r':
 		o->reverse = true;
@@ -134,24 +135,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 const struct argp report_argp = {option_table, parse, NULL, NULL, NULL, NULL, NULL};
 
 /* --- text --- */
-
-bool report_colours(FILE *out)
-{
-	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
-
-	return isatty(fileno(out)) && !(no && *no) && term && strcmp(term, "dumb") != 0;
-}
-
-bool text_is_utf8(void)
-{
-	static int known = -1;
-
-	if (known < 0) {
-		setlocale(LC_CTYPE, "");
-		known = !strcmp(nl_langinfo(CODESET), "UTF-8");
-	}
-	return known;
-}
 
 /* The rows a report shows: all, or the first ones. */
 static int report_rows(const struct view *v, const struct model *m, const struct report_options *o,
@@ -243,6 +226,8 @@ static bool plain_number(const struct value *v, char *out, size_t len)
 		snprintf(out, len, "%.9g", v->number / 100);
 		return true;
 	case VALUE_COUNT:
+	case VALUE_ID:
+	case VALUE_ADDRESS:
 		snprintf(out, len, "%.0f", v->number);
 		return true;
 	default:
@@ -268,7 +253,21 @@ static void json_row(struct json *j, const struct view *v, const struct model *m
 	}
 	if (v->alert)
 		json_bool(j, "alert", v->alert(m, row));
+	if (v->json_row)
+		v->json_row(j, m, row);
 	json_close(j, '}');
+}
+
+void report_json_rows(struct json *j, const char *key, const struct view *v, const struct model *m)
+{
+	struct row_list rows = {0};
+	int n = view_rows(v, m, v->sort, false, NULL, &rows);
+
+	json_open(j, key, '[');
+	for (int i = 0; i < n; i++)
+		json_row(j, v, m, rows.row[i]);
+	json_close(j, ']');
+	row_list_free(&rows);
 }
 
 void report_json(FILE *out, const struct view *v, const struct model *m,
@@ -364,6 +363,11 @@ void report_view(FILE *out, const struct view *v, const struct model *m,
 
 /* --- the command --- */
 
+static void report_own(FILE *out, const struct model *m, const struct report_options *o)
+{
+	report_view(out, o->view, m, o);
+}
+
 FILE *report_open(const struct report_options *o)
 {
 	FILE *out = o->output ? fopen(o->output, "we") : stdout;
@@ -373,31 +377,52 @@ FILE *report_open(const struct report_options *o)
 	return out;
 }
 
+/* Half a report is none. */
+static int unwritten(FILE *out, const char *output, int error)
+{
+	const char *why = strerror(error ? error : EIO);
+
+	if (!output)
+		complain("cannot write the report: %s", why);
+	else if (ftruncate(fileno(out), 0))
+		complain("cannot write %s: %s; what is there is not the whole report", output, why);
+	else
+		complain("cannot write %s: %s; it is left empty", output, why);
+	return EXIT_FAIL;
+}
+
 int report_close(const struct report_options *o, FILE *out)
 {
-	if ((ferror(out) | (o->output ? fclose(out) : fflush(out))) &&
-	    (o->output || !reader_is_gone())) {
-		complain("cannot write the report: %s", strerror(errno));
-		return EXIT_FAIL;
+	int r = EXIT_OK;
+
+	errno = 0;
+	if ((ferror(out) | fflush(out)) && (o->output || !reader_is_gone()))
+		r = unwritten(out, o->output, errno);
+	if (o->output && fclose(out) && r == EXIT_OK) {
+		complain("cannot write %s: %s", o->output, strerror(errno));
+		r = EXIT_FAIL;
 	}
-	return EXIT_OK;
+	return r;
 }
 
 int report_run(const struct report_options *o, const void *options,
 	       void (*print)(FILE *out, const struct model *m, const struct report_options *o))
 {
 	static struct interval x;
-	int r = interval_measure(&x, o->process, o->command, o->seconds, o->view->source, options);
+	int r = interval_open(&x, o->process, o->command, o->view->source, options);
+	/* before the interval: who cannot write should not wait for it first */
 	FILE *out = r == EXIT_OK ? report_open(o) : NULL;
 
-	if (out && print)
-		print(out, &x.m, o);
-	else if (out)
-		report_view(out, o->view, &x.m, o);
 	if (out)
-		r = report_close(o, out);
+		r = interval_run(&x, o->command != NULL, o->seconds);
 	else if (r == EXIT_OK)
 		r = EXIT_FAIL;
+	if (r == EXIT_OK) {
+		(print ? print : report_own)(out, &x.m, o);
+		r = report_close(o, out);
+	} else if (out && o->output) {
+		fclose(out);
+	}
 	interval_close(&x);
 	return r;
 }

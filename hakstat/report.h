@@ -7,19 +7,21 @@
 
 #include "columns.h"
 #include "interval.h"
+#include "text.h"
 
 #include <argp.h>
 
 enum report_format { REPORT_TABLE, REPORT_JSON, REPORT_CSV };
 
 struct report_options {
-	/* set before parsing */
+	/* set before parsing, or by the command's own options */
 	const struct view *view; /* --sort names one of its columns */
 	double pid_seconds;	 /* of -p without -d; negative: until it ends or Ctrl-C */
 	/* by parsing */
 	const char *process, *command, *output;
 	double seconds; /* negative: until it ends or Ctrl-C */
 	enum report_format format;
+	const char *sort_name;
 	int sort; /* index of a column */
 	bool reverse;
 	int limit; /* rows at most; 0: all */
@@ -63,9 +65,5 @@ int report_run(const struct report_options *o, const void *options,
 	       void (*print)(FILE *out, const struct model *m, const struct report_options *o));
 /* All of a command without options of its own; -p without -d takes a second. */
 int report_command(int argc, char **argv, const struct view *v, const char *about);
-
-/* May colours, may characters beyond ASCII go there? (NO_COLOR, TERM, LC_ALL and so on) */
-bool report_colours(FILE *out);
-bool text_is_utf8(void);
 
 #endif

@@ -3,6 +3,7 @@
  * else the process waits for by futex(2): in all, and the words it waits for longest.
  */
 #include "calls.h"
+#include "stacks.h"
 #include "views.h"
 
 #include <linux/futex.h>
@@ -172,7 +173,7 @@ static struct value lock_mean(const struct model *m, int row)
 	return value_ratio(VALUE_NS, (double)ns_of(m, row), (double)waits_of(m, row));
 }
 
-static struct value quantile(const struct model *m, int row, double share, uint64_t ours)
+static struct value lock_quantile(const struct model *m, int row, double share, uint64_t ours)
 {
 	const struct wait_row *w = wait_of(m, row);
 
@@ -185,12 +186,12 @@ static struct value quantile(const struct model *m, int row, double share, uint6
 
 static struct value lock_p50(const struct model *m, int row)
 {
-	return quantile(m, row, 0.5, is_ours(row) ? m->lock[row].p50_ns : 0);
+	return lock_quantile(m, row, 0.5, is_ours(row) ? m->lock[row].p50_ns : 0);
 }
 
 static struct value lock_p99(const struct model *m, int row)
 {
-	return quantile(m, row, 0.99, is_ours(row) ? m->lock[row].p99_ns : 0);
+	return lock_quantile(m, row, 0.99, is_ours(row) ? m->lock[row].p99_ns : 0);
 }
 
 static struct value lock_max(const struct model *m, int row)
@@ -376,6 +377,13 @@ static void lock_json(struct json *j, const struct model *m)
 	json_close(j, ']');
 }
 
+static bool lock_explain(const struct model *m, int row, struct stacks_options *o)
+{
+	(void)m;
+	return is_ours(row) && stacks_explain(o, HAK_P_hakmem_lock_wait_done, "enum:HAK_LOCKS",
+					      (uint32_t)row, hak_lock_names[row]);
+}
+
 const struct view view_locks = {
 	.name = "locks",
 	.title = "locks of the allocator, and futex waits of the application",
@@ -388,4 +396,5 @@ const struct view view_locks = {
 	.in_stat = true,
 	.note = lock_note,
 	.json = lock_json,
+	.explain = lock_explain,
 };

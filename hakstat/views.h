@@ -8,7 +8,14 @@
 	X(classes)   \
 	X(locks)     \
 	X(os)        \
-	X(syscalls)
+	X(threads)   \
+	X(route)     \
+	X(remote)    \
+	X(memory)    \
+	X(fragments) \
+	X(pages)     \
+	X(syscalls)  \
+	X(stacks)
 
 #define VIEW_(name) VIEW_##name,
 enum view_id { VIEW_LIST(VIEW_) VIEWS };

@@ -103,6 +103,15 @@ void page_release_empty(struct heap *h, enum hak_flush_reason why);
 int64_t page_steal(struct heap *to, struct heap *from, unsigned class);
 unsigned page_check(const struct heap *h);
 
+/* thin.c: memory of free blocks in pages in use */
+void thin_begin(struct heap *h, struct page *pg, bool clean);
+void thin_join(struct heap *h, const struct page *pg);
+void thin_leave(struct heap *h, const struct page *pg);
+void thin_touch(struct heap *h, struct page *pg, size_t first, size_t last);
+void thin_all(struct heap *h, enum hak_os_reason why);
+void thin_for_page(struct heap *h);
+unsigned thin_check(const struct heap *h);
+
 /* run.c: blocks that are runs of slices */
 #define HAK_RUNS_MAX 16U /* at once */
 unsigned run_take(unsigned class, unsigned want, void **out, enum hak_source *source, bool *clean);
@@ -153,6 +162,7 @@ void meta_page_free(struct page *pg);
 extern struct lock meta_lock;
 
 /* os.c: the only file that makes system calls; no policy; errno is kept */
+void os_check_page(void);
 void *os_map(size_t bytes, enum hak_os_reason why);
 size_t os_ram_bytes(void);
 size_t os_space_limit(void);

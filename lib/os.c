@@ -2,6 +2,8 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -26,9 +28,10 @@ static bool failed(long result)
 	return (unsigned long)result > -4096UL;
 }
 
+/* The clock may be refused, where it takes a system call: then no time passes. */
 uint64_t os_now_ns(void)
 {
-	struct timespec t;
+	struct timespec t = {0};
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
@@ -36,7 +39,7 @@ uint64_t os_now_ns(void)
 
 uint64_t os_now_ms(void)
 {
-	struct timespec t;
+	struct timespec t = {0};
 
 	/* coarse: a few ns, no better than the scheduler's tick, enough for decay */
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
@@ -81,6 +84,17 @@ static void *map_flags(void *hint, size_t bytes, int prot, int flags, enum hak_o
 		add_relaxed(&hakmem_root.os.map_bytes, bytes);
 	hak_probe_hakmem_os_map((uintptr_t)p, bytes, why, ns);
 	return p;
+}
+
+/* Built for smaller OS pages than the system has, nothing could be mapped: better said at once. */
+void os_check_page(void)
+{
+	size_t here = getauxval(AT_PAGESZ);
+
+	if (likely(here <= HAK_OS_PAGE))
+		return;
+	hak_say("cannot run here, built for smaller OS pages (make OS_PAGE=", here, ")");
+	abort();
 }
 
 /* Fresh zeroed memory, or NULL. bytes: a multiple of the OS page. */

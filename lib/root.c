@@ -17,10 +17,10 @@ __asm__(".pushsection .note.hakmem,\"\",@note\n"
 	"1:\t.asciz \"" HAK_NOTE_OWNER "\"\n"
 	"2:\t.balign 4\n"
 	"3:\t.8byte hakmem_root\n"
-	"\t.4byte 4, 0\n"
+	"\t.4byte 5, 0\n"
 	"4:\t.balign 4\n"
 	".popsection\n");
-_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == 4, "numbers in the note above");
+_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == 5, "numbers in the note above");
 
 HAK_EXPORT const char *hak_version(void)
 {
@@ -35,6 +35,8 @@ static void layout_init(struct hak_layout *l)
 	l->root = (uintptr_t)&hakmem_root;
 	l->segments = (uintptr_t)&arena_segments;
 	l->pagemap = (uintptr_t)hak_pagemap_root;
+	l->class_map = (uintptr_t)&hak_class_map;
+	l->class_mask = (uintptr_t)&hak_class_mask;
 	l->options = (uintptr_t)&hak_options;
 	for (unsigned i = 0; i < sizeof(locks) / sizeof(locks[0]); i++)
 		l->lock[locks[i]->id] = (uintptr_t)&locks[i]->xword;
