@@ -15,8 +15,11 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+/* so that none is made that is not in the list */
+#define CALL_(name) CALL_##name = SYS_##name,
+enum { HAK_CALLS(CALL_) };
 #define call6(name, a, b, c, d, e, f) \
-	os_call(SYS_##name, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+	os_call(CALL_##name, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #define call3(name, a, b, c) call6(name, a, b, c, 0, 0, 0)
 
 /* What a call returns is an error: the highest addresses are. */

@@ -71,7 +71,7 @@ keys Escape
 appears "Esc brings all rows back" '^ *64 '
 
 keys 2
-appears "contention" 'LOCK +WAIT/s'
+appears "contention" 'LOCK +OWNER'
 keys 3
 appears "system calls" 'CALL +REASON'
 keys 4
