@@ -395,5 +395,5 @@ int cmd_stacks(int argc, char **argv)
 	o.stacks.refused = &refused;
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
 	r = report_run(&o.report, &o.stacks, print);
-	return r == EXIT_OK && refused ? exit_code_of(refused) : r;
+	return refused ? exit_code_of(refused) : r;
 }

@@ -251,6 +251,46 @@ static void add_chain(struct unwinder *u)
 		out->end = UNWIND_WHOLE;
 }
 
+static bool has_cfi(Dwfl *dwfl, uint64_t pc)
+{
+	Dwfl_Module *mod = dwfl_addrmodule(dwfl, pc);
+	Dwarf_Addr bias = 0;
+	Dwarf_CFI *cfi = mod ? dwfl_module_eh_cfi(mod, &bias) : NULL;
+	Dwarf_Frame *frame = NULL;
+	bool has = cfi && !dwarf_cfi_addrframe(cfi, pc - bias, &frame);
+
+	free(frame);
+	return has;
+}
+
+/*
+ * From the first function without CFI on (code made at run time, a file that may not be read)
+ * libdwfl guesses; the kernel's chain of frame pointers, where it leads there, guesses no worse
+ * and is not bounded by the slice.
+ */
+static void mend_by_chain(struct unwinder *u)
+{
+	struct callers *out = u->out;
+	const struct stack_copy *s = u->stack;
+	unsigned k = 0, i = 1;
+
+	while (k < out->n && has_cfi(u->dwfl, out->pc[k]))
+		k++;
+	if (k >= out->n)
+		return;
+	out->n = k + 1;
+	while (i < s->links && s->chain[i] - 1 != out->pc[k])
+		i++;
+	for (i++; i < s->links && out->n < u->depth; i++) {
+		if (!modules_is_code(u->modules, s->chain[i] - 1))
+			break;
+		out->pc[out->n++] = s->chain[i] - 1;
+		out->method = UNWIND_BOTH;
+	}
+	if (rule_at(u->dwfl, out->pc[out->n - 1]).none)
+		out->end = UNWIND_WHOLE;
+}
+
 static uint64_t chain_hash(const struct stack_copy *s)
 {
 	uint64_t hash = 0xcbf29ce484222325U, top = 0; /* FNV-1a, by words */
@@ -340,7 +380,9 @@ void unwind(struct unwinder *u, const struct stack_copy *s, struct callers *out)
 	if (from_cache(u, hash))
 		return;
 	by_cfi(u);
-	if (out->end == UNWIND_SLICE)
+	if (out->end == UNWIND_BROKEN)
+		mend_by_chain(u);
+	else if (out->end == UNWIND_SLICE)
 		add_chain(u);
 	else if (is_proven(u))
 		to_cache(u, hash);
