@@ -276,9 +276,19 @@ static void fit_columns(const struct stacks *s, const struct report_options *o, 
 	}
 }
 
+static int fit_width(const struct view *v, const bool *fit)
+{
+	int width = -1;
+
+	for (int i = 0; i < v->ncolumns; i++)
+		width += fit[i] ? v->columns[i].width + 1 : 0;
+	return width;
+}
+
 static void print_functions(FILE *out, const struct model *m, const struct report_options *o,
 			    const struct row_list *rows, int n, const bool *fit)
 {
+	int width = fit_width(o->view, fit);
 	char line[1024], name[4200];
 
 	for (int i = 0; i < n; i++) {
@@ -288,7 +298,7 @@ static void print_functions(FILE *out, const struct model *m, const struct repor
 		name[0] = '\0';
 		if (r->frames)
 			frame_name(r->frame[0], name, sizeof(name));
-		fprintf(out, " %s%s\n", line, name);
+		fprintf(out, " %-*s  %s\n", width, line, name);
 	}
 }
 
@@ -305,7 +315,7 @@ static void print_table(FILE *out, const struct model *m, const struct report_op
 	n = view_rows(v, m, o->sort, o->reverse, NULL, &rows);
 	n = o->limit && o->limit < n ? o->limit : n;
 	view_line(v, m, -1, fit, line, sizeof(line));
-	fprintf(out, "\n %s%s\n", line, flat ? "FUNCTION" : "");
+	fprintf(out, "\n %-*s%s\n", flat ? fit_width(v, fit) + 2 : 0, line, flat ? "FUNCTION" : "");
 	if (flat) {
 		print_functions(out, m, o, &rows, n, fit);
 	} else {

@@ -23,9 +23,10 @@ struct unwinder {
 	Dwfl *dwfl; /* this one has our callbacks */
 	const struct stack_copy *stack;
 	struct callers *out;
-	bool missed; /* something was not in the slice since the last frame ... */
-	bool above;  /* ... which goes on */
-	bool full;   /* the depth was reached */
+	bool missed;  /* something was not in the slice since the last frame ... */
+	bool above;   /* ... which goes on */
+	bool full;    /* the depth was reached */
+	bool guessed; /* libdwfl went by a frame pointer, for want of CFI */
 	struct proven cache[CACHE];
 };
 
@@ -81,7 +82,8 @@ static const Dwfl_Thread_Callbacks callbacks = {
 static int on_frame(Dwfl_Frame *frame, void *arg)
 {
 	struct unwinder *u = arg;
-	Dwarf_Addr pc;
+	Dwarf_Addr pc, bias;
+	Dwfl_Module *mod;
 	bool activation;
 
 	u->missed = u->above = false; /* before this, which unwinds on to the next frame */
@@ -91,7 +93,9 @@ static int on_frame(Dwfl_Frame *frame, void *arg)
 		u->full = true;
 		return DWARF_CB_ABORT;
 	}
-	u->out->pc[u->out->n++] = activation ? pc : pc - 1;
+	u->out->pc[u->out->n] = activation ? pc : pc - 1;
+	mod = dwfl_addrmodule(u->dwfl, u->out->pc[u->out->n++]);
+	u->guessed |= !mod || !dwfl_module_eh_cfi(mod, &bias);
 	return DWARF_CB_OK;
 }
 
@@ -133,7 +137,7 @@ static bool is_ready(struct unwinder *u)
 
 static void by_cfi(struct unwinder *u)
 {
-	u->missed = u->above = u->full = false;
+	u->missed = u->above = u->full = u->guessed = false;
 	u->out->n = 0;
 	u->out->method = UNWIND_CFI;
 	/* a return address that cannot be read counts as none to libdwfl */
@@ -143,6 +147,8 @@ static void by_cfi(struct unwinder *u)
 		u->out->end = UNWIND_DEPTH;
 	else
 		u->out->end = u->above ? UNWIND_SLICE : UNWIND_BROKEN;
+	if (u->guessed)
+		u->out->method = UNWIND_BOTH;
 }
 
 /* How the function at pc finds its caller. */
