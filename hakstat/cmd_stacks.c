@@ -46,7 +46,7 @@ static const struct argp_option option_table[] = {
 	{"internals", KEY_INTERNALS, NULL, 0, "with the functions inside libhakmem", 0},
 	{"depth", KEY_DEPTH, "FRAMES", 0, "frames of a stack at most (default 128)", 0},
 	{"rate", KEY_RATE, "STACKS", 0,
-	 "stacks taken a second at most, chosen at random; 0: all (default 1000)", 0},
+	 "stacks of a probe taken a second at most, chosen at random; 0: all (default 1000)", 0},
 	{"slice", KEY_SLICE, "BYTES", 0,
 	 "of a stack copied, up to 64K; 0: go by frame pointers alone (default 16K)", 0},
 	{0},
