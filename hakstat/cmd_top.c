@@ -1,5 +1,6 @@
 /* hakstat top: the live screen, or plain frames. */
 #include "hakstat.h"
+#include "privilege.h"
 #include "stacks.h"
 #include "tui.h"
 #include "views.h"
@@ -114,7 +115,8 @@ static void print_frame(const struct watch *w, const struct model *m, double at)
 		printf("%s\n", line);
 	}
 	printf("\n");
-	fflush(stdout);
+	if (fflush(stdout))
+		output_error = errno;
 	row_list_free(&rows);
 }
 
@@ -274,6 +276,8 @@ int cmd_top(int argc, char **argv)
 	screen = !o.batch && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && term &&
 		 strcmp(term, "dumb") != 0;
 	r = watch_open(&w, pid, o.command, screen, NULL, NULL);
+	if (r == EXIT_OK)
+		keep_to_watch(attach_by_events(w.a), o.command != NULL);
 	if (r == EXIT_OK && screen && !screen_open()) {
 		complain("unknown terminal type %s: plain frames", term);
 		screen = false;

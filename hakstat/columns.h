@@ -71,6 +71,7 @@ struct view {
 	char key;				       /* of top; 0: not a screen of top */
 	/* The rest may be NULL. */
 	const struct source *source;		       /* collects what the samples do not have */
+	bool in_stat;				       /* of stat, too, without its source */
 	bool (*alert)(const struct model *m, int row); /* something is wrong with what it shows */
 	/* Line i below the table; false: there are no more. */
 	bool (*note)(const struct model *m, int i, char *out, size_t len);

@@ -101,7 +101,7 @@ appears "Enter on a lock: stacks of its waits" '^lock_wait_done, (arena|heaps|la
 keys Escape 1
 on resize-window -t top -x 40 -y 10
 appears "a small terminal" '^ *SIZE +ALLOC/s'
-check "nothing is wider than it" test -z "$(screen | awk 'length > 40')"
+check "nothing is wider than it" eval '[[ $(screen | LC_ALL=C.UTF-8 wc -L) -le 40 ]]'
 on resize-window -t top -x 150 -y 40
 appears "a large one shows every column" 'CACHED'
 keys q
