@@ -142,7 +142,7 @@ int cmd_help(int argc, char **argv)
 	const char *name = NULL;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &name);
-	if (named_columns(name) || named_view(name))
+	if (named_columns(name) | named_view(name))
 		return EXIT_OK;
 	return unknown(name);
 }

@@ -174,12 +174,15 @@ static int lowest_first(const void *a, const void *b)
 
 static bool make_room(struct row_list *rows, int n)
 {
-	int *more = n > rows->room ? realloc(rows->row, (size_t)n * sizeof(*more)) : rows->row;
+	int *more;
 
+	if (n <= rows->room)
+		return true;
+	more = realloc(rows->row, (size_t)n * sizeof(*more));
 	if (!more)
-		return n == 0;
+		return false;
 	rows->row = more;
-	rows->room = n > rows->room ? n : rows->room;
+	rows->room = n;
 	return true;
 }
 

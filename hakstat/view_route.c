@@ -170,9 +170,7 @@ static const struct column columns[] = {
 	{"from_adopted", "ADOPT", UNIT_COUNT, "refilled from a page of another thread", 6, 87,
 	 by_adopted},
 	{"from_arena", "ARENA", UNIT_COUNT,
-	 "from memory of the arena never used before; above the classes: from the arena or the "
-	 "reuse cache",
-	 6, 91, by_arena},
+	 "from new memory of the arena; above the classes, or reused there", 6, 91, by_arena},
 	{"from_os", "OS", UNIT_COUNT, "the arena had to grow for it", 6, 92, by_os},
 	{"mmap_fallbacks", "MMAP", UNIT_COUNT, "no layer could serve it: one mmap(2) each", 6, 95,
 	 by_mmap},

@@ -103,9 +103,7 @@ static const struct column columns[] = {
 	 waits_rate},
 	{"wait_ns", "WAITED", UNIT_NS, "time it waited for locks of the allocator", 7, 84, wait_ns},
 	{"threads", "THREADS", UNIT_COUNT,
-	 "threads whose counts these are: 1, but where threads ended and new ones went on with "
-	 "their caches",
-	 7, 40, count_threads},
+	 "threads whose counts these are: a new one may go on with a cache", 7, 40, count_threads},
 	{"allocs", "ALLOCS", UNIT_COUNT, "allocations in this interval", 0, 0, count_allocs},
 	{"frees", "FREES", UNIT_COUNT, "frees in this interval", 0, 0, count_frees},
 	{"refills", "REFILLS", UNIT_COUNT, "refills in this interval", 0, 0, count_refills},

@@ -47,7 +47,8 @@ wait_for 5 hides PAUSED
 keys '?'
 appears "help" '^Keys'
 appears "help says how to go on" 'down and up scroll'
-keys Down Down Down Down Down Down Down Down Down Down Down Down
+keys Down Down Down Down Down Down Down Down Down Down Down Down Down Down Down
+keys Down Down Down Down Down Down Down Down Down Down Down Down Down Down Down
 appears "help scrolls to the last column" '^  CACHED '
 keys Up
 check "and back at once" wait_for 5 hides '^  CACHED '
@@ -71,11 +72,25 @@ keys Escape
 appears "Esc brings all rows back" '^ *64 '
 
 keys 2
-appears "contention" 'LOCK +WAIT/s'
+appears "contention" 'LOCK +OWNER'
 keys 3
 appears "system calls" 'CALL +REASON'
+keys 4
+appears "threads" '^workload +[0-9]+ '
+keys 5
+appears "routes" 'FROM +TO +REQ/s'
+keys 6
+appears "remote frees" '^workload +[0-9]* *workload '
+keys 7
+appears "memory adds up" '^metadata +[1-9][0-9]+ '
+keys 8
+appears "memory by class" 'SIZE +PAGES'
+keys 1 g
+appears "history of the sort column, row by row" '[_.:=+*#-]{6}$|(▁|▂|▃|▄|▅|▆|▇|█){3}'
+check "no line is wider than the screen" eval '[[ $(screen | LC_ALL=C.UTF-8 wc -L) -le 80 ]]'
+keys g
 on resize-window -t top -x 150 -y 40
-for view in 1 2 3; do
+for view in 1 2 3 4 5 6 7 8; do
 	keys $view '?'
 	appears "help of view $view" '^Columns of'
 	check "it fits in 80 columns" test -z "$(screen | awk 'length > 80')"
@@ -95,10 +110,15 @@ appears "how to leave" 'Esc back'
 keys Escape
 appears "Esc goes back to the classes" '^ *SIZE +ALLOC/s'
 keys 2
-appears "contention again" 'LOCK +WAIT/s'
+appears "contention again" '^LOCK '
+keys / s e g m e n t s Enter
+appears "one lock" 'filter: segments \('
+appears "and its row" '^arena '
 keys Enter
-appears "Enter on a lock: stacks of its waits" '^lock_wait_done, (arena|heaps|large|meta|heap), for'
-keys Escape 1
+appears "Enter on a lock: stacks of its waits" '^lock_wait_done, arena, for'
+keys Escape
+appears "Esc goes back to the locks" '^LOCK '
+keys 1
 on resize-window -t top -x 40 -y 10
 appears "a small terminal" '^ *SIZE +ALLOC/s'
 check "nothing is wider than it" eval '[[ $(screen | LC_ALL=C.UTF-8 wc -L) -le 40 ]]'
