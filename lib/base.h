@@ -20,7 +20,7 @@
 /* Loads p where a function returns it, so that returning it is no instruction of its own. */
 #if defined(__x86_64__)
 #define in_result(p) __asm__("" : "+a"(p))
-#else
+#else /* elsewhere the first argument is there */
 #define in_result(p) ((void)(p))
 #endif
 

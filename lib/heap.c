@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <sched.h>
 #include <string.h>
 
 __thread struct hak_thread hak_thread __attribute__((tls_model("initial-exec"))) = {
@@ -173,6 +172,14 @@ static bool is_left_alone(const struct heap *h)
 
 #define HELP_DEPTH 8U /* heaps helped one from within the other: 0.6 KiB of stack each */
 
+/* The lock of h is held: nobody else empties its queue. */
+static void drain_other(struct heap *h)
+{
+	if (peek(&h->xqueue))
+		hak_probe_hakmem_remote_help(peek(&h->view.tid));
+	remote_drain(h);
+}
+
 /*
  * Sorts in what is on the queue of h, for a thread that is gone or does not come to it. If
  * somebody else holds the lock he will see what was pushed: the owner at his next refill, others
@@ -188,7 +195,7 @@ void heap_help(struct heap *h)
 	do {
 		if (!lock_try(&h->pages))
 			break;
-		remote_drain(h);
+		drain_other(h);
 		if (peek(&h->view.state) != HAK_HEAP_LIVE)
 			page_release_empty(h, HAK_FLUSH_REMOTE_FREE);
 		lock_drop(&h->pages);
@@ -283,9 +290,10 @@ static void start(void)
 	if (!__atomic_compare_exchange_n(&xstarted, &fresh, 1, false, __ATOMIC_ACQUIRE,
 					 __ATOMIC_ACQUIRE)) {
 		while (load_acquire(&xstarted) != 2)
-			sched_yield();
+			os_yield();
 		return;
 	}
+	os_check_page();
 	options_read();
 	secret_init();
 	root_init();
@@ -396,6 +404,20 @@ void heap_leave(struct heap *h)
 	leave(h);
 }
 
+/* Of heaps without a thread, one after the other. */
+static void thin_one_idle(void)
+{
+	static uint32_t xnext; /* a lost count does no harm */
+	uint32_t next = peek(&xnext), n = load_acquire(&hakmem_root.heaps);
+	struct heap *h = heap_at(next % n);
+
+	poke(&xnext, next + 1);
+	if (peek(&h->view.state) != HAK_HEAP_IDLE || !lock_try(&h->pages))
+		return;
+	thin_all(h, HAK_OS_DECAY);
+	drop_other(h);
+}
+
 /* Decay: what was not used for a while goes one layer down, and from there to the system. */
 void heap_tick(struct heap *h)
 {
@@ -406,6 +428,8 @@ void heap_tick(struct heap *h)
 		remote_drain(h);
 	cache_flush_idle(h);
 	page_release_empty(h, HAK_FLUSH_TRIM);
+	thin_all(h, HAK_OS_DECAY);
+	thin_one_idle();
 	large_purge(now, HAK_OS_DECAY);
 	arena_purge(now, HAK_OS_DECAY);
 }
@@ -420,12 +444,14 @@ bool heap_trim(struct heap *h)
 
 		if (other == h || !lock_try(&other->pages))
 			continue;
-		remote_drain(other);
+		drain_other(other);
 		page_release_empty(other, HAK_FLUSH_TRIM);
+		thin_all(other, HAK_OS_TRIM);
 		drop_other(other);
 	}
 	remote_drain(h);
 	page_release_empty(h, HAK_FLUSH_TRIM);
+	thin_all(h, HAK_OS_TRIM);
 	any = large_purge(0, HAK_OS_TRIM);
 	os_settle(UINT_MAX);
 	return arena_purge(0, HAK_OS_TRIM) || any;
@@ -525,7 +551,7 @@ unsigned heap_check(void)
 
 		if (!lock_try(&h->pages))
 			continue;
-		bad += page_check(h);
+		bad += page_check(h) + thin_check(h);
 		if (h == me || h->view.state == HAK_HEAP_IDLE)
 			bad += cache_check(h);
 		drop_other(h);

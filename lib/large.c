@@ -162,7 +162,7 @@ static void unmap_around(char *p, size_t total, char *start, size_t need)
 static char *map_aligned(size_t need, size_t alignment)
 {
 	char *p = os_map(need, HAK_OS_LARGE), *start;
-	size_t total = need + alignment - HAK_OS_PAGE;
+	size_t total = need + alignment - HAK_OS_PAGE_LEAST;
 
 	if (!p || !((uintptr_t)p & (alignment - 1)))
 		return p;

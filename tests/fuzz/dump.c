@@ -108,11 +108,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct dump d;
 	struct dump_block b;
 	uint64_t sum = 0;
+	const struct dump_visitor v = {.page = look, .arg = &sum};
 
 	changes = 0;
 	for (size_t i = 0; i + 14 <= size && changes < CHANGES; i += 14)
 		read_change(data + i);
-	if (!dump_read(&d, NULL, (uintptr_t)&hakmem_root, look, &sum)) {
+	if (!dump_read(&d, NULL, (uintptr_t)&hakmem_root, &v)) {
 		if (!changes && d.bad.count) {
 			fprintf(stderr, "fuzz: a sound heap is found broken: %s\n", d.bad.first);
 			__builtin_trap();

@@ -24,7 +24,7 @@ static void as_core(const char *path)
 	if (!memory_of_core(&m, path, err, sizeof(err))) {
 		root = memory_find_root(&m);
 		if (root) {
-			if (!dump_read(&d, &m, root, NULL, NULL))
+			if (!dump_read(&d, &m, root, NULL))
 				dump_block(&d, root, &b);
 			dump_free(&d);
 		}
