@@ -324,7 +324,7 @@ static void take(struct side *s, struct block *b, size_t n, bool at)
 	n = within(s, n);
 	errno = ERRNO;
 	p = at ? hak_alloc_at(n, "fuzz") : hak_malloc(n);
-	if (plant("overlap", n))
+	if (s->alone && plant("overlap", n)) /* two at once: a race with another message */
 		for (unsigned i = 0; i < SLOTS; i++)
 			if (s->slot[i].usable >= n && s->slot[i].p)
 				p = s->slot[i].p;
