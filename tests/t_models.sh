@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# timeout: 120
+# timeout: 240
+# parallel: yes
 # The models of the lock-free protocols (tests/models/*.pml), every interleaving of each: they
 # hold, and every variant their heads list as broken is found to be.
 . "$(dirname "$0")/lib.sh"

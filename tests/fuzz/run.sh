@@ -35,7 +35,7 @@ minimise() {
 	rm -rf build/fuzz/minimal
 	while read -r target share secure; do
 		mkdir -p "build/fuzz/minimal/$target"
-		HAKMEM_SECURE=$secure build/fuzz/fuzz-$target -merge=1 -rss_limit_mb=4096 -max_len=16384 -verbosity=0 \
+		HAKMEM_SECURE=$secure build/fuzz/fuzz-$target -merge=1 -use_counters=0 -rss_limit_mb=4096 -max_len=16384 -verbosity=0 \
 			"build/fuzz/minimal/$target" "tests/fuzz/corpus/$target" "$new/$target" \
 			</dev/null || return
 	done <<<"$runs"
