@@ -47,7 +47,7 @@ wait_for 5 hides PAUSED
 keys '?'
 appears "help" '^Keys'
 appears "help says how to go on" 'down and up scroll'
-keys Down Down Down Down Down Down Down Down Down Down Down Down
+for _ in 1 2 3; do keys Down Down Down Down Down Down Down Down Down Down; done
 appears "help scrolls to the last column" '^  CACHED '
 keys Up
 check "and back at once" wait_for 5 hides '^  CACHED '
@@ -95,7 +95,9 @@ appears "how to leave" 'Esc back'
 keys Escape
 appears "Esc goes back to the classes" '^ *SIZE +ALLOC/s'
 keys 2
-appears "contention again" 'LOCK +WAIT/s'
+appears "contention again" 'LOCK +OWNER'
+keys / a r e n a Enter # one of the allocator's: stacks of others nobody has
+appears "its row alone" 'filter: arena'
 keys Enter
 appears "Enter on a lock: stacks of its waits" '^lock_wait_done, (arena|heaps|large|meta|heap), for'
 keys Escape 1
