@@ -47,8 +47,7 @@ wait_for 5 hides PAUSED
 keys '?'
 appears "help" '^Keys'
 appears "help says how to go on" 'down and up scroll'
-keys Down Down Down Down Down Down Down Down Down Down Down Down Down Down Down
-keys Down Down Down Down Down Down Down Down Down Down Down Down Down Down Down
+for _ in 1 2 3; do keys Down Down Down Down Down Down Down Down Down Down; done
 appears "help scrolls to the last column" '^  CACHED '
 keys Up
 check "and back at once" wait_for 5 hides '^  CACHED '
