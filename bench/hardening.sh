@@ -55,4 +55,11 @@ for entry in "${peers[@]}"; do printf ' %s |' "${entry%%=*}"; done
 printf '\n|---|---|---|'
 for entry in "${peers[@]}"; do printf -- '---|'; done
 echo
-for source in tests/misuse/*.c tests/misuse/secure/*.c; do row "$source"; done
+for source in tests/misuse/*.c tests/misuse/secure/*.c; do row "$source"; done | tee "$tmp/rows"
+awk -F ' *[|] *' '
+	{ for (i = 3; i < NF; i++) if ($i ~ /^(says|stops)$/) n[i]++; else if ($i !~ /^[.]$/) some[i]++ }
+	END {
+		printf "| **always ended, of %d** (and sometimes, or warned of) |", NR
+		for (i = 3; i < NF; i++) printf " %d%s |", n[i], some[i] ? sprintf(" (%d)", some[i]) : ""
+		print ""
+	}' "$tmp/rows"

@@ -11,15 +11,11 @@
 #include <bpf/bpf_helpers.h>
 
 #include "probe_ids.h"
+#include "regs.h"
 #include "shared.h"
 
 typedef __u32 hak_u32;
 typedef __u64 hak_u64;
-
-/* The kernel's saved user registers; its layout on x86-64 is ABI. */
-struct regs {
-	__u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di;
-};
 
 #define ADD(field, v) ((void)__sync_fetch_and_add(&(field), (v)))
 

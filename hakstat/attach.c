@@ -21,8 +21,13 @@ struct probes_link {
 struct attachment {
 	struct hakstat_bpf *skel;
 	struct probes_link *on;
-	int stats_fd; /* keeps the kernel's run time statistics on, or -1 */
 };
+
+/*
+ * Keeps the kernel's run time statistics on, or -1. Until we end: it takes CAP_SYS_ADMIN, which is
+ * given up by the time we attach once more.
+ */
+static int stats_fd = -1;
 
 static int silent(enum libbpf_print_level level, const char *format, va_list args)
 {
@@ -141,6 +146,9 @@ static int load(struct attachment *a, bool multi)
 		return -errno;
 	probes_prepare(a->skel->progs.on_probe, multi);
 	r = hakstat_bpf__load(a->skel);
+	/* where libbpf could not try whether maps can be mapped it goes on without */
+	if (!r && !a->skel->bss)
+		r = -EOPNOTSUPP;
 	if (r) {
 		hakstat_bpf__destroy(a->skel);
 		a->skel = NULL;
@@ -169,6 +177,15 @@ static int try_attach(struct attachment *a, const struct target *t)
 	return load_and_attach(a, t, false);
 }
 
+void attach_take_time(bool take)
+{
+	if (take == (stats_fd >= 0))
+		return;
+	if (!take)
+		close(stats_fd);
+	stats_fd = take ? bpf_enable_stats(BPF_STATS_RUN_TIME) : -1;
+}
+
 struct attachment *attach_probes(const struct target *t, int *error, char *err, size_t errlen)
 {
 	struct attachment *a = calloc(1, sizeof(*a));
@@ -177,10 +194,9 @@ struct attachment *attach_probes(const struct target *t, int *error, char *err, 
 		*error = -ENOMEM;
 		return NULL;
 	}
-	a->stats_fd = -1;
 	*error = try_attach(a, t);
 	if (!*error) {
-		a->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+		attach_take_time(true);
 		return a;
 	}
 	if (*error == -ENOENT)
@@ -201,8 +217,6 @@ void attach_close(struct attachment *a)
 	if (!a)
 		return;
 	probes_detach(a->on);
-	if (a->stats_fd >= 0)
-		close(a->stats_fd);
 	if (a->skel)
 		hakstat_bpf__destroy(a->skel);
 	free(a);
@@ -230,8 +244,13 @@ void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *
 	if (bpf_obj_get_info_by_fd(bpf_program__fd(a->skel->progs.on_probe), &info, &len))
 		return;
 	*lost = (int64_t)info.recursion_misses;
-	if (a->stats_fd >= 0)
+	if (stats_fd >= 0)
 		*run_ns = (int64_t)info.run_time_ns;
+}
+
+bool attach_by_events(const struct attachment *a)
+{
+	return a && a->on->multi_fd < 0;
 }
 
 const char *attach_method(const struct attachment *a)

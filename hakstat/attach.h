@@ -36,6 +36,11 @@ void probes_detach(struct probes_link *l); /* NULL is fine */
 void attach_read(struct attachment *a, struct bpf_sums *out);
 /* Probe hits handled, hits the kernel could not hand to us, and run time; -1 if unknown. */
 void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *run_ns);
+/* By one perf event a probe, where the kernel does not know better. */
+bool attach_by_events(const struct attachment *a);
+/* The kernel takes the time of every run of every BPF program, or not: then run time is
+ * unknown. It takes CAP_SYS_ADMIN to turn it on. */
+void attach_take_time(bool take);
 /* How it is attached, for people. */
 const char *attach_method(const struct attachment *a);
 

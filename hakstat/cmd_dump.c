@@ -4,6 +4,7 @@
 #include "dump.h"
 #include "emit.h"
 #include "hakstat.h"
+#include "privilege.h"
 #include "target.h"
 
 #include <argp.h>
@@ -559,5 +560,6 @@ int cmd_dump(int argc, char **argv)
 	struct options o = {0};
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	keep_to_read();
 	return o.core ? dump_core(&o) : dump_process(&o);
 }

@@ -97,8 +97,8 @@ static void print_json(FILE *out, const struct model *m)
 	json_text(&j, "version", m->target->version);
 	json_real(&j, "duration_s", m->seconds);
 	json_real(&j, "counters_s", m->counters_seconds);
-	json_number(&j, "rss_bytes", m->rss);
-	json_number(&j, "threads", (uint64_t)m->threads);
+	json_known(&j, "rss_bytes", m->rss ? (int64_t)m->rss : -1);
+	json_known(&j, "threads", m->threads ? m->threads : -1);
 	json_open(&j, "classes", '[');
 	for (unsigned c = 1; c < m->classes; c++)
 		json_class(&j, &m->class_[c], c);
@@ -134,7 +134,7 @@ static void print_table(FILE *out, const struct model *m, const struct report_op
 {
 	report_header(out, m, o);
 	for (int v = 0; v < VIEWS; v++)
-		if (!views[v]->source)
+		if (!views[v]->source || views[v]->in_stat)
 			report_table(out, views[v], m, o);
 	fprintf(out, "\n %llu allocations, %llu frees in %.3f s\n", (unsigned long long)m->allocs,
 		(unsigned long long)m->frees, m->seconds);

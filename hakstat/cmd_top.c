@@ -1,5 +1,7 @@
 /* hakstat top: the live screen, or plain frames. */
 #include "hakstat.h"
+#include "privilege.h"
+#include "stacks.h"
 #include "tui.h"
 #include "views.h"
 #include "watch.h"
@@ -113,7 +115,8 @@ static void print_frame(const struct watch *w, const struct model *m, double at)
 		printf("%s\n", line);
 	}
 	printf("\n");
-	fflush(stdout);
+	if (fflush(stdout))
+		output_error = errno;
 	row_list_free(&rows);
 }
 
@@ -161,12 +164,27 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 	return EXIT_OK;
 }
 
-static void use_view(struct watch *w, struct screen *s)
+/* The stacks that explain a row of the view before. */
+static void use_stacks(struct watch *w, struct screen *s, const struct model *m)
+{
+	struct stacks_options o;
+
+	stacks_options_init(&o);
+	if (!m || !views[s->before]->explain(m, s->explained, &o))
+		snprintf(s->note, sizeof(s->note), "no stacks explain this row");
+	else if (!watch_use(w, &stacks_source, &o, s->note, sizeof(s->note)) && !s->note[0])
+		snprintf(s->note, sizeof(s->note), "stacks cannot be taken (hakstat doctor)");
+}
+
+static void use_view(struct watch *w, struct screen *s, const struct model *m, bool explain)
 {
 	const struct source *source = views[s->view]->source;
 
 	s->note[0] = '\0';
-	if (source != w->source)
+	s->filled = NULL; /* what the model has of a source goes with it */
+	if (explain)
+		use_stacks(w, s, m);
+	else if (source != w->source)
 		watch_use(w, source, NULL, s->note, sizeof(s->note));
 }
 
@@ -183,7 +201,7 @@ static enum watch_event until_due(struct watch *w, struct screen *s, const struc
 		if (*quit)
 			return WATCH_STOP;
 		if (actions & ACTION_VIEW)
-			use_view(w, s);
+			use_view(w, s, m, actions & ACTION_EXPLAIN);
 		if (actions)
 			screen_draw(s, m, w->who, s->note);
 		if (actions & ACTION_INTERVAL || (actions & ACTION_VIEW && w->source))
@@ -258,6 +276,8 @@ int cmd_top(int argc, char **argv)
 	screen = !o.batch && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && term &&
 		 strcmp(term, "dumb") != 0;
 	r = watch_open(&w, pid, o.command, screen, NULL, NULL);
+	if (r == EXIT_OK)
+		keep_to_watch(attach_by_events(w.a), o.command != NULL);
 	if (r == EXIT_OK && screen && !screen_open()) {
 		complain("unknown terminal type %s: plain frames", term);
 		screen = false;

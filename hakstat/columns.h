@@ -57,7 +57,8 @@ struct column {
 	struct value (*get)(const struct model *m, int row);
 };
 
-struct source; /* source.h */
+struct source;	       /* source.h */
+struct stacks_options; /* stacks.h */
 
 struct view {
 	const char *name; /* of its command, where it has one, and in the schema of its JSON */
@@ -70,11 +71,18 @@ struct view {
 	char key;				       /* of top; 0: not a screen of top */
 	/* The rest may be NULL. */
 	const struct source *source;		       /* collects what the samples do not have */
+	bool in_stat;				       /* of stat, too, without its source */
 	bool (*alert)(const struct model *m, int row); /* something is wrong with what it shows */
 	/* Line i below the table; false: there are no more. */
 	bool (*note)(const struct model *m, int i, char *out, size_t len);
+	/* Enter on a row of top: the stacks of the probe that explain it. False: none do. */
+	bool (*explain)(const struct model *m, int row, struct stacks_options *o);
+	/* Line i below the table of top, of the row under the cursor, or -1; false: the end. */
+	bool (*detail)(const struct model *m, int row, int i, char *out, size_t len);
 	/* More keys for the JSON object, beside rows. */
 	void (*json)(struct json *j, const struct model *m);
+	/* And for the object of a row, beside its columns. */
+	void (*json_row)(struct json *j, const struct model *m, int row);
 };
 /* The rows of another view as an array of an object. (report.c) */
 void report_json_rows(struct json *j, const char *key, const struct view *v, const struct model *m);

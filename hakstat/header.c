@@ -76,8 +76,9 @@ int header_lines(const struct model *m, const char *who, int width, char out[HEA
 	for (int i = 0; i < HEADER_LINES; i++)
 		out[i][0] = 0;
 	item(out[0], width, "%s", who);
-	item(out[0], width, "RSS %s", size(a, m->rss));
-	item(out[0], width, "threads %d", m->threads);
+	item(out[0], width, "RSS %s", m->rss ? size(a, m->rss) : "-");
+	snprintf(a, sizeof(a), "%d", m->threads);
+	item(out[0], width, "threads %s", m->threads ? a : "-");
 	item(out[1], width, "allocs/s %s", per(a, m, m->allocs));
 	item(out[1], width, "frees/s %s", per(a, m, m->frees));
 	item(out[1], width, "hit %s%%",

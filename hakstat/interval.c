@@ -1,5 +1,6 @@
 #include "interval.h"
 #include "hakstat.h"
+#include "privilege.h"
 
 #include <errno.h>
 #include <string.h>
@@ -51,8 +52,8 @@ static int pass(struct watch *w, double seconds, struct sample *from, struct sam
 	return watch_end_code(w);
 }
 
-int interval_measure(struct interval *x, const char *process, const char *command, double seconds,
-		     const struct source *source, const void *options)
+int interval_open(struct interval *x, const char *process, const char *command,
+		  const struct source *source, const void *options)
 {
 	pid_t pid = process ? parse_process(process) : 0;
 	int r;
@@ -63,9 +64,20 @@ int interval_measure(struct interval *x, const char *process, const char *comman
 		return EXIT_NO_HAKMEM;
 	catch_signals();
 	r = watch_open(&x->w, pid, command, false, source, options);
-	if (r != EXIT_OK)
-		return r;
-	if (command || watch_sample(&x->w, &x->from))
+	if (r == EXIT_OK)
+		keep_to_watch(attach_by_events(x->w.a), command != NULL);
+	return r;
+}
+
+int interval_run(struct interval *x, bool command, double seconds)
+{
+	int r = command ? -EAGAIN : watch_sample(&x->w, &x->from);
+
+	if (r && r != -EAGAIN && r != -ESRCH) {
+		complain("cannot read the counters: %s", strerror(-r));
+		return exit_code_of(r);
+	}
+	if (r) /* nothing yet, or already gone */
 		collect_zero(&x->from);
 	else
 		watch_mark(&x->w);

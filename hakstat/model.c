@@ -67,7 +67,7 @@ static void lock_make(struct model *m, unsigned i, const struct sample *from,
 	const struct hak_lock_view *a = &from->root.lock[i], *b = &to->root.lock[i];
 	const struct lock_sums *x = &from->bpf.lock[i], *y = &to->bpf.lock[i];
 	struct lock_delta *d = &m->lock[i];
-	uint64_t hist[HIST_SLOTS], total = 0;
+	uint64_t total = 0;
 
 	d->waits = grown(b->waits, a->waits);
 	d->wait_ns = grown(b->wait_ns, a->wait_ns);
@@ -76,12 +76,12 @@ static void lock_make(struct model *m, unsigned i, const struct sample *from,
 	if (!d->has_bpf)
 		return;
 	for (unsigned k = 0; k < HIST_SLOTS; k++) {
-		hist[k] = grown(y->hist[k], x->hist[k]);
-		total += hist[k];
+		d->hist[k] = grown(y->hist[k], x->hist[k]);
+		total += d->hist[k];
 	}
 	d->max_ns = y->max_ns;
-	d->p50_ns = quantile(hist, total, 0.5, d->max_ns);
-	d->p99_ns = quantile(hist, total, 0.99, d->max_ns);
+	d->p50_ns = quantile(d->hist, total, 0.5, d->max_ns);
+	d->p99_ns = quantile(d->hist, total, 0.99, d->max_ns);
 }
 
 static void os_make(struct os_delta *d, const struct os_sums *a, const struct os_sums *b)

@@ -13,8 +13,9 @@ struct class_delta {
 
 struct lock_delta {
 	uint64_t waits, wait_ns;
-	bool has_bpf; /* the three below are known */
+	bool has_bpf; /* what follows is known */
 	uint64_t max_ns, p50_ns, p99_ns;
+	uint64_t hist[HIST_SLOTS]; /* powers of two of ns */
 };
 
 struct os_delta {

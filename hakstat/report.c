@@ -253,6 +253,8 @@ static void json_row(struct json *j, const struct view *v, const struct model *m
 	}
 	if (v->alert)
 		json_bool(j, "alert", v->alert(m, row));
+	if (v->json_row)
+		v->json_row(j, m, row);
 	json_close(j, '}');
 }
 
@@ -361,6 +363,11 @@ void report_view(FILE *out, const struct view *v, const struct model *m,
 
 /* --- the command --- */
 
+static void report_own(FILE *out, const struct model *m, const struct report_options *o)
+{
+	report_view(out, o->view, m, o);
+}
+
 FILE *report_open(const struct report_options *o)
 {
 	FILE *out = o->output ? fopen(o->output, "we") : stdout;
@@ -370,31 +377,52 @@ FILE *report_open(const struct report_options *o)
 	return out;
 }
 
+/* Half a report is none. */
+static int unwritten(FILE *out, const char *output, int error)
+{
+	const char *why = strerror(error ? error : EIO);
+
+	if (!output)
+		complain("cannot write the report: %s", why);
+	else if (ftruncate(fileno(out), 0))
+		complain("cannot write %s: %s; what is there is not the whole report", output, why);
+	else
+		complain("cannot write %s: %s; it is left empty", output, why);
+	return EXIT_FAIL;
+}
+
 int report_close(const struct report_options *o, FILE *out)
 {
-	if ((ferror(out) | (o->output ? fclose(out) : fflush(out))) &&
-	    (o->output || !reader_is_gone())) {
-		complain("cannot write the report: %s", strerror(errno));
-		return EXIT_FAIL;
+	int r = EXIT_OK;
+
+	errno = 0;
+	if ((ferror(out) | fflush(out)) && (o->output || !reader_is_gone()))
+		r = unwritten(out, o->output, errno);
+	if (o->output && fclose(out) && r == EXIT_OK) {
+		complain("cannot write %s: %s", o->output, strerror(errno));
+		r = EXIT_FAIL;
 	}
-	return EXIT_OK;
+	return r;
 }
 
 int report_run(const struct report_options *o, const void *options,
 	       void (*print)(FILE *out, const struct model *m, const struct report_options *o))
 {
 	static struct interval x;
-	int r = interval_measure(&x, o->process, o->command, o->seconds, o->view->source, options);
+	int r = interval_open(&x, o->process, o->command, o->view->source, options);
+	/* before the interval: who cannot write should not wait for it first */
 	FILE *out = r == EXIT_OK ? report_open(o) : NULL;
 
-	if (out && print)
-		print(out, &x.m, o);
-	else if (out)
-		report_view(out, o->view, &x.m, o);
 	if (out)
-		r = report_close(o, out);
+		r = interval_run(&x, o->command != NULL, o->seconds);
 	else if (r == EXIT_OK)
 		r = EXIT_FAIL;
+	if (r == EXIT_OK) {
+		(print ? print : report_own)(out, &x.m, o);
+		r = report_close(o, out);
+	} else if (out && o->output) {
+		fclose(out);
+	}
 	interval_close(&x);
 	return r;
 }

@@ -19,11 +19,14 @@ struct watch;
 
 struct source {
 	const char *name;
+	bool often; /* its programs run so often that taking their time would cost as much again */
 	/* NULL: no memory. options: what the command has parsed for it, NULL in top. */
 	void *(*open)(const void *options);
 	/* 0 or a negative errno, with what is wrong and what to do in err; the rest goes on. */
 	int (*attach)(void *state, const struct target *t, char *err, size_t errlen);
 	heap_fn *heap;
+	/* while waiting, 50 times a second: what cannot wait for the next look */
+	void (*turn)(void *state, struct watch *w);
 	void (*look)(void *state, struct watch *w, const struct sample *s);
 	void (*mark)(void *state);
 	void (*fill)(void *state, struct model *m);

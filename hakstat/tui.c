@@ -67,7 +67,7 @@ static int show(struct screen *s, int view)
 {
 	s->view = view;
 	s->help = false;
-	s->scroll = 0;
+	s->scroll = s->cursor = 0;
 	history_clear(&s->history);
 	return ACTION_REDRAW | ACTION_VIEW;
 }
@@ -77,6 +77,23 @@ static int toggle_graph(struct screen *s)
 	s->graph = !s->graph;
 	history_clear(&s->history);
 	return ACTION_REDRAW;
+}
+
+static int enter(struct screen *s)
+{
+	if (!views[s->view]->explain || s->cursor >= s->rows.n)
+		return ACTION_NONE;
+	s->explained = s->rows.row[s->cursor];
+	s->before = s->view;
+	s->filter[0] = 0; /* it was for that view */
+	return show(s, VIEW_stacks) | ACTION_EXPLAIN;
+}
+
+/* From stacks back to where they were asked for; else the filter goes. */
+static int escape(struct screen *s)
+{
+	s->filter[0] = 0;
+	return s->view == VIEW_stacks ? show(s, s->before) : ACTION_REDRAW;
 }
 
 static int start_filter(struct screen *s)
@@ -93,16 +110,22 @@ static int help(struct screen *s)
 	return ACTION_REDRAW;
 }
 
+/* Help scrolls; in a table the cursor moves. Drawing keeps both in bounds. */
 static int down(struct screen *s)
 {
-	s->scroll++;
+	if (s->help)
+		s->scroll++;
+	else if (s->cursor + 1 < s->rows.n)
+		s->cursor++;
 	return ACTION_REDRAW;
 }
 
 static int up(struct screen *s)
 {
-	if (s->scroll > 0)
-		s->scroll--;
+	int *at = s->help ? &s->scroll : &s->cursor;
+
+	if (*at > 0)
+		--*at;
 	return ACTION_REDRAW;
 }
 
@@ -121,12 +144,16 @@ static const struct key keys[] = {
 	{' ', "space", "pause", pause_it},
 	{'+', "+", "longer interval", slower},
 	{'-', "-", "shorter interval", faster},
-	{KEY_DOWN, "down", "scroll", down},
-	{KEY_UP, "up", "scroll back", up},
+	{KEY_DOWN, "down", "next row; scrolls", down},
+	{KEY_UP, "up", "previous row", up},
+	{'\n', "Enter", "stacks that explain the row (Esc goes back)", enter},
 	{'?', "?", "this help", help},
 	{'q', "q", "quit", quit},
 	{'=', NULL, NULL, slower},
 	{'h', NULL, NULL, help},
+	{'\r', NULL, NULL, enter},
+	{KEY_ENTER, NULL, NULL, enter},
+	{27, NULL, NULL, escape},
 	{KEY_RESIZE, NULL, NULL, resized},
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -188,10 +215,6 @@ static int press(struct screen *s, int c)
 		return type(s, c);
 	if (s->help && c != KEY_RESIZE && c != 'q' && c != KEY_DOWN && c != KEY_UP) {
 		help(s);
-		return ACTION_REDRAW;
-	}
-	if (c == 27) {
-		s->filter[0] = 0;
 		return ACTION_REDRAW;
 	}
 	for (int i = 0; i < VIEWS; i++)
@@ -404,27 +427,64 @@ static int table_width(const struct screen *s)
 
 /* --- the table --- */
 
+static bool can_enter(const struct view *v)
+{
+	return v->explain || v->detail;
+}
+
 static void draw_rows(struct screen *s, const struct model *m, const bool *fit, int y, int room)
 {
 	const struct view *v = views[s->view];
-	int n = s->rows.n, first = first_line(s, n, room);
+	int n = s->rows.n, first;
 	char line[512];
 
+	if (s->cursor >= n)
+		s->cursor = n > 0 ? n - 1 : 0;
+	if (s->scroll > s->cursor)
+		s->scroll = s->cursor;
+	if (s->scroll < s->cursor - room + 1)
+		s->scroll = s->cursor - room + 1;
+	first = first_line(s, n, room);
 	for (int i = first; i < n && i < first + room; i++) {
 		int row = s->rows.row[i];
 
 		view_line(v, m, row, fit, line, sizeof(line));
-		put(y, line, v->alert && v->alert(m, row) ? A_BOLD | COLOR_PAIR(2) : 0);
+		put(y, line,
+		    (v->alert && v->alert(m, row) ? A_BOLD | COLOR_PAIR(2) : 0) |
+			    (i == s->cursor && can_enter(v) ? A_STANDOUT : 0));
 		if (table_width(s) < COLS)
 			draw_graph(s, m, row, y);
 		y++;
 	}
 }
 
+/* Below a table that has something to tell of the row under the cursor, in the rest of the screen.
+ */
+static void draw_detail(const struct screen *s, const struct model *m, int y)
+{
+	const struct view *v = views[s->view];
+	int row = s->rows.n ? s->rows.row[s->cursor] : -1;
+	char line[512];
+
+	for (int i = 0; y < LINES - 1 && v->detail(m, row, i, line, sizeof(line)); i++)
+		put(y++, line, i ? 0 : A_DIM);
+}
+
+/* Rows of the table: half of the screen at most where there is more to tell of one of them. */
+static int table_room(const struct screen *s, int y)
+{
+	int room = LINES - y - 1, half = room / 2;
+
+	if (!views[s->view]->detail)
+		return room;
+	return s->rows.n < half ? s->rows.n : half;
+}
+
 static void draw_table(struct screen *s, const struct model *m, int y)
 {
 	const struct view *v = views[s->view];
 	bool fit[COLUMNS_MAX];
+	int room;
 
 	view_fit(v, table_width(s), fit);
 	draw_heading(v, m, fit, s->sort[s->view], y++);
@@ -433,7 +493,10 @@ static void draw_table(struct screen *s, const struct model *m, int y)
 		return;
 	}
 	view_rows(v, m, s->sort[s->view], s->reverse[s->view], s->filter, &s->rows);
-	draw_rows(s, m, fit, y, LINES - y - 1);
+	room = table_room(s, y);
+	draw_rows(s, m, fit, y, room);
+	if (v->detail)
+		draw_detail(s, m, y + (room ? room : 1) + 1);
 	if (!s->rows.n)
 		put(y, s->filter[0] ? "no row matches the filter" : "nothing in this interval",
 		    A_DIM);
@@ -466,7 +529,8 @@ static void draw_bottom(const struct screen *s, const char *note)
 	else
 		snprintf(line, sizeof(line),
 			 "%s%s  %s views  s sort r rev / filter  +- %.4gs  ? help q quit", paused,
-			 views[s->view]->name, view_keys(), s->interval);
+			 views[s->view]->name, s->view == VIEW_stacks ? "Esc back," : view_keys(),
+			 s->interval);
 	put(LINES - 1, line, s->paused ? A_BOLD : A_DIM);
 }
 

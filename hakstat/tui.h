@@ -14,6 +14,7 @@ enum action {
 	ACTION_QUIT = 2,
 	ACTION_INTERVAL = 4, /* the interval changed */
 	ACTION_VIEW = 8,     /* another view: its source is to be used */
+	ACTION_EXPLAIN = 16, /* that is the one of stacks, of another row */
 };
 
 struct screen {
@@ -22,6 +23,8 @@ struct screen {
 	bool reverse[VIEWS];
 	bool paused, help, typing, graph;
 	int scroll;
+	int cursor;	       /* the row that Enter is for, counted from the first */
+	int explained, before; /* the row whose stacks are shown, and the view it is of */
 	char filter[32];
 	double interval;
 	const struct source *filled; /* whose numbers are in the model */

@@ -1,4 +1,5 @@
 /* Size classes. */
+#include "stacks.h"
 #include "views.h"
 
 #define CLASS(m, row) (&(m)->class_[row])
@@ -119,6 +120,16 @@ static bool class_shown(const struct model *m, int row)
 	return d->allocs || d->frees || d->live || d->held_bytes;
 }
 
+static bool class_explain(const struct model *m, int row, struct stacks_options *o)
+{
+	char what[32];
+
+	if (row == 0) /* large ones */
+		return stacks_explain(o, HAK_P_hakmem_mmap_fallback, NULL, 0, "");
+	snprintf(what, sizeof(what), "class %llu", (unsigned long long)CLASS(m, row)->block_bytes);
+	return stacks_explain(o, HAK_P_hakmem_refill, "class", (uint32_t)row, what);
+}
+
 const struct view view_classes = {
 	.name = "classes",
 	.title = "size classes",
@@ -127,4 +138,5 @@ const struct view view_classes = {
 	.shown = class_shown,
 	.sort = 1,
 	.key = '1',
+	.explain = class_explain,
 };

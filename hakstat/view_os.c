@@ -3,6 +3,7 @@
  * fallbacks, all by BPF. Without it there is one row a kind instead, by the counters, which know
  * neither reasons nor times.
  */
+#include "stacks.h"
 #include "views.h"
 
 #define OS_ROWS (OS_KINDS * HAK_OS_COUNT)
@@ -86,6 +87,23 @@ static bool os_shown(const struct model *m, int row)
 	return m->has_bpf == (row < OS_BPF_ROWS) && os_row(m, row).calls != 0;
 }
 
+static bool os_explain(const struct model *m, int row, struct stacks_options *o)
+{
+	static const int probes[] = {HAK_P_hakmem_os_map, HAK_P_hakmem_os_unmap,
+				     HAK_P_hakmem_os_purge};
+	uint32_t reason = (uint32_t)(row % HAK_OS_COUNT);
+
+	(void)m;
+	if (row >= OS_BPF_ROWS)
+		return false; /* there is no BPF */
+	if (row < OS_ROWS)
+		return stacks_explain(o, probes[row / HAK_OS_COUNT], "enum:HAK_OS_REASONS", reason,
+				      hak_os_names[reason]);
+	reason = (uint32_t)(row - OS_ROWS);
+	return stacks_explain(o, HAK_P_hakmem_mmap_fallback, "enum:HAK_FALLBACK_REASONS", reason,
+			      hak_fallback_names[reason]);
+}
+
 const struct view view_os = {
 	.name = "os",
 	.title = "system calls and fallbacks",
@@ -94,4 +112,5 @@ const struct view view_os = {
 	.shown = os_shown,
 	.sort = 3,
 	.key = '3',
+	.explain = os_explain,
 };

@@ -13,7 +13,9 @@
 	X(remote)    \
 	X(memory)    \
 	X(fragments) \
-	X(pages)
+	X(pages)     \
+	X(syscalls)  \
+	X(stacks)
 
 #define VIEW_(name) VIEW_##name,
 enum view_id { VIEW_LIST(VIEW_) VIEWS };
@@ -21,5 +23,9 @@ enum view_id { VIEW_LIST(VIEW_) VIEWS };
 VIEW_LIST(DECLARE_VIEW_)
 
 extern const struct view *const views[VIEWS];
+
+/* How long the waits of a row of view_locks were, in powers of two of ns; false: it had none. */
+bool view_locks_histogram(const struct model *m, int row, uint64_t hist[HIST_SLOTS], char *name,
+			  size_t len);
 
 #endif

@@ -11,12 +11,15 @@
 
 #define EXEC_TRIES 30 /* of 10 ms: until a new program has its allocator */
 #define POLL_MS 100   /* the longest wait; what happens wakes it */
+#define TURN_MS 20    /* with a source that has something to do meanwhile */
 
 /* --- the source of a view --- */
 
 static bool attach_source(struct watch *w, char *err, size_t errlen)
 {
 	err[0] = '\0';
+	if (w->a)
+		attach_take_time(!w->source || !w->source->often);
 	return !w->source || !w->source->attach || !w->source->attach(w->state, &w->t, err, errlen);
 }
 
@@ -218,13 +221,16 @@ static bool has_ended(struct watch *w)
 
 enum watch_event watch_wait(struct watch *w, double seconds)
 {
+	bool turns = w->source && w->source->turn;
 	double end = clock_s() + seconds;
 
 	for (;;) {
 		struct pollfd p = {w->launched ? w->l.wake : w->pidfd, POLLIN, 0};
 		double left = end - clock_s();
-		int ms = POLL_MS;
+		int ms = turns ? TURN_MS : POLL_MS;
 
+		if (turns)
+			w->source->turn(w->state, w);
 		if (stop_requested)
 			return WATCH_STOP;
 		if (has_ended(w))

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <sched.h>
 #include <string.h>
 
 __thread struct hak_thread hak_thread __attribute__((tls_model("initial-exec"))) = {
@@ -168,8 +167,7 @@ static void count_adoption(const struct heap *me, const struct heap *from, uint6
 /* Blocks wait for a thread that is gone. seq_cst, as the sides that make it so. */
 static bool is_left_alone(const struct heap *h)
 {
-	return __atomic_load_n(&h->xqueue, __ATOMIC_SEQ_CST) &&
-	       __atomic_load_n(&h->view.state, __ATOMIC_SEQ_CST) != HAK_HEAP_LIVE;
+	return load_seq_cst(&h->xqueue) && load_seq_cst(&h->view.state) != HAK_HEAP_LIVE;
 }
 
 #define HELP_DEPTH 8U /* heaps helped one from within the other: 0.6 KiB of stack each */
@@ -261,7 +259,7 @@ static void give_back(struct heap *h)
 	idle = h;
 	__atomic_store_n(&h->view.state, HAK_HEAP_IDLE, __ATOMIC_SEQ_CST);
 	lock_drop(&heaps_lock);
-	if (__atomic_load_n(&h->xqueue, __ATOMIC_SEQ_CST))
+	if (load_seq_cst(&h->xqueue))
 		heap_help(h);
 }
 
@@ -292,9 +290,10 @@ static void start(void)
 	if (!__atomic_compare_exchange_n(&xstarted, &fresh, 1, false, __ATOMIC_ACQUIRE,
 					 __ATOMIC_ACQUIRE)) {
 		while (load_acquire(&xstarted) != 2)
-			sched_yield();
+			os_yield();
 		return;
 	}
+	os_check_page();
 	options_read();
 	secret_init();
 	root_init();
@@ -405,6 +404,20 @@ void heap_leave(struct heap *h)
 	leave(h);
 }
 
+/* Of heaps without a thread, one after the other. */
+static void thin_one_idle(void)
+{
+	static uint32_t xnext; /* a lost count does no harm */
+	uint32_t next = peek(&xnext), n = load_acquire(&hakmem_root.heaps);
+	struct heap *h = heap_at(next % n);
+
+	poke(&xnext, next + 1);
+	if (peek(&h->view.state) != HAK_HEAP_IDLE || !lock_try(&h->pages))
+		return;
+	thin_all(h, HAK_OS_DECAY);
+	drop_other(h);
+}
+
 /* Decay: what was not used for a while goes one layer down, and from there to the system. */
 void heap_tick(struct heap *h)
 {
@@ -415,6 +428,8 @@ void heap_tick(struct heap *h)
 		remote_drain(h);
 	cache_flush_idle(h);
 	page_release_empty(h, HAK_FLUSH_TRIM);
+	thin_all(h, HAK_OS_DECAY);
+	thin_one_idle();
 	large_purge(now, HAK_OS_DECAY);
 	arena_purge(now, HAK_OS_DECAY);
 }
@@ -431,10 +446,12 @@ bool heap_trim(struct heap *h)
 			continue;
 		drain_other(other);
 		page_release_empty(other, HAK_FLUSH_TRIM);
+		thin_all(other, HAK_OS_TRIM);
 		drop_other(other);
 	}
 	remote_drain(h);
 	page_release_empty(h, HAK_FLUSH_TRIM);
+	thin_all(h, HAK_OS_TRIM);
 	any = large_purge(0, HAK_OS_TRIM);
 	os_settle(UINT_MAX);
 	return arena_purge(0, HAK_OS_TRIM) || any;
@@ -534,7 +551,7 @@ unsigned heap_check(void)
 
 		if (!lock_try(&h->pages))
 			continue;
-		bad += page_check(h);
+		bad += page_check(h) + thin_check(h);
 		if (h == me || h->view.state == HAK_HEAP_IDLE)
 			bad += cache_check(h);
 		drop_other(h);

@@ -103,6 +103,15 @@ void page_release_empty(struct heap *h, enum hak_flush_reason why);
 int64_t page_steal(struct heap *to, struct heap *from, unsigned class);
 unsigned page_check(const struct heap *h);
 
+/* thin.c: memory of free blocks in pages in use */
+void thin_begin(struct heap *h, struct page *pg, bool clean);
+void thin_join(struct heap *h, const struct page *pg);
+void thin_leave(struct heap *h, const struct page *pg);
+void thin_touch(struct heap *h, struct page *pg, size_t first, size_t last);
+void thin_all(struct heap *h, enum hak_os_reason why);
+void thin_for_page(struct heap *h);
+unsigned thin_check(const struct heap *h);
+
 /* run.c: blocks that are runs of slices */
 #define HAK_RUNS_MAX 16U /* at once */
 unsigned run_take(unsigned class, unsigned want, void **out, enum hak_source *source, bool *clean);
@@ -152,7 +161,8 @@ struct page *meta_page_new(void);
 void meta_page_free(struct page *pg);
 extern struct lock meta_lock;
 
-/* os.c: the only file that makes system calls for memory; no policy */
+/* os.c: the only file that makes system calls; no policy; errno is kept */
+void os_check_page(void);
 void *os_map(size_t bytes, enum hak_os_reason why);
 size_t os_ram_bytes(void);
 size_t os_space_limit(void);
@@ -168,10 +178,16 @@ void os_settle(unsigned most);
 bool os_purge(void *p, size_t bytes, enum hak_os_reason why);
 bool os_move(void *from, size_t old_bytes, void *to, size_t new_bytes, bool *to_is_gone);
 uint64_t os_random(void);
+long os_write(int fd, const void *text, size_t bytes);
+void os_yield(void);
 uint64_t os_now_ns(void);
 uint64_t os_now_ms(void);
 uint32_t os_tid(void);
+uint32_t os_pid(void);
 void os_futex(uint32_t *word, int op, uint32_t value);
+
+/* syscall.c: the way into the kernel; what it returns, a negative errno where it refuses */
+long os_call(long number, long a, long b, long c, long d, long e, long f);
 
 /* secret.c: what nobody outside the process can guess */
 extern uint64_t hak_secret, hak_letter_key;

@@ -3,9 +3,9 @@
  * program never mixes two heaps.
  */
 #include "alloc.h"
+#include "family.h"
 #include "hakmem.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 #include <unistd.h>
 

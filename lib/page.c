@@ -48,11 +48,16 @@ static void set_all_free(struct page *pg)
 	pg->hint = 0;
 }
 
-/* The last bytes of a page are made untouchable: so many, 0 if the system refuses. */
+/*
+ * The last bytes of a page are made untouchable: so many, 0 if the system refuses, or if that were
+ * more than a quarter of the page.
+ */
 static size_t guard_end(const struct page *pg, unsigned slices)
 {
 	char *end = pg->start + slices * HAK_SLICE;
 
+	if (slices * HAK_SLICE < 4 * HAK_OS_PAGE)
+		return 0;
 	return os_guard(end - HAK_OS_PAGE, HAK_OS_PAGE) ? HAK_OS_PAGE : 0;
 }
 
@@ -83,6 +88,9 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 	poke(&pg->kind, PAGE_SMALL);
 	poke(&pg->xowner, h);
 	set_all_free(pg);
+	if (zero)
+		thin_for_page(h);
+	thin_begin(h, pg, zero);
 	avail_add(h, pg);
 	h->npages++;
 	poke(&h->released, 0);
@@ -95,10 +103,13 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 #define PREFETCH_LEAST 256U /* bytes; smaller ones the processor fetches in advance by itself */
 
 /* Blocks first .. last leave a page; false if one of them may hold data. */
-static bool note_fresh(struct page *pg, size_t first, size_t last)
+static bool note_taken(struct heap *h, struct page *pg, size_t first, size_t last)
 {
 	bool clean = pg->zero && first >= pg->fresh;
 
+	pg->idle = false;
+	if (pg->gone)
+		thin_touch(h, pg, first, last);
 	if (last >= pg->fresh)
 		pg->fresh = (uint16_t)(last + 1);
 	return clean;
@@ -108,7 +119,7 @@ static bool note_fresh(struct page *pg, size_t first, size_t last)
  * Takes up to `want` free blocks into out[], lowest address first; returns how many. *clean is
  * cleared if one of them was used before.
  */
-static unsigned take_bits(struct page *pg, unsigned want, void **out, bool *clean)
+static unsigned take_bits(struct heap *h, struct page *pg, unsigned want, void **out, bool *clean)
 {
 	size_t first = SIZE_MAX, k = 0;
 	unsigned got = 0, was_used = pg->zero ? pg->fresh : pg->capacity;
@@ -131,7 +142,7 @@ static unsigned take_bits(struct page *pg, unsigned want, void **out, bool *clea
 		pg->hint = (uint16_t)i;
 	}
 	pg->nfree = (uint16_t)(pg->nfree - got);
-	if (!note_fresh(pg, first, k))
+	if (!note_taken(h, pg, first, k))
 		*clean = false;
 	return got;
 }
@@ -158,7 +169,7 @@ unsigned page_take(struct heap *h, unsigned class, unsigned want, void **out, bo
 	while (got < want && h->avail[class]) {
 		struct page *pg = h->avail[class];
 
-		got += take_bits(pg, want - got, out + got, clean);
+		got += take_bits(h, pg, want - got, out + got, clean);
 		if (pg->nfree)
 			break;
 		avail_remove(h, pg);
@@ -166,6 +177,7 @@ unsigned page_take(struct heap *h, unsigned class, unsigned want, void **out, bo
 	}
 	reverse(out, got);
 	h->out += got;
+	h->out_bytes += (uint64_t)got * hak_class_bytes[class];
 	return got;
 }
 
@@ -185,8 +197,9 @@ void *page_take_any(struct heap *h, unsigned class, uint64_t luck)
 	turned = pg->bits[i] >> turn | (turn ? pg->bits[i] << (64 - turn) : 0);
 	k = i * 64 + ((unsigned)__builtin_ctzll(turned) + turn) % 64;
 	pg->bits[i] &= ~((uint64_t)1 << k % 64);
-	note_fresh(pg, k, k);
+	note_taken(h, pg, k, k);
 	h->out++;
+	h->out_bytes += pg->block_bytes;
 	if (--pg->nfree == 0) {
 		avail_remove(h, pg);
 		list_add(&h->full[class], pg);
@@ -201,6 +214,7 @@ static void release(struct heap *h, struct page *pg, enum hak_flush_reason why)
 	if (unlikely(!unguard_end(pg)))
 		return; /* stays, empty, until next time */
 	avail_remove(h, pg);
+	thin_leave(h, pg);
 	h->npages--;
 	poke(&h->released, h->released + 1);
 	sub_relaxed(&hakmem_root.class_pages[class], 1);
@@ -241,6 +255,8 @@ static void note_given(struct heap *h, struct page *pg, uint32_t given, enum hak
 	bool was_full = pg->nfree == 0;
 
 	h->out -= given;
+	h->out_bytes -= (uint64_t)given * pg->block_bytes;
+	pg->idle = false;
 	pg->nfree = (uint16_t)(pg->nfree + given);
 	if (was_full && given) {
 		list_remove(&h->full[pg->class], pg);
@@ -326,13 +342,17 @@ int64_t page_steal(struct heap *to, struct heap *from, unsigned class)
 		return -1;
 	out = pg->capacity - pg->nfree;
 	avail_remove(from, pg);
+	thin_leave(from, pg);
+	thin_join(to, pg);
 	from->npages--;
 	from->out -= out;
+	from->out_bytes -= (uint64_t)out * pg->block_bytes;
 	/* a thread that reads the old owner sends there; its queue is forwarded */
 	poke(&pg->xowner, to);
 	avail_add(to, pg);
 	to->npages++;
 	to->out += out;
+	to->out_bytes += (uint64_t)out * pg->block_bytes;
 	return out;
 }
 

@@ -96,12 +96,13 @@ void pagemap_init(void)
 	while (n > most && n > TABLE_LEAST)
 		n /= 2;
 	for (; n >= TABLE_LEAST; n /= 2) {
-		uint8_t *table = os_reserve(n);
+		/* a guard behind it; before it is the chunk of NULL, which is never written to */
+		uint8_t *table = os_reserve(n + HAK_OS_PAGE);
 
 		if (!table)
 			continue;
 		if (!use_table(table, n))
-			os_unmap(table, n, HAK_OS_META);
+			os_unmap(table, n + HAK_OS_PAGE, HAK_OS_META);
 		return;
 	}
 }

@@ -45,6 +45,16 @@ static void *realloc_block(struct page *pg, void *p, size_t bytes)
 	return copy(p, pg->bytes, bytes);
 }
 
+/* p may be a live block; for small ones only its place is looked at. */
+static bool may_be_live(const struct page *pg, const void *p)
+{
+	size_t k;
+
+	if (peek(&pg->kind) == PAGE_SMALL)
+		return page_index(pg, p, &k);
+	return p == pg->start && usable_size(p);
+}
+
 void *realloc_any(void *p, size_t bytes)
 {
 	struct page *pg;
@@ -64,9 +74,7 @@ void *realloc_any(void *p, size_t bytes)
 		hak_misuse(p, HAK_MISUSE_FOREIGN, "realloc");
 		return NULL;
 	}
-	if (unlikely(pg->kind == PAGE_SMALL
-			     ? ((size_t)((char *)p - pg->start) % pg->block_bytes) != 0
-			     : p != pg->start || !usable_size(p))) {
+	if (unlikely(!may_be_live(pg, p))) {
 		hak_misuse(p, p == pg->start ? HAK_MISUSE_NOT_LIVE : HAK_MISUSE_MISALIGNED,
 			   "realloc");
 		return NULL;

@@ -4,7 +4,6 @@
 #include "pagemap.h"
 
 #include <string.h>
-#include <unistd.h>
 
 HAK_EXPORT struct hak_root hakmem_root __attribute__((aligned(HAK_CACHE_LINE)));
 
@@ -63,7 +62,7 @@ void root_init(void)
 	r->heap_bytes = sizeof(struct heap);
 	r->classes = HAK_CLASSES;
 	memcpy(r->version, HAKMEM_VERSION, sizeof(HAKMEM_VERSION));
-	r->pid = (uint32_t)getpid();
+	r->pid = os_pid();
 	r->start_ns = os_now_ns();
 	for (unsigned c = 1; c < HAK_CLASSES; c++) {
 		r->class_bytes[c] = hak_class_bytes[c];

@@ -8,7 +8,8 @@
  *                 "no class": blocks above HAK_SMALL_MAX.
  *   slice         64 KiB of address space, aligned; the grain of everything below.
  *   page          a run of slices cut into blocks of one class, or holding one large block.
- *                 (The kernel's pages are called "OS pages" here.)
+ *                 (The kernel's pages are called "OS pages" here. HAK_OS_PAGE is the largest
+ *                 that this build runs on; on smaller ones everything is only coarser.)
  *   segment       64 slices, aligned to their 4 MiB; its state is two 64-bit masks.
  *   arena         all segments; grows by chunks of 1, 2, 4 ... segments.
  *   thread cache  per thread and class: a stack of free blocks of any page, own or not.
@@ -42,15 +43,26 @@
 #define HAK_SEGMENT (HAK_SLICE * HAK_SEGMENT_SLICES) /* 4 MiB */
 #define HAK_SMALL_MAX ((size_t)524288)		     /* 512 KiB: largest class */
 #define HAK_LARGE_MAX (HAK_SEGMENT / 2)		     /* 2 MiB: largest run inside a segment */
+#ifdef HAK_OS_PAGE_BYTES			     /* make OS_PAGE= */
+#define HAK_OS_PAGE ((size_t)HAK_OS_PAGE_BYTES)
+#elif defined(__x86_64__)
 #define HAK_OS_PAGE ((size_t)4096)
-#define HAK_PAGE_BLOCKS_MAX 4096U		  /* 64 KiB / 16 B */
+#else
+#define HAK_OS_PAGE ((size_t)65536) /* works where they are 4 or 16 KiB, too */
+#endif
+#define HAK_OS_PAGE_LEAST ((size_t)4096) /* of any system: mappings begin at multiples of it */
+#define HAK_PAGE_BLOCKS_MAX 4096U	 /* 64 KiB / 16 B */
 #define HAK_PAGE_WORDS (HAK_PAGE_BLOCKS_MAX / 64) /* 64 */
+#define HAK_PAGE_SLICES_MAX 8U			  /* 512 KiB: 8 blocks of 64 KiB */
 #define HAK_GROW_LEVELS 5U			  /* chunks of 4, 8, 16, 32, 64 MiB */
 #define HAK_START_SLOTS 512U			  /* of a heap's caches before they grow */
 #define HAK_RUN_BINS 7U /* longest free run 1, 2-3, 4-7 ... 32-63, 64 slices */
 
 _Static_assert(HAK_PAGE_BLOCKS_MAX *HAK_ALIGN == HAK_SLICE, "smallest blocks fill one slice");
 _Static_assert(HAK_SMALL_MAX < HAK_LARGE_MAX, "layers follow each other");
+_Static_assert(HAK_OS_PAGE >= HAK_OS_PAGE_LEAST && HAK_OS_PAGE <= HAK_SLICE &&
+		       !(HAK_OS_PAGE & (HAK_OS_PAGE - 1)),
+	       "slices are mapped and purged one by one");
 
 struct heap;
 struct segment;
@@ -71,6 +83,7 @@ struct letter {
  *   nfree = number of set bits in bits[0 .. capacity - 1]
  *   capacity - nfree = blocks live, cached by any thread, or travelling
  *   on owner's avail list of the class <=> nfree > 0;  otherwise on its full list
+ *   gone: grains without memory; every block in them is free
  * Threads that do not hold the owner's lock send blocks back, they never set bits.
  */
 struct page {
@@ -96,6 +109,8 @@ struct page {
 	uint16_t nfree;		       /* pages: bits set */
 	uint16_t hint;		       /* pages: no bit is set in words below this one */
 	uint16_t fresh;		       /* pages: blocks from this one on were never handed out */
+	bool idle;		       /* pages: no block came or went since the last tick */
+	uint64_t gone;		       /* pages: grains without memory, see thin.c */
 	uint64_t bits[HAK_PAGE_WORDS]; /* pages: 1 = free */
 };
 
@@ -136,6 +151,9 @@ struct heap {
 	uint64_t seen_tick[HAK_CLASS_MAX];   /* own: allocs + frees at the last tick */
 	uint64_t npages;		     /* pages */
 	uint64_t out;			     /* pages: sum over pages of capacity - nfree */
+	uint64_t out_bytes;		     /* pages: the same in bytes */
+	uint64_t held, gone;		     /* pages: bytes of pages; of them, without memory */
+	uint64_t thin_least;	 /* pages: bytes of free blocks below which thin.c does not look */
 	uint64_t budget_used[2]; /* own: sum over small, big classes of limit * block bytes */
 	uint64_t next_tick_ms;	 /* own */
 	uint32_t released;	 /* lock: pages released since the last new page or shrink */

@@ -24,6 +24,7 @@
 #define HAK_MAGIC "hakmem\n" /* with its final NUL: 8 bytes */
 #define HAK_NOTE_OWNER "hakmem"
 #define HAK_NOTE_ROOT 1
+#define HAK_NOTE_CALL 2 /* desc: u64 link-time address where every system call of ours returns */
 
 #define HAK_CLASS_MAX 64 /* length of per-class arrays; hak_root.classes are in use */
 #define HAK_LOCK_MAX 8
@@ -47,12 +48,13 @@
 	X(BUDGET, "budget")	      /* another class needed the bytes */ \
 	X(REMOTE_FREE, "remote free") /* blocks came back by queue */
 
-#define HAK_LOCKS(X)                                      \
-	X(ARENA, "arena") /* segments and their slices */ \
-	X(HEAPS, "heaps") /* heaps without a thread */    \
-	X(LARGE, "large") /* reuse cache of mappings */   \
-	X(META, "meta")	  /* memory for metadata */       \
-	X(HEAP, "heap")	  /* pages of one heap */
+/* and what it protects */
+#define HAK_LOCKS(X)                                   \
+	X(ARENA, "arena", "segments and their slices") \
+	X(HEAPS, "heaps", "heaps without a thread")    \
+	X(LARGE, "large", "reuse cache of mappings")   \
+	X(META, "meta", "memory for metadata")         \
+	X(HEAP, "heap", "pages of one heap")
 
 #define HAK_FALLBACK_REASONS(X)                                                 \
 	X(TOO_LARGE, "too large")	    /* above what a segment can hold */ \
@@ -86,7 +88,7 @@
 #define HAK_CODE_(id, text) id,
 #define HAK_SOURCE_(id, text) HAK_SOURCE_##id,
 #define HAK_FLUSH_(id, text) HAK_FLUSH_##id,
-#define HAK_LOCK_(id, text) HAK_LOCK_##id,
+#define HAK_LOCK_(id, text, protects) HAK_LOCK_##id,
 #define HAK_FALLBACK_(id, text) HAK_FALLBACK_##id,
 #define HAK_OS_(id, text) HAK_OS_##id,
 #define HAK_OOM_(id, text) HAK_OOM_##id,

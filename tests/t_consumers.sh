@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # timeout: 180
+# alone: perf probe changes what the kernel knows
 # The tools people already have read every probe of a running process, with its arguments:
 # bpftrace, perf and gdb. Needs root.
 # shellcheck source=tests/lib.sh

@@ -3,7 +3,8 @@
 # Each program of tests/misuse/ breaks one rule: preloaded, linked and linked statically it must
 # end by SIGABRT with one line on stderr that names the address (which the program prints) and
 # the reason (the program's first line). Those of tests/misuse/secure/ must with HAKMEM_SECURE=1,
-# which the others are run with once more; "SIGSEGV" instead of a reason: a guard page stops them.
+# which the others are run with once more ("secure: " in the second line: another reason then);
+# "SIGSEGV" instead of a reason: a guard page stops them. Those of tests/misuse/harmless/ go on.
 # shellcheck source=tests/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -53,6 +54,13 @@ run() { # NAME REASON COMMAND...
 
 reason_of() { sed -n '1s|^/\* \(.*\) \*/$|\1|p' "$1"; }
 
+secure_reason_of() {
+	local other
+
+	other=$(sed -n '2s|^/\* secure: \(.*\) \*/$|\1|p' "$1")
+	echo "${other:-$(reason_of "$1")}"
+}
+
 for src in "$ROOT"/tests/misuse/*.c; do
 	name=$(basename "$src" .c)
 	reason=$(reason_of "$src")
@@ -62,10 +70,28 @@ for src in "$ROOT"/tests/misuse/*.c; do
 		run "$name static" "$reason" "$TMP/$name.s"
 done
 
+for src in "$ROOT"/tests/misuse/harmless/*.c; do
+	name=$(basename "$src" .c)
+	build "$name" "$src" || continue
+	LD_PRELOAD=$LIB timeout 20 "$TMP/$name" >"$TMP/out" 2>"$TMP/err"
+	check "harmless: $name" [ "$? $(cat "$TMP/out" "$TMP/err")" = "0 unharmed" ]
+done
+
+# Where blocks lie: with HAKMEM_SECURE=1 differently in each run.
+build placement "$ROOT/tests/helpers/placement.c"
+places() { env LD_PRELOAD="$LIB" "$@" "$TMP/placement"; }
+places >"$TMP/places.1" && places >"$TMP/places.2"
+same "places are the same in each run" "$TMP/places.1" "$TMP/places.2"
+places HAKMEM_SECURE=1 >"$TMP/places.1" && places HAKMEM_SECURE=1 >"$TMP/places.2"
+check "secure: places differ from run to run" [ "$(paste "$TMP/places.1" "$TMP/places.2" |
+	awk '$1 == $2 { n++ } END { print (NR == 300 && n < 30) }')" = 1 ]
+check "secure: places have no order" [ "$(awk '$1 > last { up++ } { last = $1 }
+	END { print (NR == 300 && up > 100 && up < 200) }' "$TMP/places.1")" = 1 ]
+
 export HAKMEM_SECURE=1
 for src in "$ROOT"/tests/misuse/*.c; do
 	name=$(basename "$src" .c)
-	run "$name secure" "$(reason_of "$src")" env LD_PRELOAD="$LIB" "$TMP/$name"
+	run "$name secure" "$(secure_reason_of "$src")" env LD_PRELOAD="$LIB" "$TMP/$name"
 done
 for src in "$ROOT"/tests/misuse/secure/*.c; do
 	name=$(basename "$src" .c)

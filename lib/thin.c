@@ -1,0 +1,184 @@
+/*
+ * One live block keeps its whole page from the arena, and so blocks that stay can hold many times
+ * their size. The free parts of such a page, whole grains of it, give their memory to the system
+ * while the page stays in its heap. A grain is an OS page, or two of a page above 256 KiB; a bit
+ * in page.gone says that nothing of it was touched since it was without memory.
+ *
+ * This happens when free blocks in a heap's pages have memory of more than a quarter of its blocks
+ * in use and a constant, and it asks for a new page nevertheless: none of its free blocks are of
+ * the class that it needs. And by decay, to pages from which no block was taken and to which none
+ * came back for a while.
+ */
+#include "internal.h"
+
+#define GRAINS 64U
+#define KEEP_PART 4U   /* of HAKMEM_KEEP_BYTES, that one heap may have in free blocks */
+#define WORTH_PART 16U /* of a page: least to give back */
+
+_Static_assert(HAK_PAGE_SLICES_MAX *HAK_SLICE <= 2 * GRAINS * HAK_OS_PAGE, "two OS pages at most");
+
+static unsigned grain_shift(const struct page *pg)
+{
+	return pg->bytes > GRAINS * HAK_OS_PAGE ? 13 : 12;
+}
+
+static uint64_t bits_between(size_t first, size_t last)
+{
+	return ~(uint64_t)0 >> (63 - last) & ~(uint64_t)0 << first;
+}
+
+/* Grains that blocks first .. last have a part in. */
+static uint64_t grains_of(const struct page *pg, size_t first, size_t last)
+{
+	unsigned shift = grain_shift(pg);
+
+	return bits_between(first * pg->block_bytes >> shift,
+			    ((last + 1) * pg->block_bytes - 1) >> shift);
+}
+
+static uint64_t all_grains(const struct page *pg)
+{
+	return bits_between(0, (pg->bytes - 1) >> grain_shift(pg));
+}
+
+static uint64_t bytes_in(const struct page *pg, uint64_t grains)
+{
+	return (uint64_t)__builtin_popcountll(grains) << grain_shift(pg);
+}
+
+/* A new page; clean: it has no memory yet. */
+void thin_begin(struct heap *h, struct page *pg, bool clean)
+{
+	pg->gone = clean ? all_grains(pg) : 0;
+	pg->idle = false;
+	thin_join(h, pg);
+}
+
+/* A page comes to h, or leaves it, with its blocks in use. */
+void thin_join(struct heap *h, const struct page *pg)
+{
+	h->held += pg->bytes;
+	h->gone += bytes_in(pg, pg->gone);
+}
+
+void thin_leave(struct heap *h, const struct page *pg)
+{
+	h->held -= pg->bytes;
+	h->gone -= bytes_in(pg, pg->gone);
+}
+
+/* Blocks first .. last of a page, or some of them, are about to be used. */
+void thin_touch(struct heap *h, struct page *pg, size_t first, size_t last)
+{
+	uint64_t back = pg->gone & grains_of(pg, first, last);
+
+	pg->gone &= ~back;
+	h->gone -= bytes_in(pg, back);
+}
+
+/* Grains in which every block is free. */
+static uint64_t free_grains(const struct page *pg)
+{
+	uint64_t grains = all_grains(pg);
+
+	for (size_t i = 0; i * 64 < pg->capacity && grains; i++) {
+		size_t n = pg->capacity - i * 64;
+		uint64_t used =
+			~pg->bits[i] & (n < 64 ? segment_mask(0, (unsigned)n) : ~(uint64_t)0);
+
+		for (; used; used &= used - 1) {
+			size_t k = i * 64 + (size_t)__builtin_ctzll(used);
+
+			grains &= ~grains_of(pg, k, k);
+		}
+	}
+	return grains;
+}
+
+/* False if the system refuses. */
+static bool give_grains(struct heap *h, struct page *pg, uint64_t grains, enum hak_os_reason why)
+{
+	unsigned shift = grain_shift(pg);
+
+	while (grains) {
+		unsigned first = (unsigned)__builtin_ctzll(grains);
+		uint64_t rest = ~(grains >> first);
+		unsigned n = rest ? (unsigned)__builtin_ctzll(rest) : GRAINS - first;
+		uint64_t run = bits_between(first, first + n - 1);
+
+		if (!os_purge(pg->start + ((size_t)first << shift), (size_t)n << shift, why))
+			return false;
+		pg->gone |= run;
+		h->gone += bytes_in(pg, run);
+		grains &= ~run;
+	}
+	return true;
+}
+
+static bool thin_page(struct heap *h, struct page *pg, enum hak_os_reason why)
+{
+	size_t room = (size_t)pg->nfree * pg->block_bytes;
+	uint64_t grains;
+
+	/* blocks smaller than a grain, half of them in use: hardly a grain is free */
+	if (pg->block_bytes < HAK_OS_PAGE && room < pg->bytes / 2)
+		return true;
+	grains = free_grains(pg) & ~pg->gone;
+	return bytes_in(pg, grains) < pg->bytes / WORTH_PART || give_grains(h, pg, grains, why);
+}
+
+/* The pages of a heap; by decay those that were not in use since the last time. */
+void thin_all(struct heap *h, enum hak_os_reason why)
+{
+	for (unsigned c = 1; c < HAK_FIRST_RUN; c++) {
+		for (struct page *pg = h->avail[c]; pg; pg = pg->next) {
+			bool idle = pg->idle;
+
+			pg->idle = true;
+			if ((idle || why != HAK_OS_DECAY) && !thin_page(h, pg, why))
+				return;
+		}
+	}
+	h->thin_least = 0;
+}
+
+/* Bytes of free blocks that have memory, about. */
+static uint64_t slack(const struct heap *h)
+{
+	uint64_t without = h->out_bytes + h->gone;
+
+	return h->held > without ? h->held - without : 0;
+}
+
+/* h takes a page that costs memory. */
+void thin_for_page(struct heap *h)
+{
+	uint64_t keep = hak_options.keep_bytes / KEEP_PART, now = slack(h);
+
+	if (now <= keep + h->out_bytes / 4 || now < h->thin_least)
+		return;
+	thin_all(h, HAK_OS_LIMIT);
+	/* what could not be given back is looked at again when there is that much more */
+	now = slack(h);
+	h->thin_least = now + (now / 4 > HAK_SEGMENT ? now / 4 : HAK_SEGMENT);
+}
+
+/* Sums, and that no block in use is without memory; returns what is broken. */
+unsigned thin_check(const struct heap *h)
+{
+	uint64_t held = 0, gone = 0, out = 0;
+	unsigned bad = 0;
+
+	for (unsigned c = 1; c < HAK_FIRST_RUN; c++) {
+		for (int full = 0; full < 2; full++) {
+			for (const struct page *pg = full ? h->full[c] : h->avail[c]; pg;
+			     pg = pg->next) {
+				held += pg->bytes;
+				gone += bytes_in(pg, pg->gone);
+				out += (uint64_t)(pg->capacity - pg->nfree) * pg->block_bytes;
+				bad += (pg->gone & ~free_grains(pg)) != 0;
+			}
+		}
+	}
+	return bad + (held != h->held) + (gone != h->gone) + (out != h->out_bytes);
+}

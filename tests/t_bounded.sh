@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# timeout: 120
+# Memory stays in proportion to what is live (bench/bounded.c): never more than 1.5 times its peak
+# and the documented constant, and no growth from the middle third of the work to the last. Judged
+# by bytes. The constant is made small by options, so that what is live counts; once it is as usual.
+# shellcheck source=tests/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+need_lib
+PROGRAM=$BUILD/bench/bounded
+[[ -x $PROGRAM ]] || { echo "there is no $PROGRAM; run make bench-bin"; exit 1; }
+
+# KiB that may stay whatever is live (README, Limits): of all threads, and of each
+constant() { # KEEP CACHE THREADS
+	echo $((($1 + 8 * $2 + $3 * ($2 + 1600 + $1 / 4))))
+}
+
+# pattern NAME QUARTERS THREADS ARGS...: RSS at most QUARTERS/4 of the live peak, and the constant
+pattern() {
+	local name=$1 quarters=$2 threads=$3 sum most keep cache
+
+	shift 3
+	keep=$((${HAKMEM_KEEP_BYTES:-16777216} / 1024))
+	cache=$((${HAKMEM_CACHE_BYTES:-4194304} / 1024))
+	sum=$(LD_PRELOAD=$LIB timeout 100 "$PROGRAM" "$@" | tail -n 1)
+	[[ $sum == live_peak=* ]] || { not_ok "$name runs" "$sum"; return; }
+	declare $sum # live_peak rss_peak middle last settled, in KiB
+	most=$((live_peak * quarters / 4 + $(constant $keep $cache "$threads")))
+	echo "# $name: $sum, at most $most"
+	check "$name: RSS stays within bounds" [ "$rss_peak" -le "$most" ]
+	[[ $name == *"(grows)" ]] ||
+		check "$name: no growth in the last third" \
+			[ "$last" -le $((middle + middle / 20 + 2048)) ]
+}
+
+pattern "a wave, as usual" 6 1 wave 128 6
+export HAKMEM_KEEP_BYTES=2097152 HAKMEM_CACHE_BYTES=524288
+pattern "lives of threads" 6 5 threads 32 20 4
+pattern "a pipe" 6 5 pipe 32 20 4
+pattern "a wave" 6 1 wave 64 12
+pattern "sizes that shift" 6 1 shift 32 2
+# what no allocator that leaves blocks where they are can keep to: see docs/RELIABILITY.md
+pattern "a block in each 64 KiB stays (grows)" 16 1 pin 32 1
+pattern "Robson's program (grows)" 28 1 robson 32
+finish
