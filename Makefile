@@ -253,7 +253,7 @@ bench-probes: deps-bench
 	$(Q)BUILD=$(B) PEERS=noprobes=build/noprobes/libhakmem.so ONLY='noprobes hakmem' REF=noprobes \
 		STRACE=0 OUT=$(B)/bench/probes bash bench/run.sh '$(or $(PATTERN),.)'
 
-# Memory over time against other allocators; PATTERN: threads, pipe, wave, shift, pin, robson.
+# Memory over time against other allocators; PATTERN: threads, pipe, wave, mixes, shift, pin, robson.
 bench-bounded: deps-bench
 	$(Q)$(MAKE) --no-print-directory lib bench-bin
 	$(Q)BUILD=$(B) bash bench/bounded.sh $(PATTERN)

@@ -73,13 +73,14 @@ BEGIN {
 	HIGH = 200
 	n_colors = split("#888888 #e69f00 #56b4e9 #009e73 #cc79a7 #7a5cc7 #0072b2 #a05a2c #444444", palette, " ")
 	color["hakmem"] = "#d7301f"
-	# KiB: HAKMEM_KEEP_BYTES and the threads' pool; 5.6 MiB for each thread
-	ONE = 1024 * (16 + 32 + 5.6)
-	for (i = split("threads pipe wave shift pin robson", t, " "); i; i--)
-		CONSTANT[t[i]] = ONE + (i <= 2 ? 3 * 5.6 * 1024 : 0)
+	# KiB: HAKMEM_KEEP_BYTES and the threads' pool; 9.6 MiB for each thread
+	ONE = 1024 * (16 + 32 + 9.6)
+	for (i = split("threads pipe wave shift mixes pin robson", t, " "); i; i--)
+		CONSTANT[t[i]] = ONE + (i <= 2 ? 3 * 9.6 * 1024 : 0)
 	TITLE["threads"] = "threads: lives of threads, 4 at a time"
 	TITLE["pipe"] = "pipe: 2 producers, 2 consumers, sizes drift"
-	TITLE["wave"] = "wave: growing and shrinking, 4 mixes of sizes"
+	TITLE["wave"] = "wave: growing and shrinking to a tenth"
+	TITLE["mixes"] = "mixes: the same, each time with other sizes"
 	TITLE["shift"] = "shift: one size after the other, 16 B to 16 MiB"
 	TITLE["pin"] = "pin: one size after the other, a block in each 64 KiB stays"
 	TITLE["robson"] = "robson: sizes double, what stays spoils the most"

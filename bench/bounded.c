@@ -6,6 +6,7 @@
  *   threads  lives of threads (rounds, in thousands), some at a time, over one set of blocks
  *   pipe     half of the threads allocate, the others free; sizes drift, consumers pause
  *   wave     one thread grows to MiB and shrinks to a tenth, again and again
+ *   mixes    the same, with another mix of sizes each time, while a tenth of the old stays
  *   shift    fills MiB with blocks of one size, frees them, goes on with the next size
  *   pin      the same, but of each 64 KiB one block stays
  *   robson   a program that forces much on any allocator that does not move blocks
@@ -263,18 +264,32 @@ static void shrink_to(size_t most, uint32_t *state)
 	}
 }
 
-/* The mix of sizes is another in each round. */
-static void wave(void)
+/* tops: of four mixes of sizes, in turn */
+static void go_up_and_down(const unsigned tops[4])
 {
 	uint32_t state = 11;
 
 	for (uint64_t i = 0; i < rounds; i++) {
-		grow_to(goal, 8 + i % 4 * 4, &state);
+		grow_to(goal, tops[i % 4], &state);
 		progress(2 * i + 1, 2 * rounds);
 		shrink_to(goal / 10, &state);
 		progress(2 * i + 2, 2 * rounds);
 	}
 	shrink_to(0, &state);
+}
+
+static void wave(void)
+{
+	static const unsigned same[4] = {15, 15, 15, 15};
+
+	go_up_and_down(same);
+}
+
+static void mixes(void)
+{
+	static const unsigned others[4] = {8, 12, 16, 20};
+
+	go_up_and_down(others);
 }
 
 /* Every class of block, and beyond: four sizes to each doubling from 16 bytes to 16 MiB. */
@@ -427,7 +442,7 @@ static const struct pattern {
 	void (*run)(void);
 	unsigned long rounds; /* by default */
 } patterns[] = {
-	{"threads", churn, 30}, {"pipe", pipes, 100}, {"wave", wave, 12},
+	{"threads", churn, 30}, {"pipe", pipes, 100}, {"wave", wave, 12},    {"mixes", mixes, 12},
 	{"shift", shift, 6},	{"pin", pin, 3},      {"robson", robson, 1},
 };
 
@@ -436,8 +451,8 @@ static const struct pattern *find_pattern(const char *name)
 	for (unsigned i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++)
 		if (!strcmp(patterns[i].name, name))
 			return &patterns[i];
-	fprintf(stderr, "bounded: no pattern '%s': threads, pipe, wave, shift, pin, robson\n",
-		name);
+	fprintf(stderr,
+		"bounded: no pattern '%s': threads, pipe, wave, mixes, shift, pin, robson\n", name);
 	exit(2);
 }
 

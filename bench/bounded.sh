@@ -41,19 +41,19 @@ arguments() {
 	case $SIZE.$1 in
 	small.threads) echo 32 30 4 ;;
 	small.pipe) echo 32 30 4 ;;
-	small.wave) echo 64 12 ;;
+	small.wave | small.mixes) echo 64 12 ;;
 	small.shift) echo 32 2 ;;
 	small.pin) echo 32 1 ;;
 	small.robson) echo 32 ;;
 	medium.threads) echo 128 200 4 ;;
 	medium.pipe) echo 128 300 4 ;;
-	medium.wave) echo 256 12 ;;
+	medium.wave | medium.mixes) echo 256 12 ;;
 	medium.shift) echo 128 6 ;;
 	medium.pin) echo 128 3 ;;
 	medium.robson) echo 128 ;;
 	long.threads) echo 128 1000 4 ;;
 	long.pipe) echo 128 4000 4 ;;
-	long.wave) echo 1024 24 ;;
+	long.wave | long.mixes) echo 1024 24 ;;
 	long.shift) echo 256 12 ;;
 	long.pin) echo 256 6 ;;
 	long.robson) echo 256 ;;
@@ -105,7 +105,7 @@ for peer in ${PEERS:-}; do add "${peer%%=*}" "${peer#*=}"; done
 add hakmem "$BUILD/libhakmem.so"
 mkdir -p "$(dirname "$OUT")"
 : >"$OUT.csv"
-[[ $# -gt 0 ]] || set -- threads pipe wave shift pin robson
+[[ $# -gt 0 ]] || set -- threads pipe wave shift mixes pin robson
 for pattern in "$@"; do
 	for i in "${!names[@]}"; do one "$i" "$pattern"; done
 done

@@ -24,6 +24,12 @@ struct stack_event {
 	__u8 slice[]; /* from the stack pointer on */
 };
 
+/* How many stacks of a probe are taken; used by the program alone. */
+struct stack_pace {
+	__u64 window, seen, taken;
+	__u32 period; /* 0: as 1 */
+};
+
 struct stack_counts {
 	__u64 events[HAK_PROBE_COUNT]; /* that pass the filter: all of them */
 	__u64 taken;		       /* stacks handed out */

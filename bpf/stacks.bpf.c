@@ -16,17 +16,15 @@
 
 const volatile __u32 pages = 4;	      /* of a slice, at most STACK_PAGES_MAX */
 const volatile __u32 small_pages = 1; /* stacks of so few take a smaller record */
-const volatile __u32 budget = 0;      /* stacks a window, 0: all of them */
+const volatile __u32 budget = 0;      /* stacks of a probe a window, 0: all of them */
 /* An event counts if its argument number filter_arg is filter_value; STACK_NO_ARG: every one. */
 const volatile __u32 filter_arg[HAK_PROBE_COUNT] = {0};
 const volatile __u32 filter_value = 0;
 
 struct stack_counts counts = {0};
 
-struct {
-	__u64 window, seen, taken;
-	__u32 period;
-} pace = {.period = 1};
+/* Of each probe its own: of one that fires seldom all stacks are taken, whatever others do. */
+struct stack_pace paces[HAK_PROBE_COUNT] = {0};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -36,29 +34,30 @@ struct {
 #define ADD(field, v) ((void)__sync_fetch_and_add(&(field), (v)))
 
 /* Of several tasks that see the window end one opens the next; the others may still use the old. */
-static __always_inline void next_window(__u64 now)
+static __always_inline void next_window(struct stack_pace *p, __u64 now)
 {
-	__u64 last = pace.window, seen;
+	__u64 last = p->window, seen;
 
-	if (last == now || __sync_val_compare_and_swap(&pace.window, last, now) != last)
+	if (last == now || __sync_val_compare_and_swap(&p->window, last, now) != last)
 		return;
-	seen = __sync_lock_test_and_set(&pace.seen, 0);
-	__sync_lock_test_and_set(&pace.taken, 0);
-	pace.period = now - last > 1 || seen <= budget ? 1 : (__u32)((seen + budget - 1) / budget);
+	seen = __sync_lock_test_and_set(&p->seen, 0);
+	__sync_lock_test_and_set(&p->taken, 0);
+	p->period = now - last > 1 || seen <= budget ? 1 : (__u32)((seen + budget - 1) / budget);
 }
 
-static __always_inline bool is_chosen(__u32 *period)
+static __always_inline bool is_chosen(struct stack_pace *p, __u32 *period)
 {
 	*period = 1;
 	if (!budget)
 		return true;
-	next_window(bpf_ktime_get_ns() >> STACK_WINDOW_SHIFT);
-	ADD(pace.seen, 1);
-	*period = pace.period;
+	next_window(p, bpf_ktime_get_ns() >> STACK_WINDOW_SHIFT);
+	ADD(p->seen, 1);
+	if (p->period > 1)
+		*period = p->period;
 	if (*period > 1 && bpf_get_prandom_u32() % *period)
 		return false;
 	/* a burst that the last window did not foretell */
-	return __sync_fetch_and_add(&pace.taken, 1) < 2 * budget;
+	return __sync_fetch_and_add(&p->taken, 1) < 2 * budget;
 }
 
 /* Pages of stack that can be read, the one sp is in included. */
@@ -161,7 +160,7 @@ int on_stack(struct regs *r)
 	if (id >= HAK_PROBE_COUNT || !passes(r, id))
 		return 0;
 	ADD(counts.events[id], 1);
-	if (!is_chosen(&period)) {
+	if (!is_chosen(&paces[id], &period)) {
 		ADD(counts.skipped, 1);
 		return 0;
 	}

@@ -12,6 +12,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "call_sums.h"
+#include "shared.h"
 
 /* Set before the program is loaded. */
 const volatile __u32 tgid = 0;
@@ -34,12 +35,28 @@ struct {
 	__type(value, struct wait_sums);
 } waits SEC(".maps");
 
+/* Arrays are looked up without a call, hashes are not. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, THREADS_MIN);
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct fast_sums);
+} fast SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SLOTS);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct call_now);
-} threads SEC(".maps");
+} slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, CROWD);
+	__type(key, __u32);
+	__type(value, struct call_now);
+} crowd SEC(".maps");
 
 /* The kernel's saved user registers; the layout is ABI. */
 #if defined(__TARGET_ARCH_x86)
@@ -86,33 +103,81 @@ static __always_inline bool is_exec(__u64 number)
 	return number == __NR_execve || number == __NR_execveat;
 }
 
+static __always_inline struct call_now *now_of(__u32 tid, bool make)
+{
+	struct call_now fresh = {.tid = tid}, *n;
+	__u32 slot = tid & (SLOTS - 1);
+
+	n = bpf_map_lookup_elem(&slots, &slot);
+	if (!n || n->tid == tid)
+		return n;
+	if (make && !n->tid && !__sync_val_compare_and_swap(&n->tid, 0, tid))
+		return n;
+	n = bpf_map_lookup_elem(&crowd, &tid);
+	if (n || !make)
+		return n;
+	if (bpf_map_update_elem(&crowd, &tid, &fresh, BPF_ANY))
+		lose();
+	return bpf_map_lookup_elem(&crowd, &tid);
+}
+
+static __always_inline void forget(__u32 tid)
+{
+	struct call_now *n = now_of(tid, false);
+
+	bpf_map_delete_elem(&crowd, &tid);
+	if (!n || n->tid != tid)
+		return;
+	n->start = 0;
+	n->tid = 0;
+}
+
+#define CASE_(name) case __NR_##name:
+static __always_inline bool may_be_ours(__u64 number)
+{
+	switch (number) {
+		HAK_CALLS(CASE_)
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Where it was made, and with that whose it is. */
+static __always_inline void note_caller(struct call_now *n, __u64 number, __u64 regs)
+{
+	__u64 ours = state.call_addr;
+
+	n->fast = ours && number < FAST_CALLS;
+	n->others = 1;
+	n->ip = 0;
+	if (n->fast && !may_be_ours(number))
+		return;
+	n->ip = saved(regs, AT_IP);
+	n->others = n->ip != ours;
+}
+
 SEC("raw_tp/sys_enter")
 int on_enter(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct call_now fresh = {0}, *now;
 	__u64 number = ctx->args[1];
+	struct call_now *now;
 	__u32 tid;
 
 	if (futex_only && number != __NR_futex && !is_exec(number))
 		return 0;
 	if (!is_target(&tid))
 		return 0;
-	now = bpf_map_lookup_elem(&threads, &tid);
 	if (number == __NR_exit || number == __NR_exit_group) {
-		if (now)
-			bpf_map_delete_elem(&threads, &tid);
+		forget(tid);
 		return 0;
 	}
-	if (!now) {
-		if (bpf_map_update_elem(&threads, &tid, &fresh, BPF_ANY))
-			lose();
-		now = bpf_map_lookup_elem(&threads, &tid);
-		if (!now)
-			return 0;
-	}
+	now = now_of(tid, true);
+	if (!now)
+		return 0;
 	now->number = (__u32)number;
-	now->ip = saved(ctx->args[0], AT_IP);
 	now->op = 0;
+	note_caller(now, number, ctx->args[0]);
 	if (number == __NR_futex) {
 		now->op = (__u32)saved(ctx->args[0], AT_ARG1) & FUTEX_CMD_MASK;
 		now->word = saved(ctx->args[0], AT_ARG0);
@@ -128,15 +193,31 @@ static __always_inline bool is_wait(const struct call_now *n)
 		n->op == FUTEX_LOCK_PI2 || n->op == FUTEX_WAIT_REQUEUE_PI);
 }
 
-static __always_inline void add_call(const struct call_now *n, __u64 ns, bool failed)
+static __always_inline struct call_sums *fast_of(const struct call_now *n)
+{
+	__u32 others = n->others != 0;
+	struct fast_sums *f = bpf_map_lookup_elem(&fast, &others);
+	__u64 number = n->number;
+
+	asm volatile("" : "+r"(number)); /* as the verifier can follow it */
+	return f ? &f->n[number & (FAST_CALLS - 1)] : NULL;
+}
+
+static __always_inline struct call_sums *site_of(const struct call_now *n)
 {
 	struct call_key key = {n->number, (__u16)state.program, (__u16)n->op, n->ip};
 	struct call_sums none = {0}, *s = bpf_map_lookup_elem(&calls, &key);
 
-	if (!s) {
-		bpf_map_update_elem(&calls, &key, &none, BPF_NOEXIST);
-		s = bpf_map_lookup_elem(&calls, &key);
-	}
+	if (s)
+		return s;
+	bpf_map_update_elem(&calls, &key, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&calls, &key);
+}
+
+static __always_inline void add_call(const struct call_now *n, __u64 ns, bool failed)
+{
+	struct call_sums *s = n->fast ? fast_of(n) : site_of(n);
+
 	if (!s) {
 		lose();
 		return;
@@ -212,12 +293,15 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!is_target(&tid))
 		return 0;
-	n = bpf_map_lookup_elem(&threads, &tid);
-	if (!n || !n->start)
+	n = now_of(tid, false);
+	if (!n || n->tid != tid || !n->start)
 		return 0;
 	end = bpf_ktime_get_ns();
-	if (is_exec(n->number) && !result)
-		state.program++; /* no other thread is left */
+	if (is_exec(n->number) && !result) { /* no other thread is left */
+		state.program++;
+		state.call_addr = 0;
+		n->fast = 0;
+	}
 	if (!futex_only || n->number == __NR_futex) {
 		add_call(n, end - n->start, result > -4096UL);
 		if (is_wait(n))

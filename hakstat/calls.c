@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -28,7 +29,11 @@ struct calls {
 	pid_t pid;
 	bool inner_ids; /* thread ids are those of the target's pid namespace */
 	int cpus;
-	struct call_sums *by_cpu; /* one for each */
+	struct call_sums *by_cpu;		    /* one for each */
+	struct fast_sums *fast;			    /* likewise */
+	struct call_now *slots;			    /* shared with the program */
+	struct call_sums base[CALLERS][FAST_CALLS]; /* of programs before */
+	uint64_t fast_program;			    /* the one whose calls are counted so */
 };
 
 /* Names */
@@ -101,7 +106,7 @@ static int choose_ids(struct calls *c)
 
 static int load(struct calls *c, enum calls_what what)
 {
-	int r, threads = target_threads(c->pid);
+	int r;
 
 	c->skel = syscalls_bpf__open();
 	if (!c->skel)
@@ -110,10 +115,17 @@ static int load(struct calls *c, enum calls_what what)
 	if (r)
 		return r;
 	c->skel->rodata->futex_only = what == CALLS_FUTEX;
-	if (threads > 0)
-		bpf_map__set_max_entries(c->skel->maps.threads,
-					 THREADS_MIN + 2 * (uint32_t)threads);
-	return syscalls_bpf__load(c->skel);
+	r = syscalls_bpf__load(c->skel);
+	if (r)
+		return r;
+	if (!c->skel->bss)
+		return -EOPNOTSUPP; /* see attach.c:load */
+	c->slots = mmap(NULL, SLOTS * sizeof(*c->slots), PROT_READ | PROT_WRITE, MAP_SHARED,
+			bpf_map__fd(c->skel->maps.slots), 0);
+	if (c->slots != MAP_FAILED)
+		return 0;
+	c->slots = NULL;
+	return -ENOMEM;
 }
 
 /* The end first: of a call that has begun unseen nothing is counted. */
@@ -186,21 +198,21 @@ static bool call_of(pid_t pid, pid_t tid, struct call_now *n)
 /* A call that was going on when we came: counted, with its time from here on. */
 static void note_call(struct calls *c, pid_t tid, uint32_t id, void *arg)
 {
-	int threads = bpf_map__fd(c->skel->maps.threads);
-	struct call_now n, again, in_map;
+	struct call_now *slot = &c->slots[id & (SLOTS - 1)], n, again;
+	uint32_t none = 0;
 
 	(void)arg;
-	if (!call_of(c->pid, tid, &n))
-		return;
+	if (!call_of(c->pid, tid, &n) || __atomic_load_n(&slot->tid, __ATOMIC_ACQUIRE))
+		return; /* or it has made another one since */
 	n.start = now_ns();
-	if (bpf_map_update_elem(threads, &id, &n, BPF_NOEXIST))
-		return; /* it has made another one since */
-	/* it may have ended before it was noted: then it is in none, or has overwritten it */
-	if (call_of(c->pid, tid, &again) || bpf_map_lookup_elem(threads, &id, &in_map) ||
-	    in_map.start != n.start)
+	*slot = n;
+	if (!__atomic_compare_exchange_n(&slot->tid, &none, id, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_RELAXED))
 		return;
-	in_map.start = 0;
-	bpf_map_update_elem(threads, &id, &in_map, BPF_EXIST);
+	/* it may have ended before it was noted: then it is in none, or has overwritten it */
+	if (!call_of(c->pid, tid, &again))
+		__atomic_compare_exchange_n(&slot->start, &n.start, 0, false, __ATOMIC_RELAXED,
+					    __ATOMIC_RELAXED);
 }
 
 static int open_it(struct calls *c, enum calls_what what)
@@ -211,7 +223,8 @@ static int open_it(struct calls *c, enum calls_what what)
 	if (c->cpus < 0)
 		return c->cpus;
 	c->by_cpu = calloc((size_t)c->cpus, sizeof(*c->by_cpu));
-	if (!c->by_cpu)
+	c->fast = calloc((size_t)c->cpus, sizeof(*c->fast));
+	if (!c->by_cpu || !c->fast)
 		return -ENOMEM;
 	r = load(c, what);
 	if (!r)
@@ -238,6 +251,7 @@ struct calls *calls_open(pid_t pid, enum calls_what what, int *error, char *err,
 		return NULL;
 	}
 	c->pid = pid;
+	c->fast_program = UINT64_MAX;
 	libbpf_set_print(silent);
 	*error = open_it(c, what);
 	if (!*error)
@@ -257,9 +271,12 @@ void calls_close(struct calls *c)
 {
 	if (!c)
 		return;
+	if (c->slots)
+		munmap(c->slots, SLOTS * sizeof(*c->slots));
 	if (c->skel)
 		syscalls_bpf__destroy(c->skel);
 	free(c->by_cpu);
+	free(c->fast);
 	free(c);
 }
 
@@ -409,21 +426,83 @@ static int read_site(struct reading *r, int map, const struct call_key *key)
 static int read_sites(struct reading *r)
 {
 	int map = bpf_map__fd(r->c->skel->maps.calls), e = 0;
-	struct call_key key, old = {0}, *at = NULL;
+	struct call_key key, last, *at = NULL;
+	bool old = false;
 
 	while (!e && !bpf_map_get_next_key(map, at, &key)) {
-		if (old.ip)
-			bpf_map_delete_elem(map, &old);
-		old.ip = 0;
-		if (key.program == (uint16_t)r->s->program)
+		if (old) /* now that the one after it is known */
+			bpf_map_delete_elem(map, &last);
+		old = key.program != (uint16_t)r->s->program;
+		if (!old)
 			e = read_site(r, map, &key);
-		else
-			old = key; /* once the one after it is known */
-		at = &key;
+		last = key;
+		at = &last;
 	}
-	if (old.ip)
-		bpf_map_delete_elem(map, &old);
+	if (old)
+		bpf_map_delete_elem(map, &last);
 	return e;
+}
+
+/* What the quick way has counted so far, over all programs. */
+static int read_fast(struct calls *c, enum caller by, struct call_sums sum[FAST_CALLS],
+		     uint64_t epoch)
+{
+	uint32_t key = by == BY_REST;
+
+	if (bpf_map_lookup_elem(bpf_map__fd(c->skel->maps.fast), &key, c->fast))
+		return -errno;
+	memset(sum, 0, FAST_CALLS * sizeof(*sum));
+	for (int i = 0; i < c->cpus; i++)
+		for (int k = 0; k < FAST_CALLS; k++) {
+			const struct call_sums *v = &c->fast[i].n[k];
+
+			sum[k].calls += v->calls;
+			sum[k].errors += v->errors;
+			sum[k].ns += v->ns;
+			if (v->epoch == epoch && v->max_ns > sum[k].max_ns)
+				sum[k].max_ns = v->max_ns;
+		}
+	return 0;
+}
+
+/* From here on the program tells by itself whose a call is. Nothing is counted so before. */
+static void begin_fast(struct calls *c, uint64_t call_addr)
+{
+	__u64 *addr = &c->skel->bss->state.call_addr;
+
+	if (!call_addr || __atomic_load_n(addr, __ATOMIC_RELAXED) == call_addr)
+		return;
+	for (int by = 0; !*addr && by < CALLERS; by++)
+		if (read_fast(c, (enum caller)by, c->base[by], 0))
+			return;
+	c->fast_program = calls_program(c);
+	__atomic_store_n(addr, call_addr, __ATOMIC_RELEASE);
+}
+
+static int add_fast(struct reading *r)
+{
+	static struct call_sums sum[FAST_CALLS];
+
+	for (int by = 0; r->c->fast_program == r->s->program && by < CALLERS; by++) {
+		int e = read_fast(r->c, (enum caller)by, sum, r->epoch);
+
+		for (unsigned k = 0; !e && k < FAST_CALLS; k++) {
+			const struct call_sums *base = &r->c->base[by][k];
+			struct call_row *row;
+
+			if (sum[k].calls == base->calls)
+				continue;
+			row = new_call(r->s, k);
+			if (!row)
+				return -ENOMEM;
+			row->by[by] = (struct call_count){sum[k].calls - base->calls,
+							  sum[k].errors - base->errors,
+							  sum[k].ns - base->ns, sum[k].max_ns, 0};
+		}
+		if (e)
+			return e;
+	}
+	return 0;
 }
 
 /* One row for the word, and the same once more in that for all words. */
@@ -452,17 +531,17 @@ static int read_words(struct reading *r)
 {
 	int map = bpf_map__fd(r->c->skel->maps.waits), e = 0;
 	__u64 *words = &r->c->skel->bss->state.words;
-	struct wait_key key, old = {0}, *at = NULL;
+	struct wait_key key, last, *at = NULL;
+	bool old = false;
 
 	while (!e && !bpf_map_get_next_key(map, at, &key)) {
-		if (old.ip && !bpf_map_delete_elem(map, &old))
-			__atomic_fetch_sub(words, old.word != 0, __ATOMIC_RELAXED);
-		old.ip = 0;
-		if (key.program == (uint32_t)r->s->program)
+		if (old && !bpf_map_delete_elem(map, &last))
+			__atomic_fetch_sub(words, last.word != 0, __ATOMIC_RELAXED);
+		old = key.program != (uint32_t)r->s->program;
+		if (!old)
 			e = read_word(r, map, &key);
-		else
-			old = key;
-		at = &key;
+		last = key;
+		at = &last;
 	}
 	return e;
 }
@@ -528,51 +607,84 @@ static int compare_ids(const void *a, const void *b)
 	return (x->id > y->id) - (x->id < y->id);
 }
 
-static int read_thread(struct reading *r, struct ids *ids, int map, uint32_t key, bool *dead)
+static struct id *id_of(struct ids *ids, uint32_t tid)
 {
-	struct id wanted = {key, 0};
-	struct id *id = ids->n ? bsearch(&wanted, ids->at, ids->n, sizeof(*id), compare_ids) : NULL;
-	struct call_now n;
+	struct id wanted = {tid, 0};
 
-	*dead = !id;
-	if (!id || bpf_map_lookup_elem(map, &key, &n) || !n.start)
-		return 0;
-	id->start = n.start;
-	return add_now(r, &n);
+	return ids->n ? bsearch(&wanted, ids->at, ids->n, sizeof(wanted), compare_ids) : NULL;
 }
 
-/* Calls that go on. What threads that were killed left behind is cleared away. */
-static int read_threads(struct reading *r, struct ids *ids)
+static int add_thread(struct reading *r, struct ids *ids, const struct call_now *n)
 {
-	int map = bpf_map__fd(r->c->skel->maps.threads), e = 0;
+	struct id *id = id_of(ids, n->tid);
+
+	if (!id || !n->start)
+		return 0;
+	id->start = n->start;
+	return add_now(r, n);
+}
+
+/* Those whose slot another thread has. */
+static int read_crowd(struct reading *r, struct ids *ids)
+{
+	int map = bpf_map__fd(r->c->skel->maps.crowd), e = 0;
 	uint32_t key, last = 0, *at = NULL;
+	struct call_now n;
 	bool dead = false;
 
-	each_thread(r->c, note_id, ids);
-	if (ids->n)
-		qsort(ids->at, ids->n, sizeof(*ids->at), compare_ids);
-	while (!e && !ids->failed && !bpf_map_get_next_key(map, at, &key)) {
+	while (!e && !bpf_map_get_next_key(map, at, &key)) {
 		if (dead)
 			bpf_map_delete_elem(map, &last);
-		e = read_thread(r, ids, map, key, &dead);
+		dead = !id_of(ids, key);
+		if (!dead && !bpf_map_lookup_elem(map, &key, &n))
+			e = add_thread(r, ids, &n);
 		last = key;
 		at = &last;
 	}
 	if (dead)
 		bpf_map_delete_elem(map, &last);
+	return e;
+}
+
+/* Calls that go on. What threads that were killed left behind is cleared away. */
+static int read_threads(struct reading *r, struct ids *ids)
+{
+	int e = 0;
+
+	each_thread(r->c, note_id, ids);
+	if (ids->n)
+		qsort(ids->at, ids->n, sizeof(*ids->at), compare_ids);
+	for (unsigned i = 0; !e && !ids->failed && i < SLOTS; i++) {
+		struct call_now *slot = &r->c->slots[i], n = *slot;
+
+		if (n.tid && !id_of(ids, n.tid))
+			__atomic_compare_exchange_n(&slot->tid, &n.tid, 0, false, __ATOMIC_RELAXED,
+						    __ATOMIC_RELAXED);
+		else if (n.tid)
+			e = add_thread(r, ids, &n);
+	}
+	if (!e && !ids->failed)
+		e = read_crowd(r, ids);
 	r->s->threads = (int)ids->n;
 	return ids->failed ? -ENOMEM : e;
+}
+
+static uint64_t start_of(const struct calls *c, uint32_t tid)
+{
+	const struct call_now *slot = &c->slots[tid & (SLOTS - 1)];
+	struct call_now n;
+
+	if (slot->tid == tid)
+		return __atomic_load_n(&slot->start, __ATOMIC_RELAXED);
+	return bpf_map_lookup_elem(bpf_map__fd(c->skel->maps.crowd), &tid, &n) ? 0 : n.start;
 }
 
 /* No call of some length ended while we read: none was counted both as going on and as ended. */
 static bool stayed(const struct reading *r, const struct ids *ids)
 {
-	int map = bpf_map__fd(r->c->skel->maps.threads);
-	struct call_now n;
-
 	for (size_t i = 0; i < ids->n; i++)
 		if (ids->at[i].start && ids->at[i].start + LONG_NS < r->s->t_ns &&
-		    (bpf_map_lookup_elem(map, &ids->at[i].id, &n) || n.start != ids->at[i].start))
+		    start_of(r->c, ids->at[i].id) != ids->at[i].start)
 			return false;
 	return true;
 }
@@ -586,6 +698,8 @@ static int read_once(struct reading *r, bool *good)
 	e = read_threads(r, &ids);
 	if (!e)
 		e = read_sites(r);
+	if (!e)
+		e = add_fast(r);
 	if (!e)
 		e = read_words(r);
 	*good = stayed(r, &ids);
@@ -609,6 +723,7 @@ int calls_read(struct calls *c, uint64_t call_addr, struct calls_sample *s)
 	bool good = false;
 	int e = 0;
 
+	begin_fast(c, call_addr);
 	for (int i = 0; !e && !good && i < TRIES; i++) {
 		calls_free(s);
 		s->program = calls_program(c);

@@ -46,7 +46,7 @@ static const struct argp_option option_table[] = {
 	{"internals", KEY_INTERNALS, NULL, 0, "with the functions inside libhakmem", 0},
 	{"depth", KEY_DEPTH, "FRAMES", 0, "frames of a stack at most (default 128)", 0},
 	{"rate", KEY_RATE, "STACKS", 0,
-	 "stacks taken a second at most, chosen at random; 0: all (default 1000)", 0},
+	 "stacks of a probe taken a second at most, chosen at random; 0: all (default 1000)", 0},
 	{"slice", KEY_SLICE, "BYTES", 0,
 	 "of a stack copied, up to 64K; 0: go by frame pointers alone (default 16K)", 0},
 	{0},
@@ -276,9 +276,19 @@ static void fit_columns(const struct stacks *s, const struct report_options *o, 
 	}
 }
 
+static int fit_width(const struct view *v, const bool *fit)
+{
+	int width = -1;
+
+	for (int i = 0; i < v->ncolumns; i++)
+		width += fit[i] ? v->columns[i].width + 1 : 0;
+	return width;
+}
+
 static void print_functions(FILE *out, const struct model *m, const struct report_options *o,
 			    const struct row_list *rows, int n, const bool *fit)
 {
+	int width = fit_width(o->view, fit);
 	char line[1024], name[4200];
 
 	for (int i = 0; i < n; i++) {
@@ -288,7 +298,7 @@ static void print_functions(FILE *out, const struct model *m, const struct repor
 		name[0] = '\0';
 		if (r->frames)
 			frame_name(r->frame[0], name, sizeof(name));
-		fprintf(out, " %s%s\n", line, name);
+		fprintf(out, " %-*s  %s\n", width, line, name);
 	}
 }
 
@@ -305,7 +315,7 @@ static void print_table(FILE *out, const struct model *m, const struct report_op
 	n = view_rows(v, m, o->sort, o->reverse, NULL, &rows);
 	n = o->limit && o->limit < n ? o->limit : n;
 	view_line(v, m, -1, fit, line, sizeof(line));
-	fprintf(out, "\n %s%s\n", line, flat ? "FUNCTION" : "");
+	fprintf(out, "\n %-*s%s\n", flat ? fit_width(v, fit) + 2 : 0, line, flat ? "FUNCTION" : "");
 	if (flat) {
 		print_functions(out, m, o, &rows, n, fit);
 	} else {
@@ -395,5 +405,5 @@ int cmd_stacks(int argc, char **argv)
 	o.stacks.refused = &refused;
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
 	r = report_run(&o.report, &o.stacks, print);
-	return r == EXIT_OK && refused ? exit_code_of(refused) : r;
+	return refused ? exit_code_of(refused) : r;
 }

@@ -184,8 +184,8 @@ static const char *page_fault(const struct dump *d, const struct dump_page *pg)
 		return pg->class_ && pg->block_bytes != r->class_bytes[pg->class_]
 			       ? "has blocks of another size than its class"
 			       : NULL;
-	if (!pg->class_ || pg->block_bytes != r->class_bytes[pg->class_] || !pg->capacity ||
-	    pg->capacity > PAGE_WORDS * 64 ||
+	if (!pg->class_ || !pg->block_bytes || !pg->capacity ||
+	    pg->block_bytes != r->class_bytes[pg->class_] || pg->capacity > PAGE_WORDS * 64 ||
 	    (uint64_t)pg->capacity * pg->block_bytes > (uint64_t)pg->slices * r->layout.slice_bytes)
 		return "holds more or other blocks than its class";
 	for (unsigned i = 0; i < PAGE_WORDS; i++)

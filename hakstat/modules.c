@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define VDSO_BYTES_MAX (1UL << 20)
+#define DELETED " (deleted)" /* the kernel's word for it, after the path */
 #define MODULES_MAX 16384
 #define RANGES_MAX 65536
 
@@ -143,6 +144,7 @@ static bool same_file(const struct module *f, const struct mapping *map)
 static struct module *add_module(struct look *l, const struct mapping *map)
 {
 	struct module *f = l->count < MODULES_MAX ? calloc(1, sizeof(*f)) : NULL;
+	char *tail;
 
 	if (!f)
 		return NULL;
@@ -154,6 +156,9 @@ static struct module *add_module(struct look *l, const struct mapping *map)
 	f->code = map->code;
 	f->head = map->offset == 0;
 	f->path = strdup(map->path);
+	tail = f->path ? strstr(f->path, DELETED) : NULL;
+	if (tail && !tail[strlen(DELETED)])
+		*tail = '\0';
 	f->fd = -1;
 	if (!f->path) {
 		free(f);

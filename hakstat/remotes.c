@@ -139,6 +139,8 @@ static int load(struct state *st, const struct target *t, bool multi)
 	st->bpf->rodata->from_start = t->root_addr == 0; /* a command that has not begun */
 	probes_prepare(st->bpf->progs.on_remote, multi);
 	r = remote_bpf__load(st->bpf);
+	if (!r && !st->bpf->bss)
+		r = -EOPNOTSUPP; /* see attach.c:load */
 	if (!r)
 		st->on = probes_attach(st->bpf->progs.on_remote, t, multi,
 				       PROBE_BIT(HAK_P_hakmem_remote_push) |

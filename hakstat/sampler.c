@@ -61,6 +61,8 @@ static int load(struct sampler *s, const struct sampler_options *o, bool multi)
 		bpf_map__set_max_entries(s->skel->maps.ring, RING_BYTES_ALL);
 	probes_prepare(s->skel->progs.on_stack, multi);
 	r = stacks_bpf__load(s->skel);
+	if (!r && !s->skel->bss)
+		r = -EOPNOTSUPP; /* see attach.c:load */
 	if (r) {
 		stacks_bpf__destroy(s->skel);
 		s->skel = NULL;

@@ -8,7 +8,7 @@
 struct sampler_options {
 	uint64_t which;			      /* probes, a bit each */
 	uint32_t slice_bytes;		      /* of a stack, copied at most */
-	uint32_t per_second;		      /* stacks taken at most, 0: all of them */
+	uint32_t per_second;		      /* stacks of a probe taken at most, 0: all */
 	uint32_t filter_arg[HAK_PROBE_COUNT]; /* of each probe's arguments the one to compare ... */
 	uint32_t filter_value;		      /* ... with this; STACK_NO_ARG: no filter */
 };

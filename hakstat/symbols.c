@@ -229,9 +229,9 @@ static unsigned look_up(struct symbols *s, unsigned generation, uint64_t pc, str
 	f[0].offset = pc;
 	if (!mod)
 		return 1;
-	if (!dwfl_module_getelf(mod, &bias))
-		bias = start;
 	path = keep(s, dwfl_module_info(mod, NULL, &start, NULL, NULL, NULL, NULL, NULL));
+	if (!dwfl_module_getelf(mod, &bias)) /* a file that could not be opened */
+		bias = start;
 	n = by_debug(s, mod, pc, f);
 	if (n == 0 || !f[n - 1].function) {
 		n += n == 0;

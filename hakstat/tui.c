@@ -68,6 +68,7 @@ static int show(struct screen *s, int view)
 	s->view = view;
 	s->help = false;
 	s->scroll = s->cursor = 0;
+	s->rows.n = 0; /* of the other view, until this one is drawn */
 	history_clear(&s->history);
 	return ACTION_REDRAW | ACTION_VIEW;
 }

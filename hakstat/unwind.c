@@ -23,9 +23,10 @@ struct unwinder {
 	Dwfl *dwfl; /* this one has our callbacks */
 	const struct stack_copy *stack;
 	struct callers *out;
-	bool missed; /* something was not in the slice since the last frame ... */
-	bool above;  /* ... which goes on */
-	bool full;   /* the depth was reached */
+	bool missed;  /* something was not in the slice since the last frame ... */
+	bool above;   /* ... which goes on */
+	bool full;    /* the depth was reached */
+	bool guessed; /* libdwfl went by a frame pointer, for want of CFI */
 	struct proven cache[CACHE];
 };
 
@@ -81,7 +82,8 @@ static const Dwfl_Thread_Callbacks callbacks = {
 static int on_frame(Dwfl_Frame *frame, void *arg)
 {
 	struct unwinder *u = arg;
-	Dwarf_Addr pc;
+	Dwarf_Addr pc, bias;
+	Dwfl_Module *mod;
 	bool activation;
 
 	u->missed = u->above = false; /* before this, which unwinds on to the next frame */
@@ -91,7 +93,9 @@ static int on_frame(Dwfl_Frame *frame, void *arg)
 		u->full = true;
 		return DWARF_CB_ABORT;
 	}
-	u->out->pc[u->out->n++] = activation ? pc : pc - 1;
+	u->out->pc[u->out->n] = activation ? pc : pc - 1;
+	mod = dwfl_addrmodule(u->dwfl, u->out->pc[u->out->n++]);
+	u->guessed |= !mod || !dwfl_module_eh_cfi(mod, &bias);
 	return DWARF_CB_OK;
 }
 
@@ -133,7 +137,7 @@ static bool is_ready(struct unwinder *u)
 
 static void by_cfi(struct unwinder *u)
 {
-	u->missed = u->above = u->full = false;
+	u->missed = u->above = u->full = u->guessed = false;
 	u->out->n = 0;
 	u->out->method = UNWIND_CFI;
 	/* a return address that cannot be read counts as none to libdwfl */
@@ -143,6 +147,8 @@ static void by_cfi(struct unwinder *u)
 		u->out->end = UNWIND_DEPTH;
 	else
 		u->out->end = u->above ? UNWIND_SLICE : UNWIND_BROKEN;
+	if (u->guessed)
+		u->out->method = UNWIND_BOTH;
 }
 
 /* How the function at pc finds its caller. */
@@ -251,6 +257,46 @@ static void add_chain(struct unwinder *u)
 		out->end = UNWIND_WHOLE;
 }
 
+static bool has_cfi(Dwfl *dwfl, uint64_t pc)
+{
+	Dwfl_Module *mod = dwfl_addrmodule(dwfl, pc);
+	Dwarf_Addr bias = 0;
+	Dwarf_CFI *cfi = mod ? dwfl_module_eh_cfi(mod, &bias) : NULL;
+	Dwarf_Frame *frame = NULL;
+	bool has = cfi && !dwarf_cfi_addrframe(cfi, pc - bias, &frame);
+
+	free(frame);
+	return has;
+}
+
+/*
+ * From the first function without CFI on (code made at run time, a file that may not be read)
+ * libdwfl guesses; the kernel's chain of frame pointers, where it leads there, guesses no worse
+ * and is not bounded by the slice.
+ */
+static void mend_by_chain(struct unwinder *u)
+{
+	struct callers *out = u->out;
+	const struct stack_copy *s = u->stack;
+	unsigned k = 0, i = 1;
+
+	while (k < out->n && has_cfi(u->dwfl, out->pc[k]))
+		k++;
+	if (k >= out->n)
+		return;
+	out->n = k + 1;
+	while (i < s->links && s->chain[i] - 1 != out->pc[k])
+		i++;
+	for (i++; i < s->links && out->n < u->depth; i++) {
+		if (!modules_is_code(u->modules, s->chain[i] - 1))
+			break;
+		out->pc[out->n++] = s->chain[i] - 1;
+		out->method = UNWIND_BOTH;
+	}
+	if (rule_at(u->dwfl, out->pc[out->n - 1]).none)
+		out->end = UNWIND_WHOLE;
+}
+
 static uint64_t chain_hash(const struct stack_copy *s)
 {
 	uint64_t hash = 0xcbf29ce484222325U, top = 0; /* FNV-1a, by words */
@@ -340,7 +386,9 @@ void unwind(struct unwinder *u, const struct stack_copy *s, struct callers *out)
 	if (from_cache(u, hash))
 		return;
 	by_cfi(u);
-	if (out->end == UNWIND_SLICE)
+	if (out->end == UNWIND_BROKEN)
+		mend_by_chain(u);
+	else if (out->end == UNWIND_SLICE)
 		add_chain(u);
 	else if (is_proven(u))
 		to_cache(u, hash);

@@ -227,8 +227,7 @@ static struct value lock_now(const struct model *m, int row)
 
 static const struct column columns[] = {
 	{"lock", "LOCK", UNIT_TEXT,
-	 "name of the allocator's lock; of others the operation of futex(2), or the word's address",
-	 14, 99, lock_name},
+	 "name of the allocator's; of others the futex operation, or address", 14, 99, lock_name},
 	{"owner", "OWNER", UNIT_TEXT, "who waits by it: the allocator, or anything else", 11, 98,
 	 lock_owner},
 	{"protects", "PROTECTS", UNIT_TEXT,
@@ -246,8 +245,7 @@ static const struct column columns[] = {
 	 7, 70, lock_p50},
 	{"p99_ns", "P99", UNIT_NS, "99 % of the waits were shorter (likewise)", 7, 91, lock_p99},
 	{"max_ns", "MAX", UNIT_NS, "longest wait of the interval", 7, 92, lock_max},
-	{"share", "SHARE%", UNIT_RATIO,
-	 "of the time of all threads: TOTAL / (interval x threads), the most there were", 6, 94,
+	{"share", "SHARE%", UNIT_RATIO, "TOTAL / (interval x threads, the most there were)", 6, 94,
 	 lock_share},
 	{"threads_mean", "THRDS", UNIT_FACTOR, "threads that waited, on average: TOTAL / interval",
 	 5, 50, lock_threads},

@@ -134,6 +134,7 @@ static bool call_note(const struct model *m, int i, char *out, size_t len)
 {
 	const struct syscalls *s = m->syscalls;
 	struct call_count ours, rest;
+	unsigned long long calls;
 
 	if (!s)
 		snprintf(out, len, "without BPF: the allocator's own counters, nothing else");
@@ -141,10 +142,10 @@ static bool call_note(const struct model *m, int i, char *out, size_t len)
 		return i == 0;
 	ours = calls_total(&s->d, BY_ALLOCATOR);
 	rest = calls_total(&s->d, BY_REST);
+	calls = ours.calls + rest.calls;
 	if (i == 0 && s->d.split)
 		snprintf(out, len, "by the allocator: %.3g%% of %llu calls, %.3g%% of their time",
-			 part((double)ours.calls, (double)rest.calls),
-			 (unsigned long long)(ours.calls + rest.calls),
+			 part((double)ours.calls, (double)rest.calls), calls,
 			 part((double)ours.ns, (double)rest.ns));
 	else if (i == 0)
 		snprintf(out, len,

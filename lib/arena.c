@@ -17,7 +17,8 @@ struct segment *arena_segments;
 static struct page *xreturned; /* runs on their way back, any thread */
 static uint64_t xgiven;	       /* bytes purged for being too many, and not asked for again yet */
 static uint64_t xregret;       /* bytes that were asked for again soon after: kept next time */
-static uint64_t xease_ms;      /* when both shrink next */
+static uint64_t xpeak;	       /* most bytes in use when memory was taken, of late */
+static uint64_t xease_ms;      /* when these three shrink next */
 
 static struct segment *bins[HAK_RUN_BINS];	 /* lock ARENA: by longest free run */
 static struct segment *dirty_first, *dirty_last; /* lock ARENA */
@@ -104,13 +105,13 @@ static void gauge(__u64 *g, int64_t by)
 	poke(g, peek(g) + (uint64_t)by);
 }
 
-static struct page *cut(struct segment *s, unsigned at, unsigned slices, bool *clean)
+static struct page *cut(struct segment *s, unsigned at, unsigned slices, uint64_t *dirty_bytes)
 {
 	struct page *pg = &s->pages[at];
 	uint64_t mask = segment_mask(at, slices);
 	uint64_t dirty = s->dirty & mask;
 
-	*clean = dirty == 0;
+	*dirty_bytes = dirty == mask ? slices * HAK_SLICE : (uint64_t)bytes_of(dirty);
 	s->free &= ~mask;
 	s->dirty &= ~mask;
 	if (dirty && !s->dirty)
@@ -118,8 +119,7 @@ static struct page *cut(struct segment *s, unsigned at, unsigned slices, bool *c
 	bin_update(s);
 	gauge(&hakmem_root.now.used_bytes, (int64_t)(slices * HAK_SLICE));
 	if (dirty)
-		gauge(&hakmem_root.now.dirty_bytes,
-		      -(dirty == mask ? (int64_t)(slices * HAK_SLICE) : bytes_of(dirty)));
+		gauge(&hakmem_root.now.dirty_bytes, -(int64_t)*dirty_bytes);
 	poke(&pg->kind, PAGE_RUN);
 	pg->slices = (uint16_t)slices;
 	return pg;
@@ -242,19 +242,36 @@ static void describe(struct page *pg, struct segment *s, unsigned at)
 	pg->start = s->base + at * HAK_SLICE;
 }
 
+static size_t used_bytes(void)
+{
+	const struct hak_gauges *g = &hakmem_root.now;
+	size_t used = peek(&g->used_bytes) + peek(&g->large_bytes);
+	size_t back = peek(&g->returned_bytes);
+
+	return used > back ? used - back : 0;
+}
+
+/* What experience shows to be needed again at once, together with what is in use no more than was
+ * in use before. */
+static size_t wanted_again(size_t used)
+{
+	size_t peak = peek(&xpeak), regret = peek(&xregret);
+	size_t below = peak > used ? peak - used : 0;
+
+	return regret < below ? regret : below;
+}
+
 /*
- * Bytes by which unused memory exceeds what may stay, `parts` quarters of it: a constant, a
- * quarter of what is in use, and what experience shows to be needed again at once.
+ * Bytes by which unused memory exceeds what may stay: `parts` quarters of a constant and a quarter
+ * of what is in use, and what is wanted again.
  */
 size_t arena_excess(unsigned parts)
 {
 	const struct hak_gauges *g = &hakmem_root.now;
-	size_t back = peek(&g->returned_bytes);
-	size_t used = peek(&g->used_bytes) + peek(&g->large_bytes);
-	size_t unused = peek(&g->dirty_bytes) + peek(&g->cached_bytes) + back;
-	size_t keep = hak_options.keep_bytes + (used > back ? used - back : 0) / 4;
+	size_t used = used_bytes();
+	size_t unused = peek(&g->dirty_bytes) + peek(&g->cached_bytes) + peek(&g->returned_bytes);
+	size_t keep = (hak_options.keep_bytes + used / 4) / 4 * parts + wanted_again(used);
 
-	keep = keep / 4 * parts + peek(&xregret);
 	return unused > keep ? unused - keep : 0;
 }
 
@@ -267,9 +284,11 @@ void arena_note_given(size_t bytes)
 /* Fresh memory was taken: as far as some was given away a moment ago, that was a mistake. */
 void arena_note_taken(size_t bytes)
 {
-	uint64_t given = peek(&xgiven);
+	uint64_t given = peek(&xgiven), used = used_bytes();
 	uint64_t both = bytes < given ? bytes : given;
 
+	if (used > peek(&xpeak))
+		poke(&xpeak, used);
 	if (likely(!both))
 		return;
 	/* a lost race costs a little precision of an estimate */
@@ -283,10 +302,12 @@ static void ease(uint64_t now_ms, enum hak_os_reason why)
 	if (why == HAK_OS_TRIM) {
 		poke(&xgiven, 0);
 		poke(&xregret, 0);
+		poke(&xpeak, 0);
 	} else if (why == HAK_OS_DECAY && now_ms >= peek(&xease_ms)) {
 		poke(&xease_ms, now_ms + hak_options.decay_ms);
 		poke(&xgiven, peek(&xgiven) / 2);
 		poke(&xregret, peek(&xregret) - peek(&xregret) / 4);
+		poke(&xpeak, peek(&xpeak) - peek(&xpeak) / 4);
 	}
 }
 
@@ -364,19 +385,27 @@ static void give(struct page **pages, unsigned n)
 	lock_drop(&arena_lock);
 }
 
-/* Up to `want` free runs, all of them clean or none; how many there were. Lock held. */
-static unsigned cut_some(unsigned slices, unsigned want, struct page **out, bool *zero)
+/*
+ * Up to `want` free runs, all of them clean or none; how many there were. *fresh: bytes of them
+ * that have no memory yet. Lock held.
+ */
+static unsigned cut_some(unsigned slices, unsigned want, struct page **out, bool *zero,
+			 size_t *fresh)
 {
 	unsigned got = 0;
 
+	*fresh = 0;
 	while (got < want) {
+		uint64_t dirty;
 		int at;
 		struct segment *s = find_segment(slices, &at);
 		bool clean = s && !(s->dirty & segment_mask((unsigned)at, slices));
 
 		if (!s || (got && clean != *zero))
 			break;
-		out[got] = cut(s, (unsigned)at, slices, zero);
+		*zero = clean;
+		out[got] = cut(s, (unsigned)at, slices, &dirty);
+		*fresh += slices * HAK_SLICE - dirty;
 		describe(out[got++], s, (unsigned)at);
 	}
 	return got;
@@ -394,14 +423,15 @@ unsigned arena_alloc(unsigned slices, unsigned want, struct page **out, enum hak
 
 	for (;;) {
 		unsigned got;
+		size_t fresh;
 
 		lock_take(&arena_lock);
 		take_returned();
-		got = cut_some(slices, grown ? 1 : want, out, zero);
+		got = cut_some(slices, grown ? 1 : want, out, zero, &fresh);
 		lock_drop(&arena_lock);
 		if (got) {
-			if (*zero)
-				arena_note_taken(got * slices * HAK_SLICE);
+			if (fresh)
+				arena_note_taken(fresh);
 			*source = grown	  ? HAK_SOURCE_OS
 				  : *zero ? HAK_SOURCE_ARENA
 					  : HAK_SOURCE_FRESH;

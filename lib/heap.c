@@ -143,7 +143,7 @@ static struct heap *pick_locked(uint32_t *missing)
 static struct heap *pick(void)
 {
 	for (;;) {
-		uint32_t missing;
+		uint32_t missing = 0;
 		struct heap *h;
 
 		lock_take(&heaps_lock);

@@ -125,6 +125,7 @@ bool guarded_purge(void);
 /* large.c: blocks above HAK_SMALL_MAX */
 struct page *large_alloc(size_t bytes, size_t alignment, bool *hit);
 void large_free(struct page *pg);
+void large_purge_excess(void);
 bool large_resize(struct page *pg, size_t bytes);
 char *large_map(size_t need, size_t alignment);
 bool large_purge(uint64_t now_ms, enum hak_os_reason why);

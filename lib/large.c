@@ -185,6 +185,15 @@ char *large_map(size_t need, size_t alignment)
 	return p ? pagemap_claim(p, need, alignment, HAK_OS_LARGE) : NULL;
 }
 
+/* Memory was taken, maybe fresh: what is unused may stay as far as that is allowed, not beyond. */
+void large_purge_excess(void)
+{
+	if (unlikely(arena_excess(4))) {
+		large_purge(0, HAK_OS_LIMIT);
+		arena_purge(0, HAK_OS_LIMIT);
+	}
+}
+
 static struct page *map_new(size_t need, size_t alignment)
 {
 	struct page *pg = meta_page_new();
@@ -197,7 +206,6 @@ static struct page *map_new(size_t need, size_t alignment)
 		meta_page_free(pg);
 		return NULL;
 	}
-	arena_note_taken(need);
 	pg->start = p;
 	pg->map_bytes = need;
 	pg->zero = 1;
@@ -236,6 +244,10 @@ static struct page *mapped_alloc(size_t bytes, size_t alignment, bool *hit)
 	}
 	pg->bytes = align_up(bytes, HAK_OS_PAGE);
 	add_relaxed(&hakmem_root.now.large_bytes, pg->map_bytes);
+	if (!*hit) {
+		arena_note_taken(need);
+		large_purge_excess();
+	}
 	poke(&pg->kind, PAGE_MAPPED);
 	pagemap_set(pg->start, 1, pg, 0);
 	return pg;
@@ -254,6 +266,7 @@ static struct page *run_alloc(size_t bytes, bool *hit)
 	pg->bytes = align_up(bytes, HAK_OS_PAGE);
 	pg->zero = zero;
 	pagemap_set(pg->start, slices, pg, 0);
+	large_purge_excess();
 	*hit = source != HAK_SOURCE_OS;
 	return pg;
 }

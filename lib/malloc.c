@@ -64,16 +64,14 @@ HAK_EXPORT void *aligned_alloc(size_t alignment, size_t bytes)
 	return alloc_aligned_checked(alignment, bytes);
 }
 
-/* errno stays as it was: the result is the error number */
+/* The result is the error number. Out of memory sets errno too, as in glibc, on which some rely. */
 HAK_EXPORT int posix_memalign(void **out, size_t alignment, size_t bytes)
 {
-	int saved = errno;
 	void *p;
 
 	if (!is_pow2(alignment) || alignment % sizeof(void *))
 		return EINVAL;
 	p = alloc_aligned(alignment, bytes);
-	errno = saved;
 	if (!p)
 		return ENOMEM;
 	*out = p;

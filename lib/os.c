@@ -15,8 +15,11 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+/* so that none is made that is not in the list */
+#define CALL_(name) CALL_##name = SYS_##name,
+enum { HAK_CALLS(CALL_) };
 #define call6(name, a, b, c, d, e, f) \
-	os_call(SYS_##name, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+	os_call(CALL_##name, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #define call3(name, a, b, c) call6(name, a, b, c, 0, 0, 0)
 
 /* What a call returns is an error: the highest addresses are. */
@@ -25,21 +28,29 @@ static bool failed(long result)
 	return (unsigned long)result > -4096UL;
 }
 
-/* The clock may be refused, where it takes a system call: then no time passes. */
-uint64_t os_now_ns(void)
+/* Where the clock takes a system call it may be refused: then no time passes. errno is kept. */
+static struct timespec now(clockid_t clock)
 {
 	struct timespec t = {0};
+	int saved = errno;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	if (unlikely(clock_gettime(clock, &t)))
+		errno = saved;
+	return t;
+}
+
+uint64_t os_now_ns(void)
+{
+	struct timespec t = now(CLOCK_MONOTONIC);
+
 	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
 }
 
 uint64_t os_now_ms(void)
 {
-	struct timespec t = {0};
-
 	/* coarse: a few ns, no better than the scheduler's tick, enough for decay */
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	struct timespec t = now(CLOCK_MONOTONIC_COARSE);
+
 	return (uint64_t)t.tv_sec * 1000U + (uint64_t)t.tv_nsec / 1000000U;
 }
 

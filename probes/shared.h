@@ -24,6 +24,22 @@
 #define HAK_MAGIC "hakmem\n" /* with its final NUL: 8 bytes */
 #define HAK_NOTE_OWNER "hakmem"
 #define HAK_NOTE_ROOT 1
+/* every system call the library makes */
+#define HAK_CALLS(X)   \
+	X(futex)       \
+	X(getpid)      \
+	X(getrandom)   \
+	X(gettid)      \
+	X(madvise)     \
+	X(mmap)        \
+	X(mprotect)    \
+	X(mremap)      \
+	X(msync)       \
+	X(munmap)      \
+	X(prlimit64)   \
+	X(sched_yield) \
+	X(sysinfo)     \
+	X(write)
 #define HAK_NOTE_CALL 2 /* desc: u64 link-time address where every system call of ours returns */
 
 #define HAK_CLASS_MAX 64 /* length of per-class arrays; hak_root.classes are in use */

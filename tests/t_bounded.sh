@@ -33,13 +33,14 @@ pattern() {
 			[ "$last" -le $((middle + middle / 20 + 2048)) ]
 }
 
-pattern "a wave, as usual" 6 1 wave 128 6
+pattern "a wave, as usual" 6 1 wave 96 6
 export HAKMEM_KEEP_BYTES=2097152 HAKMEM_CACHE_BYTES=524288
-pattern "lives of threads" 6 5 threads 32 20 4
-pattern "a pipe" 6 5 pipe 32 20 4
-pattern "a wave" 6 1 wave 64 12
+pattern "lives of threads" 6 5 threads 24 15 4
+pattern "a pipe" 6 5 pipe 24 15 4
+pattern "a wave" 6 1 wave 48 12
 pattern "sizes that shift" 6 1 shift 32 2
 # what no allocator that leaves blocks where they are can keep to: see docs/RELIABILITY.md
+pattern "waves of other sizes" 9 1 mixes 32 12
 pattern "a block in each 64 KiB stays (grows)" 16 1 pin 32 1
 pattern "Robson's program (grows)" 28 1 robson 32
 finish

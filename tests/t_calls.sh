@@ -193,7 +193,7 @@ end_at_exit "$(on display -p '#{pid}')"
 top=$(on display -p -t top '#{pane_pid}')
 check "top: the classes" wait_for 8 shows '^ *SIZE +ALLOC/s'
 check "top: one BPF program" wait_for 5 programs 1
-on send-keys -t top 8
+on send-keys -t top 9
 check "top: system calls, whose table fits in 80 columns" wait_for 8 shows '^futex +application .*2'
 check "top: two BPF programs more" wait_for 5 programs 3
 check "top: nothing is wider" test -z "$(screen | awk 'length > 80')"

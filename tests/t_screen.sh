@@ -47,7 +47,8 @@ wait_for 5 hides PAUSED
 keys '?'
 appears "help" '^Keys'
 appears "help says how to go on" 'down and up scroll'
-keys Down Down Down Down Down Down Down Down Down Down Down Down
+keys Down Down Down Down Down Down Down Down Down Down Down Down Down Down Down
+keys Down Down Down Down Down Down Down Down Down Down Down Down Down Down Down
 appears "help scrolls to the last column" '^  CACHED '
 keys Up
 check "and back at once" wait_for 5 hides '^  CACHED '
@@ -71,7 +72,7 @@ keys Escape
 appears "Esc brings all rows back" '^ *64 '
 
 keys 2
-appears "contention" 'LOCK +WAIT/s'
+appears "contention" 'LOCK +OWNER'
 keys 3
 appears "system calls" 'CALL +REASON'
 keys 4
@@ -109,10 +110,15 @@ appears "how to leave" 'Esc back'
 keys Escape
 appears "Esc goes back to the classes" '^ *SIZE +ALLOC/s'
 keys 2
-appears "contention again" 'LOCK +WAIT/s'
+appears "contention again" '^LOCK '
+keys / s e g m e n t s Enter
+appears "one lock" 'filter: segments \('
+appears "and its row" '^arena '
 keys Enter
-appears "Enter on a lock: stacks of its waits" '^lock_wait_done, (arena|heaps|large|meta|heap), for'
-keys Escape 1
+appears "Enter on a lock: stacks of its waits" '^lock_wait_done, arena, for'
+keys Escape
+appears "Esc goes back to the locks" '^LOCK '
+keys 1
 on resize-window -t top -x 40 -y 10
 appears "a small terminal" '^ *SIZE +ALLOC/s'
 check "nothing is wider than it" eval '[[ $(screen | LC_ALL=C.UTF-8 wc -L) -le 40 ]]'

@@ -154,8 +154,32 @@ check "deleted program and library: hakstat ends with 0" [ $? -eq 0 ]
 wrong=$(python3 "$ROOT/tests/hakstat/chains.py" "$TMP/known" "$TMP/json" 2>&1)
 if [[ -z $wrong ]]; then ok "deleted program and library: every stack"; else not_ok "deleted program and library: every stack" "$(head -n 8 <<<"$wrong")" "$(head -n 3 "$TMP/err")"; fi
 
-# kill -9: nothing stays in the target, nor in the kernel
+# A program that may not be opened: said so, exit status 4, and on by frame pointers
 build nofp -fomit-frame-pointer
+if command -v setpriv >/dev/null; then
+	cp "$LIB" "$TMP/libhakmem.so"
+	start_chains fp
+	rm "$TMP/fp"
+	setpriv --bounding-set=-sys_admin,-checkpoint_restore "$HAKSTAT" stacks -p $chains --on mmap_fallback --rate 0 --json \
+		-d 60 >"$TMP/json" 2>"$TMP/err" 7>&- &
+	watcher=$!
+	end_at_exit $watcher
+	wait_for 20 grep -qsE '^(7|271) ' "/proc/$watcher/syscall"
+	sleep 0.2
+	echo >&7
+	sleep 0.3
+	exec 7>&-
+	wait $watcher
+	check "a program that may not be opened: exit code 4" [ $? -eq 4 ]
+	check "a program that may not be opened: says what to do" grep -q 'no permission to open 1 files .*setcap' "$TMP/err"
+	check "a program that may not be opened: by frame pointers" [ "$(number by_both),$(number files_not_opened)" = 20,1 ]
+	check "a program that may not be opened: its offsets" grep -q '"function":null,"module":"[^"]*/fp","offset":[0-9]\{1,6\},' "$TMP/json"
+	setpriv --bounding-set=-bpf,-perfmon,-sys_admin "$HAKSTAT" stacks -c "$TMP/nofp $TMP/known" --on refill >"$TMP/out" 2>"$TMP/err"
+	check "no BPF: exit code 4" [ $? -eq 4 ]
+	check "no BPF: says what to do" grep -q 'no permission for BPF: .*setcap' "$TMP/err"
+fi
+
+# kill -9: nothing stays in the target, nor in the kernel
 cp "$LIB" "$TMP/libhakmem.so"
 start_chains nofp
 "$HAKSTAT" stacks -p $chains --on mmap_fallback,refill -d 60 >/dev/null 2>"$TMP/err" 7>&- &

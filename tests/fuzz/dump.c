@@ -119,8 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 		if (strnlen(d.bad.first, sizeof(d.bad.first)) == sizeof(d.bad.first))
 			__builtin_trap();
-		for (unsigned i = 0; i < BLOCKS; i++)
-			dump_block(&d, (uintptr_t)block[i] + i, &b);
+		dump_block(&d, (uintptr_t)block[size % BLOCKS] + size, &b);
 		for (unsigned i = 0; i < changes; i++)
 			dump_block(&d, change[i].value, &b);
 	}

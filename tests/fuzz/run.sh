@@ -21,7 +21,7 @@ fuzz() {
 		mkdir -p "$new/$target"
 		echo "== $target, HAKMEM_SECURE=$secure, $seconds s"
 		HAKMEM_SECURE=$secure build/fuzz/fuzz-$target -max_total_time=$seconds \
-			-max_len=1024 -timeout=120 -print_final_stats=1 -verbosity=0 \
+			-max_len=4096 -len_control=20 -timeout=120 -rss_limit_mb=4096 -print_final_stats=1 -verbosity=0 \
 			-artifact_prefix="$new/$target-failed-" "$new/$target" \
 			"tests/fuzz/corpus/$target" </dev/null || failed=1
 	done <<<"$runs"
@@ -35,7 +35,7 @@ minimise() {
 	rm -rf build/fuzz/minimal
 	while read -r target share secure; do
 		mkdir -p "build/fuzz/minimal/$target"
-		HAKMEM_SECURE=$secure build/fuzz/fuzz-$target -merge=1 -max_len=1024 -verbosity=0 \
+		HAKMEM_SECURE=$secure build/fuzz/fuzz-$target -merge=1 -rss_limit_mb=4096 -max_len=16384 -verbosity=0 \
 			"build/fuzz/minimal/$target" "tests/fuzz/corpus/$target" "$new/$target" \
 			</dev/null || return
 	done <<<"$runs"

@@ -24,6 +24,10 @@ CASES = {
     "doctor": ["doctor", "-p", pid, "--json"],
     "dump": ["dump", "-p", pid, "--json", "--pages"],
 }
+# Whose numbers are not judged here: a crash, a hang, half an output, an end without a word.
+LOOSE = ["threads", "memory", "locks", "remote", "route", "syscalls", "stacks"]
+CASES.update({c: [c, "-p", pid, "-d", "0.1", "--json"] for c in LOOSE})
+CASES["stacks"] += ["--on", "refill"]
 FAULTS = [("bpf", "EPERM"), ("bpf", "ENOMEM"), ("mmap", "ENOMEM"), ("openat", "EMFILE"),
           ("read", "EIO"), ("pread", "EIO"), ("readv", "EPERM"), ("readv", "ENOMEM"),
           ("write", "ENOSPC"), ("write", "SHORT"), ("write", "EINTR"), ("getdents", "EIO"),
@@ -77,6 +81,8 @@ def extract(case, text):
         data = json.loads(text)
     except ValueError:
         return None
+    if case in LOOSE:
+        return True
     if case == "stat -c":
         return [[k["size"], k["allocs"], k["frees"], k["live_blocks"]] for k in data["classes"]]
     if case == "list":
@@ -145,7 +151,7 @@ def main():
     runs, refs, wrong, done = [], {}, {}, {}
     loads = {call: run(call, "EPERM", 0, ["--version"])[3] for call, _ in FAULTS}
     for case, args in CASES.items():
-        for call, error in FAULTS:
+        for call, error in FAULTS[:1] if case in LOOSE and quota else FAULTS:
             ref = run(call, error, 0, args)
             if case not in refs:
                 refs[case] = extract(case, ref[1])
