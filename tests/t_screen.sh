@@ -89,7 +89,7 @@ appears "history of the sort column, row by row" '[_.:=+*#-]{6}$|(▁|▂|▃|�
 check "no line is wider than the screen" eval '[[ $(screen | LC_ALL=C.UTF-8 wc -L) -le 80 ]]'
 keys g
 on resize-window -t top -x 150 -y 40
-for view in 1 2 3 4 5 6 7 8; do
+for view in 1 2 3 4 5 6 7 8 9; do
 	keys $view '?'
 	appears "help of view $view" '^Columns of'
 	check "it fits in 80 columns" test -z "$(screen | awk 'length > 80')"
