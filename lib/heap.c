@@ -518,6 +518,16 @@ static void adopt_in_child(struct heap *h)
 	poke(&h->view.state, HAK_HEAP_IDLE);
 }
 
+/* The child is another process, its thread another thread. */
+void heap_fork_named(void)
+{
+	struct heap *me = hak_thread.heap;
+
+	hakmem_root.pid = os_tid();
+	if (me != &hak_no_heap)
+		count_set(&me->view.tid, os_tid());
+}
+
 /* In the child only the forking thread exists: the heaps of the others are idle. */
 void heap_fork_child(void)
 {
@@ -525,13 +535,11 @@ void heap_fork_child(void)
 
 	lock_reset(&heaps_lock);
 	idle = NULL;
-	hakmem_root.pid = os_tid();
 	for (uint32_t i = 0; i < hakmem_root.heaps; i++)
 		if (heap_at(i) != me)
 			adopt_in_child(heap_at(i));
 	if (me == &hak_no_heap)
 		return;
-	count_set(&me->view.tid, os_tid());
 	if (is_forked(me))
 		lock_reset(&me->pages);
 	for (uint32_t i = 0; i < hakmem_root.heaps; i++)

@@ -45,6 +45,7 @@ bool heap_steal(struct heap *me, unsigned class);
 void heap_help(struct heap *h);
 void heap_fork_before(void);
 void heap_fork_parent(void);
+void heap_fork_named(void);
 void heap_fork_child(void);
 bool heap_trim(struct heap *h);
 void heap_relieve(void);

@@ -120,8 +120,8 @@ HAK_EXPORT int malloc_trim(size_t pad)
 
 /*
  * 1: taken, 0: refused. Hints about how glibc gets its memory are taken, though they have nothing
- * to steer here: programs end when they are refused. What promises a behaviour (M_PERTURB,
- * M_CHECK_ACTION) is not.
+ * to steer here: programs end when they are refused. So is M_CHECK_ACTION, which glibc has ignored
+ * since 2.26. What promises a behaviour (M_PERTURB) is not.
  */
 HAK_EXPORT int mallopt(int parameter, int value)
 {
@@ -134,6 +134,7 @@ HAK_EXPORT int mallopt(int parameter, int value)
 	case M_TOP_PAD:
 	case M_MMAP_THRESHOLD:
 	case M_MMAP_MAX:
+	case M_CHECK_ACTION:
 		return 1;
 	default:
 		return 0;
