@@ -295,9 +295,10 @@ static void mixes(void)
 /* Every class of block, and beyond: four sizes to each doubling from 16 bytes to 16 MiB. */
 #define SIZES 81u
 
+/* Multiples of 16: what is between two of them costs the higher one with any allocator. */
 static size_t nth_size(unsigned i)
 {
-	return ((size_t)16 << i / 4) + ((size_t)4 << i / 4) * (i % 4);
+	return (((size_t)16 << i / 4) + ((size_t)4 << i / 4) * (i % 4) + 15) / 16 * 16;
 }
 
 /* Ascending in one round, in no order in the next. */

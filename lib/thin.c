@@ -19,7 +19,7 @@ _Static_assert(HAK_PAGE_SLICES_MAX *HAK_SLICE <= 2 * GRAINS * HAK_OS_PAGE, "two 
 
 static unsigned grain_shift(const struct page *pg)
 {
-	return pg->bytes > GRAINS * HAK_OS_PAGE ? 13 : 12;
+	return (unsigned)__builtin_ctzll(HAK_OS_PAGE) + (pg->bytes > GRAINS * HAK_OS_PAGE);
 }
 
 static uint64_t bits_between(size_t first, size_t last)
