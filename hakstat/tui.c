@@ -107,7 +107,7 @@ static int start_filter(struct screen *s)
 static int help(struct screen *s)
 {
 	s->help = !s->help;
-	s->scroll = 0;
+	s->scroll = s->most = 0;
 	return ACTION_REDRAW;
 }
 
@@ -115,7 +115,7 @@ static int help(struct screen *s)
 static int down(struct screen *s)
 {
 	if (s->help)
-		s->scroll++;
+		s->scroll += s->scroll < s->most;
 	else if (s->cursor + 1 < s->rows.n)
 		s->cursor++;
 	return ACTION_REDRAW;
@@ -270,10 +270,9 @@ __attribute__((format(printf, 3, 4))) static void add(struct help_text *t, bool 
 /* First of n lines to show in `room`; what is beyond the last is not scrolled to. */
 static int first_line(struct screen *s, int n, int room)
 {
-	int most = n > room ? n - room : 0;
-
-	if (s->scroll > most)
-		s->scroll = most;
+	s->most = n > room ? n - room : 0;
+	if (s->scroll > s->most)
+		s->scroll = s->most;
 	return s->scroll;
 }
 

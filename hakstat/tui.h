@@ -22,7 +22,7 @@ struct screen {
 	int sort[VIEWS];
 	bool reverse[VIEWS];
 	bool paused, help, typing, graph;
-	int scroll;
+	int scroll, most;      /* most: as far as there is to scroll, known once drawn */
 	int cursor;	       /* the row that Enter is for, counted from the first */
 	int explained, before; /* the row whose stacks are shown, and the view it is of */
 	char filter[32];
