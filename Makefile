@@ -3,10 +3,12 @@
 #   make              build/libhakmem.so, build/libhakmem.a, build/hakstat
 #   make demo         a real redis-server on libhakmem, seen live by hakstat
 #   make test         every test; ends with "N passed, N failed, N skipped"
+#   make matrix       every kind of build, tested: compilers, optimisation, C libraries, page sizes
 #   make bench        benchmarks against other allocators; bench-probes: against no probes
 #   make bench-bounded  memory over time in growing, shifting and hostile patterns
 #   make install      PREFIX=/usr/local DESTDIR=      make uninstall
 #   make docs         regenerates what is made from the contract
+#   make fuzz         fuzzes the heap and hakstat, FUZZ_SECONDS=60 (tests/fuzz)
 #   make lint         clang-format and clang-tidy
 #   make print-flags  the compiler flags and options of this build
 #
@@ -14,13 +16,17 @@
 #   PROBES=0          a library without probes               build/noprobes
 #   DEBUG=1           assertions, -O0                         build/debug
 #   SANITIZE=address,undefined | thread                       build/asan, build/tsan
-#   CC=clang          another compiler
+#   CC=clang          another compiler; musl-gcc, aarch64-linux-gnu-gcc for the library alone
+#   OPT=-O3 LTO=1     another optimisation; across files     build/lto
+#   OS_PAGE=65536     for systems with such pages (runs where they are smaller)
 #   NO_DEPS=1         never install packages; list what is missing instead
 #   V=1               show commands
 
 PROBES ?= 1
 DEBUG ?= 0
 SANITIZE ?=
+LTO ?= 0
+OS_PAGE ?=
 V ?= 0
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -38,22 +44,35 @@ BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
 VERSION := $(shell sed -n 's/^.define HAKMEM_VERSION "\(.*\)"/\1/p' lib/hakmem.h)
 SONAME := libhakmem.so.0
 
-variant-name := $(if $(filter 0,$(PROBES)),noprobes)$(if $(filter 1,$(DEBUG)),debug)$(if $(findstring address,$(SANITIZE)),asan)$(if $(findstring thread,$(SANITIZE)),tsan)
+variant-name := $(if $(filter 0,$(PROBES)),noprobes)$(if $(filter 1,$(DEBUG)),debug)$(if $(findstring address,$(SANITIZE)),asan)$(if $(findstring thread,$(SANITIZE)),tsan)$(if $(findstring musl,$(CC)),musl)$(if $(findstring aarch64,$(CC)),aarch64)$(if $(filter 1,$(LTO)),lto)$(if $(OS_PAGE),page$(OS_PAGE))
 B ?= build$(if $(variant-name),/$(variant-name))
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 OPT := $(if $(filter 1,$(DEBUG)),-O0 -DHAK_DEBUG,-O2)
-BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g $(OPT) $(WARN) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
+MACHINE := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+# What an attacker meets. Not -fcf-protection, -mbranch-protection for the library: an instruction
+# at the entry of malloc and free. Fortified functions need the optimiser, and ASan has its own.
+HARDEN := -fstack-protector-strong -fstack-clash-protection \
+	$(if $(SANITIZE)$(filter -O0,$(OPT)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+HARDEN_TOOL := -fPIE $(if $(filter aarch64,$(MACHINE)),-mbranch-protection=standard,-fcf-protection)
+HARDEN_LINK := -Wl,-z,relro,-z,now,-z,noexecstack
+# The same bytes from the same source, wherever it lies.
+SAME := -ffile-prefix-map=$(CURDIR)=.
+LTO_CFLAGS := $(if $(filter 1,$(LTO)),$(if $(findstring clang,$(CC)),-flto -fuse-ld=lld -Wno-unused-command-line-argument,-flto=auto))
+BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g $(OPT) $(WARN) $(HARDEN) $(SAME) $(LTO_CFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
 # initial-exec: thread-local access in two instructions. Frame pointers, so that a probe's stack
 # is whole as far as the library goes; leaf functions, the hit paths, go without.
 LIB_CFLAGS = $(BASE_CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec \
 	-fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc -fno-builtin-free \
 	-fno-omit-frame-pointer -momit-leaf-frame-pointer -fno-plt -fexceptions \
-	$(if $(filter 0,$(PROBES)),-DHAK_NO_PROBES) -Ilib -Iprobes
-TOOL_CFLAGS = $(BASE_CFLAGS) -Ihakstat -Iprobes -I$(B)/bpf -Ibpf
-TOOL_LIBS := -lbpf -lelf -lz -lncursesw -ltinfo
+	$(if $(filter 0,$(PROBES)),-DHAK_NO_PROBES) $(if $(OS_PAGE),-DHAK_OS_PAGE_BYTES=$(OS_PAGE)) \
+	-Ilib -Iprobes -idirafter $(B)/alien
+TOOL_CFLAGS = $(BASE_CFLAGS) $(HARDEN_TOOL) -Ihakstat -Iprobes -I$(B)/bpf -Ibpf
+# libstdc++ for its demangler alone
+TOOL_LIBS := -lbpf -ldw -lelf -lz -lncursesw -ltinfo -lstdc++
 BENCH_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g -O2 $(WARN) -fno-builtin-malloc -pthread
-LDFLAGS_SO := -Wl,-soname,$(SONAME) -Wl,-z,nodelete -Wl,--version-script=lib/libhakmem.map -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--no-undefined
+LDFLAGS_SO := -Wl,-soname,$(SONAME) -Wl,-z,nodelete -Wl,--version-script=lib/libhakmem.map $(HARDEN_LINK) -Wl,--no-undefined -Wl,--build-id=sha1
+LDFLAGS_TOOL := -pie $(HARDEN_LINK) -Wl,--build-id=sha1
 
 Q := $(if $(filter 1,$(V)),,@)
 msg = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)';)
@@ -71,17 +90,21 @@ TEST_BIN := $(TEST_SRC:tests/t_%.c=$(B)/tests/t_%)
 SAN_SRC := $(shell grep -ls 'sanitize: yes' tests/t_*.c)
 
 # Packages of Debian 12: to build, and to test.
-PKGS_BUILD := gcc make clang bpftool libbpf-dev libelf-dev zlib1g-dev libncurses-dev systemtap-sdt-dev pkg-config
+PKGS_BUILD := gcc make clang bpftool libbpf-dev libelf-dev libdw-dev libstdc++-12-dev zlib1g-dev libncurses-dev systemtap-sdt-dev pkg-config
 PKGS_DEMO := redis-server redis-tools
 PKGS_TEST := $(PKGS_DEMO) libcmocka-dev g++ git sqlite3 python3 gdb strace bpftrace linux-perf \
-	libclang-rt-14-dev binutils util-linux procps libcap2-bin tmux valgrind
+	libclang-rt-14-dev binutils util-linux procps libcap2-bin tmux valgrind \
+	spin lld musl-tools gcc-aarch64-linux-gnu qemu-user
 PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace $(PKGS_DEMO) sqlite3 python3 \
 	lua5.4 perl
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/bpf/%.bpf.o
-.PHONY: all lib demo test bench bench-probes bench-bounded install uninstall docs lint print-flags clean deps-build deps-demo deps-test deps-bench bench-bin test-bin san-bin help FORCE
+.PHONY: all lib clean help FORCE print-flags
+.PHONY: demo test matrix fuzz fuzz-bin lint docs install uninstall
+.PHONY: bench bench-probes bench-bounded
+.PHONY: deps-build deps-demo deps-test deps-bench bench-bin test-bin san-bin
 
 all: lib $(if $(SANITIZE),,$(B)/hakstat)
 lib: $(B)/libhakmem.so $(B)/libhakmem.a $(B)/hakmem.pc
@@ -89,10 +112,19 @@ lib: $(B)/libhakmem.so $(B)/libhakmem.a $(B)/hakmem.pc
 help:
 	$(Q)sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
+# Headers of the system that do not depend on the C library, for compilers that see but their own.
+define alien-headers
+for h in /usr/include/sys/sdt*.h /usr/include/*-linux-gnu/sys/sdt*.h; do \
+	[ ! -e $$h ] || [ -e $(B)/alien/sys/$${h##*/} ] || ln -sf $$h $(B)/alien/sys/; done; \
+for d in /usr/include/linux /usr/include/asm-generic /usr/include/*-linux-gnu/asm; do \
+	[ ! -e $$d ] || [ -e $(B)/alien/$${d##*/} ] || ln -sfn $$d $(B)/alien/; done
+endef
+
 # Objects depend on the flags: a file that changes only when they do.
 FLAGS_NOW := $(CC) $(LIB_CFLAGS) | $(TOOL_CFLAGS)
 $(B)/.flags: FORCE
-	$(Q)mkdir -p $(B)/obj/lib $(B)/bpf $(B)/obj/hakstat $(B)/bench $(B)/tests
+	$(Q)mkdir -p $(B)/obj/lib $(B)/bpf $(B)/obj/hakstat $(B)/bench $(B)/tests $(B)/alien/sys
+	$(Q)$(alien-headers)
 	$(Q)echo '$(FLAGS_NOW)' | cmp -s - $@ || echo '$(FLAGS_NOW)' > $@
 FORCE:
 
@@ -103,15 +135,27 @@ $(B)/libhakmem.so: $(LIB_OBJ) lib/libhakmem.map
 	$(call msg,LINK,$@)$(CC) -shared $(BASE_CFLAGS) $(LDFLAGS_SO) $(LIB_OBJ) -o $@ -pthread
 	$(Q)ln -sf libhakmem.so $(B)/$(SONAME)
 
-# One object, so that a static program that uses any part gets the whole family.
-
-$(B)/libhakmem.a: $(LIB_OBJ)
-	$(call msg,AR,$@)ld -r $(LIB_OBJ) -o $(B)/hakmem-all.o && rm -f $@ && ar crs $@ $(B)/hakmem-all.o
+binutil = $$($(CC) -print-prog-name=$(1))
+AR = $(call binutil,ar)
+LTO_REL := $(if $(filter 1,$(LTO)),$(if $(findstring clang,$(CC)),,-flinker-output=nolto-rel))
+# One object, so that a static program that uses any part gets the whole family; with no name but
+# the exported ones, so that the program may use all others, and without the new operators that may
+# not throw, which then are libstdc++'s: they catch what ours throw (lib/new.c). Tests that look
+# inside get all names.
+NOTHROW_NEW := _ZnwmRKSt9nothrow_t _ZnamRKSt9nothrow_t _ZnwmSt11align_val_tRKSt9nothrow_t _ZnamSt11align_val_tRKSt9nothrow_t
+$(B)/hakmem-all.o: $(LIB_OBJ)
+	$(call msg,LINK,$@)$(CC) $(BASE_CFLAGS) $(LTO_REL) -r -nostdlib $(LIB_OBJ) -o $@
+$(B)/hakmem.o: $(B)/hakmem-all.o
+	$(Q)$(call binutil,objcopy) --localize-hidden $(NOTHROW_NEW:%=--localize-symbol=%) $< $@
+$(B)/libhakmem.a: $(B)/hakmem.o
+	$(call msg,AR,$@)rm -f $@ && $(AR) crsD $@ $<
+$(B)/libhakmem-test.a: $(B)/hakmem-all.o
+	$(call msg,AR,$@)rm -f $@ && $(AR) crsD $@ $<
 
 # The public functions without the standard names: for sanitizers, which bring their own.
 API_OBJ := $(filter-out $(B)/obj/lib/malloc.o $(B)/obj/lib/new.o,$(LIB_OBJ))
 $(B)/libhakmem-api.a: $(API_OBJ)
-	$(call msg,AR,$@)rm -f $@ && ar crs $@ $(API_OBJ)
+	$(call msg,AR,$@)rm -f $@ && $(AR) crsD $@ $(API_OBJ)
 
 # Made anew each time: it holds PREFIX, which may differ from one make to the next.
 $(B)/hakmem.pc: FORCE | $(B)/.flags
@@ -121,14 +165,20 @@ $(B)/hakmem.pc: FORCE | $(B)/.flags
 		'Cflags: -I$${includedir}' > $@
 
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h probes/*) $(B)/.flags
-	$(call msg,BPF,$@)$(CLANG) -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Werror -Iprobes -Ibpf -I/usr/include/$(shell gcc -print-multiarch) -c $< -o $@
+	$(call msg,BPF,$@)$(CLANG) -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(if $(filter aarch64,$(MACHINE)),arm64,x86) $(SAME) -Wall -Werror -Iprobes -Ibpf -I/usr/include/$(shell gcc -print-multiarch) -c $< -o $@
 $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 	$(call msg,SKEL,$@)$(BPFTOOL) gen skeleton $< name $(subst .,_,$*)_bpf > $@
 
-$(B)/obj/hakstat/%.o: hakstat/%.c $(SKELS) $(B)/.flags
+# Names of system calls, of the machine it is built for.
+$(B)/bpf/call_names.h: $(B)/.flags
+	$(call msg,GEN,$@)echo '#include <asm/unistd.h>' | $(CC) -E -dM - | \
+		sed -nE 's/^#define __NR_(syscalls|arch_specific_syscall) .*//; s/^#define __NR_([a-z0-9_]+) .*/[__NR_\1] = "\1",/p' | \
+		LC_ALL=C sort > $@
+
+$(B)/obj/hakstat/%.o: hakstat/%.c $(SKELS) $(B)/bpf/call_names.h $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(TOOL_CFLAGS) -MMD -MP -c $< -o $@
 $(B)/hakstat: $(TOOL_OBJ)
-	$(call msg,LINK,$@)$(CC) $(BASE_CFLAGS) $(TOOL_OBJ) -o $@ $(TOOL_LIBS)
+	$(call msg,LINK,$@)$(CC) $(BASE_CFLAGS) $(LDFLAGS_TOOL) $(TOOL_OBJ) -o $@ $(TOOL_LIBS)
 
 $(B)/gen: probes/gen.c probes/probes.def probes/shared.h lib/options.def $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(BASE_CFLAGS) -Iprobes $< -o $@
@@ -139,27 +189,54 @@ bench-bin: $(BENCH_BIN)
 
 # Tests: linked with the static library, so its malloc replaces libc's.
 TEST_LIBS := -lcmocka -pthread -ldl
-$(B)/tests/t_%: tests/t_%.c $(B)/libhakmem.a $(B)/.flags
-	$(call msg,CC,$@)$(CC) $(BENCH_CFLAGS) -Ilib -Iprobes -fno-builtin $< $(B)/libhakmem.a -o $@ $(TEST_LIBS)
-# Puts itself between the library and the system.
+TEST_LIB = $(B)/libhakmem-test.a
+$(B)/tests/t_%: tests/t_%.c $(B)/libhakmem-test.a $(B)/.flags
+	$(call msg,CC,$@)$(CC) $(BENCH_CFLAGS) -Ilib -Iprobes -fno-builtin $< $(TEST_LIB) -o $@ $(TEST_LIBS)
+# Puts itself between the library and the system; what is in one object cannot be wrapped.
 comma := ,
-$(B)/tests/t_faults: TEST_LIBS += $(addprefix -Wl$(comma)--wrap=,mmap munmap madvise mprotect mremap syscall \
-	sysinfo getrlimit pthread_setspecific pthread_key_create pthread_atfork)
+$(B)/tests/t_faults: TEST_LIB = $(LIB_OBJ)
+$(B)/tests/t_faults: TEST_LIBS += $(addprefix -Wl$(comma)--wrap=,os_call clock_gettime \
+	pthread_setspecific pthread_key_create pthread_atfork)
 # Those that use hak_ names only, under a sanitizer: make SANITIZE=... san-bin
 $(B)/tests/san_%: tests/t_%.c $(B)/libhakmem-api.a $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(BASE_CFLAGS) -Ilib -Iprobes $< $(B)/libhakmem-api.a -o $@ $(TEST_LIBS)
 test-bin: $(TEST_BIN)
 san-bin: $(patsubst tests/t_%.c,$(B)/tests/san_%,$(SAN_SRC))
 
+# Fuzz targets: the code under test with libFuzzer's counters, ASan and UBSan, by clang.
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS := $(BASE_CFLAGS) -Ilib -Iprobes -Ihakstat
+FUZZ_BIN := heap heap-plant dump file
+FUZZ_FILE_SRC := $(addprefix hakstat/,memory.c dump.c target.c contract.c)
+$(B)/fuzz-heap: tests/fuzz/heap.c $(B)/libhakmem-api.a
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $< $(B)/libhakmem-api.a -o $@ -pthread
+$(B)/fuzz-heap-plant: tests/fuzz/heap.c $(B)/libhakmem-api.a
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -DPLANT $< $(B)/libhakmem-api.a -o $@ -pthread
+$(B)/fuzz-dump: tests/fuzz/dump.c hakstat/dump.c $(B)/libhakmem-api.a
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ -pthread
+$(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(B)/.flags
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf
+fuzz-bin:
+	$(Q)$(MAKE) --no-print-directory B=build/fuzz CC=$(CLANG) SANITIZE=fuzzer-no-link,address,undefined \
+		$(FUZZ_BIN:%=build/fuzz/fuzz-%)
+fuzz: deps-test fuzz-bin
+	$(Q)bash tests/fuzz/run.sh $(FUZZ_SECONDS)
+
+# As many jobs as CPUs, unless who called make has said how many.
+JOBS_FLAG = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 test: deps-test
-	$(Q)$(MAKE) --no-print-directory all test-bin bench-bin $(B)/gen
-	$(Q)$(MAKE) --no-print-directory PROBES=0 lib
-	$(Q)$(MAKE) --no-print-directory SANITIZE=address,undefined san-bin
-	$(Q)$(MAKE) --no-print-directory SANITIZE=thread san-bin
+	$(Q)$(MAKE) $(JOBS_FLAG) --no-print-directory all test-bin bench-bin $(B)/gen
+	$(Q)$(MAKE) $(JOBS_FLAG) --no-print-directory PROBES=0 lib
+	$(Q)$(MAKE) $(JOBS_FLAG) --no-print-directory SANITIZE=address,undefined san-bin
+	$(Q)$(MAKE) $(JOBS_FLAG) --no-print-directory SANITIZE=thread san-bin
 	$(Q)BUILD=$(B) bash tests/run.sh $(TEST_BIN) \
 		$(patsubst tests/t_%.c,build/asan/tests/san_%,$(SAN_SRC)) \
 		$(patsubst tests/t_%.c,build/tsan/tests/san_%,$(SAN_SRC)) \
 		$(sort $(wildcard tests/t_*.sh tests/programs/*.sh))
+
+matrix: deps-test
+	$(Q)$(MAKE) --no-print-directory all $(B)/gen
+	$(Q)MATRIX=full BUILD=$(B) bash tests/t_builds.sh
 
 demo: deps-demo
 	$(Q)$(MAKE) --no-print-directory all bench-bin
@@ -191,6 +268,10 @@ print-flags:
 	@echo 'CC          $(CC) ($(shell $(CC) --version | head -n 1))'
 	@echo 'LIB_CFLAGS  $(LIB_CFLAGS)'
 	@echo 'LDFLAGS_SO  $(LDFLAGS_SO)'
+	@echo 'TOOL_CFLAGS $(TOOL_CFLAGS)'
+	@echo 'LDFLAGS_TOOL $(LDFLAGS_TOOL)'
+	@echo 'LTO         $(LTO)'
+	@echo 'OS_PAGE     $(or $(OS_PAGE),of the processor)'
 	@echo 'PROBES      $(PROBES)'
 	@echo 'DEBUG       $(DEBUG)'
 	@echo 'SANITIZE    $(SANITIZE)'
@@ -225,12 +306,13 @@ docs: $(B)/gen
 	$(B)/gen markdown > docs/PROBES.md
 	bash docs/splice.sh docs/man/hakmem.7 $(B)/gen
 
-SOURCES := $(wildcard lib/*.[ch] probes/*.[ch] hakstat/*.[ch] bpf/*.[ch] bench/*.c tests/*.c)
-# attach.c includes the generated skeleton, which clang-tidy finds fault with.
+SOURCES := $(wildcard lib/*.[ch] probes/*.[ch] hakstat/*.[ch] bpf/*.[ch] bench/*.c tests/*.c tests/fuzz/*.c)
+# Not those that include a generated skeleton, which clang-tidy finds fault with.
+SKEL_USERS := $(shell grep -ls 'skel\.h"' $(TOOL_SRC))
 lint: $(SKELS)
 	clang-format --dry-run --Werror $(SOURCES)
 	clang-tidy --quiet $(LIB_SRC) -- $(filter-out -fno-plt -Werror,$(LIB_CFLAGS))
-	clang-tidy --quiet $(filter-out hakstat/attach.c,$(TOOL_SRC)) -- $(filter-out -Werror,$(TOOL_CFLAGS))
+	clang-tidy --quiet $(filter-out $(SKEL_USERS),$(TOOL_SRC)) -- $(filter-out -Werror,$(TOOL_CFLAGS))
 
 clean:
 	rm -rf build

@@ -6,22 +6,11 @@
  * Sums are global and atomic, not per CPU: the program runs preemptible, and two tasks on one
  * CPU may add to the same number.
  */
-#include <linux/bpf.h>
-#include <bpf/bpf_helpers.h>
-
+#include "args.h"
 #include "sums.h"
-
-typedef __u32 hak_u32;
-typedef __u64 hak_u64;
-
-/* The kernel's saved user registers; its layout on x86-64 is ABI. */
-struct regs {
-	__u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di;
-};
 
 struct bpf_sums sums = {0};
 
-#define ADD(field, v) ((void)__sync_fetch_and_add(&(field), (v)))
 /*
  * An index as the verifier can follow it: without the barrier clang turns the bound of a 32-bit
  * value into a test of its high bits, which says nothing about the register used.
@@ -32,6 +21,18 @@ static __always_inline __u64 index_of(__u32 v)
 
 	asm volatile("" : "+r"(i));
 	return i;
+}
+
+static __always_inline __u32 log2_of(__u64 v)
+{
+	__u32 r = 0;
+
+	for (__u32 s = 32; s; s >>= 1)
+		if (v >> s) {
+			v >>= s;
+			r += s;
+		}
+	return r;
 }
 
 #define ON(p, n) static __always_inline void on_##p##_##n
@@ -48,9 +49,9 @@ ON(hakmem, refill)
 		ADD(c->refill_blocks, got);
 		ADD(c->allocs, allocs);
 		ADD(c->frees, frees);
+		if (k < HAK_SOURCE_COUNT)
+			ADD(sums.route[i][k], 1);
 	}
-	if (k < HAK_SOURCE_COUNT)
-		ADD(sums.sources[k], got);
 }
 
 ON(hakmem, flush)
@@ -85,24 +86,17 @@ ON(hakmem, remote_drain)(hak_u32 blocks, hak_u64 bytes, hak_u32 batches)
 	ADD(sums.drain_bytes, bytes);
 }
 
+/* Counted only; who needs it has a program of its own. */
+ON(hakmem, remote_help)(hak_u32 owner_tid)
+{
+}
+
 ON(hakmem, lock_wait_start)(hak_u32 lock_id, hak_u64 lock_addr)
 {
 	__u64 i = index_of(lock_id);
 
 	if (i < HAK_LOCK_MAX)
 		ADD(sums.lock[i].started, 1);
-}
-
-static __always_inline __u32 log2_of(__u64 v)
-{
-	__u32 r = 0;
-
-	for (__u32 s = 32; s; s >>= 1)
-		if (v >> s) {
-			v >>= s;
-			r += s;
-		}
-	return r;
 }
 
 ON(hakmem, lock_wait_done)(hak_u32 lock_id, hak_u64 lock_addr, hak_u64 wait_ns, hak_u32 spins)
@@ -154,6 +148,7 @@ ON(hakmem, mmap_fallback)(hak_u64 bytes, hak_u64 alignment, hak_u32 reason, hak_
 		return;
 	ADD(sums.fallback[i].calls, 1);
 	ADD(sums.fallback[i].bytes, bytes);
+	ADD(sums.fallback_sizes[i][index_of(log2_of(bytes)) & (HIST_SLOTS - 1)], 1);
 }
 
 /* The rest is counted only. */

@@ -29,12 +29,15 @@ enum os_kind { OS_MAP, OS_UNMAP, OS_PURGE, OS_KINDS };
 
 struct bpf_sums {
 	__u64 events[HAK_PROBE_COUNT];
-	__u64 sources[HAK_SOURCE_COUNT]; /* blocks refilled, by source */
-	__u64 reasons[HAK_FLUSH_COUNT];	 /* blocks flushed, by reason */
+	__u64 reasons[HAK_FLUSH_COUNT]; /* blocks flushed, by reason */
 	struct class_sums class_[HAK_CLASS_MAX];
 	struct lock_sums lock[HAK_LOCK_MAX];
 	struct os_sums os[OS_KINDS][HAK_OS_COUNT];
 	struct os_sums fallback[HAK_FALLBACK_COUNT]; /* ns unused */
+	/* requests by the way they took: refills of a class by source; fallbacks by reason and by
+	 * log2 of the bytes requested */
+	__u64 route[HAK_CLASS_MAX][HAK_SOURCE_COUNT];
+	__u64 fallback_sizes[HAK_FALLBACK_COUNT][HIST_SLOTS];
 	__u64 push_batches, push_blocks, push_bytes;
 	__u64 drains, drain_blocks, drain_bytes;
 };

@@ -13,12 +13,21 @@
 
 #define TRACE_UPROBE_MULTI 48 /* BPF_TRACE_UPROBE_MULTI, linux 6.6 */
 
-struct attachment {
-	struct hakstat_bpf *skel;
+struct probes_link {
 	struct bpf_link *links[HAK_PROBE_COUNT];
 	int multi_fd; /* the one link of uprobe_multi, or -1 */
-	int stats_fd; /* keeps the kernel's run time statistics on, or -1 */
 };
+
+struct attachment {
+	struct hakstat_bpf *skel;
+	struct probes_link *on;
+};
+
+/*
+ * Keeps the kernel's run time statistics on, or -1. Until we end: it takes CAP_SYS_ADMIN, which is
+ * given up by the time we attach once more.
+ */
+static int stats_fd = -1;
 
 static int silent(enum libbpf_print_level level, const char *format, va_list args)
 {
@@ -28,30 +37,22 @@ static int silent(enum libbpf_print_level level, const char *format, va_list arg
 	return 0;
 }
 
-static int load(struct attachment *a, bool multi)
-{
-	int r;
+/* --- any program on any probes --- */
 
-	a->skel = hakstat_bpf__open();
-	if (!a->skel)
-		return -errno;
+void probes_prepare(struct bpf_program *p, bool multi)
+{
+	libbpf_set_print(silent);
 	if (multi)
-		bpf_program__set_expected_attach_type(a->skel->progs.on_probe,
-						      (enum bpf_attach_type)TRACE_UPROBE_MULTI);
-	r = hakstat_bpf__load(a->skel);
-	if (r) {
-		hakstat_bpf__destroy(a->skel);
-		a->skel = NULL;
-	}
-	return r;
+		bpf_program__set_expected_attach_type(p, (enum bpf_attach_type)TRACE_UPROBE_MULTI);
 }
 
-static unsigned list_sites(const struct target *t, uint64_t *offsets, uint64_t *cookies)
+static unsigned list_sites(const struct target *t, uint64_t wanted, uint64_t *offsets,
+			   uint64_t *cookies)
 {
 	unsigned n = 0;
 
 	for (int i = 0; i < HAK_PROBE_COUNT; i++)
-		if (t->site[i].found) {
+		if (t->site[i].found && wanted & PROBE_BIT(i)) {
 			offsets[n] = t->site[i].offset;
 			cookies[n++] = (uint64_t)i;
 		}
@@ -62,7 +63,8 @@ static unsigned list_sites(const struct target *t, uint64_t *offsets, uint64_t *
  * One link for all probes: needs CAP_BPF and CAP_PERFMON only. By the raw system call, since the
  * libbpf of Debian 12 does not know it yet.
  */
-static int attach_multi(struct attachment *a, const struct target *t)
+static int attach_multi(struct probes_link *l, const struct bpf_program *p, const struct target *t,
+			uint64_t wanted)
 {
 	uint64_t offsets[HAK_PROBE_COUNT], cookies[HAK_PROBE_COUNT];
 	struct {
@@ -70,53 +72,118 @@ static int attach_multi(struct attachment *a, const struct target *t)
 		uint64_t path, offsets, ref_ctr_offsets, cookies;
 		uint32_t count, multi_flags, pid, pad;
 	} attr = {
-		.prog_fd = (uint32_t)bpf_program__fd(a->skel->progs.on_probe),
+		.prog_fd = (uint32_t)bpf_program__fd(p),
 		.attach_type = TRACE_UPROBE_MULTI,
 		.path = (uintptr_t)t->open_path,
 		.offsets = (uintptr_t)offsets,
 		.cookies = (uintptr_t)cookies,
-		.count = list_sites(t, offsets, cookies),
+		.count = list_sites(t, wanted, offsets, cookies),
 		.pid = (uint32_t)t->pid,
 	};
 
 	if (attr.count == 0)
 		return -ENOENT;
-	a->multi_fd = (int)syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
-	return a->multi_fd < 0 ? -errno : 0;
+	l->multi_fd = (int)syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+	return l->multi_fd < 0 ? -errno : 0;
 }
 
 /* Before 6.6: one perf event a probe. */
-static int attach_single(struct attachment *a, const struct target *t)
+static int attach_single(struct probes_link *l, const struct bpf_program *p, const struct target *t,
+			 uint64_t wanted)
 {
 	int n = 0;
 
 	for (int i = 0; i < HAK_PROBE_COUNT; i++) {
 		LIBBPF_OPTS(bpf_uprobe_opts, opts, .bpf_cookie = (uint64_t)i);
 
-		if (!t->site[i].found)
+		if (!t->site[i].found || !(wanted & PROBE_BIT(i)))
 			continue;
-		a->links[i] = bpf_program__attach_uprobe_opts(
-			a->skel->progs.on_probe, t->pid, t->open_path, t->site[i].offset, &opts);
-		if (!a->links[i])
+		l->links[i] = bpf_program__attach_uprobe_opts(p, t->pid, t->open_path,
+							      t->site[i].offset, &opts);
+		if (!l->links[i])
 			return -errno;
 		n++;
 	}
 	return n ? 0 : -ENOENT;
 }
 
-static int try_attach(struct attachment *a, const struct target *t)
+struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
+				  uint64_t wanted, int *error)
 {
-	int r = load(a, true);
+	struct probes_link *l = calloc(1, sizeof(*l));
+
+	if (!l) {
+		*error = -ENOMEM;
+		return NULL;
+	}
+	l->multi_fd = -1;
+	*error = multi ? attach_multi(l, p, t, wanted) : attach_single(l, p, t, wanted);
+	if (!*error)
+		return l;
+	probes_detach(l);
+	return NULL;
+}
+
+void probes_detach(struct probes_link *l)
+{
+	if (!l)
+		return;
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		bpf_link__destroy(l->links[i]);
+	if (l->multi_fd >= 0)
+		close(l->multi_fd);
+	free(l);
+}
+
+/* --- the program of the sums on all of them --- */
+
+static int load(struct attachment *a, bool multi)
+{
+	int r;
+
+	a->skel = hakstat_bpf__open();
+	if (!a->skel)
+		return -errno;
+	probes_prepare(a->skel->progs.on_probe, multi);
+	r = hakstat_bpf__load(a->skel);
+	/* where libbpf could not try whether maps can be mapped it goes on without */
+	if (!r && !a->skel->bss)
+		r = -EOPNOTSUPP;
+	if (r) {
+		hakstat_bpf__destroy(a->skel);
+		a->skel = NULL;
+	}
+	return r;
+}
+
+static int load_and_attach(struct attachment *a, const struct target *t, bool multi)
+{
+	int r = load(a, multi);
 
 	if (!r)
-		r = attach_multi(a, t);
+		a->on = probes_attach(a->skel->progs.on_probe, t, multi, ~(uint64_t)0, &r);
+	return r;
+}
+
+static int try_attach(struct attachment *a, const struct target *t)
+{
+	int r = load_and_attach(a, t, true);
+
 	if (!r || r == -EPERM || r == -ENOENT)
 		return r;
 	if (a->skel)
 		hakstat_bpf__destroy(a->skel);
 	a->skel = NULL;
-	r = load(a, false);
-	return r ? r : attach_single(a, t);
+	return load_and_attach(a, t, false);
+}
+
+void attach_take_time(bool take)
+{
+	if (take == (stats_fd >= 0))
+		return;
+	if (!take)
+		close(stats_fd);
+	stats_fd = take ? bpf_enable_stats(BPF_STATS_RUN_TIME) : -1;
 }
 
 struct attachment *attach_probes(const struct target *t, int *error, char *err, size_t errlen)
@@ -127,11 +194,9 @@ struct attachment *attach_probes(const struct target *t, int *error, char *err, 
 		*error = -ENOMEM;
 		return NULL;
 	}
-	a->multi_fd = a->stats_fd = -1;
-	libbpf_set_print(silent);
 	*error = try_attach(a, t);
 	if (!*error) {
-		a->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+		attach_take_time(true);
 		return a;
 	}
 	if (*error == -ENOENT)
@@ -151,12 +216,7 @@ void attach_close(struct attachment *a)
 {
 	if (!a)
 		return;
-	for (int i = 0; i < HAK_PROBE_COUNT; i++)
-		bpf_link__destroy(a->links[i]);
-	if (a->multi_fd >= 0)
-		close(a->multi_fd);
-	if (a->stats_fd >= 0)
-		close(a->stats_fd);
+	probes_detach(a->on);
 	if (a->skel)
 		hakstat_bpf__destroy(a->skel);
 	free(a);
@@ -184,11 +244,16 @@ void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *
 	if (bpf_obj_get_info_by_fd(bpf_program__fd(a->skel->progs.on_probe), &info, &len))
 		return;
 	*lost = (int64_t)info.recursion_misses;
-	if (a->stats_fd >= 0)
+	if (stats_fd >= 0)
 		*run_ns = (int64_t)info.run_time_ns;
+}
+
+bool attach_by_events(const struct attachment *a)
+{
+	return a && a->on->multi_fd < 0;
 }
 
 const char *attach_method(const struct attachment *a)
 {
-	return a->multi_fd >= 0 ? "uprobe_multi" : "perf_event uprobes";
+	return a->on->multi_fd >= 0 ? "uprobe_multi" : "perf_event uprobes";
 }

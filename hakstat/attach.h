@@ -17,10 +17,30 @@ struct attachment;
 struct attachment *attach_probes(const struct target *t, int *error, char *err, size_t errlen);
 void attach_close(struct attachment *a);
 
+/*
+ * The same for a program of another object: any uprobe program may be put on some of a target's
+ * probes, and finds enum hak_probe in its cookie. Before loading the object probes_prepare has to
+ * be called for each such program, and loading tried again with multi false where the first
+ * attempt fails (kernels before 6.6).
+ */
+struct bpf_program;
+struct probes_link;
+#define PROBE_BIT(id) ((uint64_t)1 << (id)) /* HAK_P_hakmem_refill and so on */
+void probes_prepare(struct bpf_program *p, bool multi);
+/* NULL on failure: a negative errno in *error. */
+struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
+				  uint64_t wanted, int *error);
+void probes_detach(struct probes_link *l); /* NULL is fine */
+
 /* A copy of the sums so far; the maxima start over. */
 void attach_read(struct attachment *a, struct bpf_sums *out);
 /* Probe hits handled, hits the kernel could not hand to us, and run time; -1 if unknown. */
 void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *run_ns);
+/* By one perf event a probe, where the kernel does not know better. */
+bool attach_by_events(const struct attachment *a);
+/* The kernel takes the time of every run of every BPF program, or not: then run time is
+ * unknown. It takes CAP_SYS_ADMIN to turn it on. */
+void attach_take_time(bool take);
 /* How it is attached, for people. */
 const char *attach_method(const struct attachment *a);
 

@@ -4,6 +4,7 @@
 #include "emit.h"
 #include "hakstat.h"
 #include "launch.h"
+#include "privilege.h"
 #include "target.h"
 
 #include <argp.h>
@@ -76,20 +77,6 @@ static void check_kernel(void)
 		say(NOTE, "kernel", text, "before 6.6 attaching needs root (CAP_SYS_ADMIN)");
 	else
 		say(MISSING, "kernel", text, "BPF on probes needs 5.15; counters work without");
-}
-
-static bool has_capability(unsigned cap)
-{
-	char line[256];
-	unsigned long long bits = 0;
-	FILE *f = fopen("/proc/self/status", "re");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "CapEff: %llx", &bits) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return bits >> cap & 1;
 }
 
 static void check_capabilities(struct checkup *c)
@@ -198,7 +185,7 @@ static bool check_target(struct checkup *c, struct target *t, pid_t pid)
 	    : found		     ? NOTE
 				     : MISSING,
 	    "probes in it", text, "its library was built with PROBES=0, or is another version");
-	r = collect(t, NULL, &s);
+	r = collect(t, NULL, &s, NULL, NULL);
 	say(r ? MISSING : OK, "counters", r ? strerror(-r) : "readable", "CAP_SYS_PTRACE");
 	if (r && !c->result)
 		c->result = exit_code_of(r);

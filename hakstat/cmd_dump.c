@@ -4,6 +4,7 @@
 #include "dump.h"
 #include "emit.h"
 #include "hakstat.h"
+#include "privilege.h"
 #include "target.h"
 
 #include <argp.h>
@@ -477,12 +478,13 @@ static int refuse(const char *what, int error)
 static int show(const struct memory *m, uint64_t root, const char *what, const struct options *o)
 {
 	struct page_list list = {0};
+	const struct dump_visitor v = {.page = o->pages ? keep_page : NULL, .arg = &list};
 	struct dump d;
 	int r;
 
 	for (int i = 1;; i++) {
 		list.n = 0;
-		r = dump_read(&d, m, root, o->pages ? keep_page : NULL, &list);
+		r = dump_read(&d, m, root, &v);
 		if (r || !m->reader || i == TRIES || (!d.bad.count && !d.busy))
 			break;
 		dump_free(&d);
@@ -558,5 +560,6 @@ int cmd_dump(int argc, char **argv)
 	struct options o = {0};
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	keep_to_read();
 	return o.core ? dump_core(&o) : dump_process(&o);
 }

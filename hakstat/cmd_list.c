@@ -2,6 +2,7 @@
 #include "columns.h"
 #include "emit.h"
 #include "hakstat.h"
+#include "privilege.h"
 #include "target.h"
 
 #include <argp.h>
@@ -32,6 +33,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static void one_json(struct json *j, const struct target *t)
 {
+	int threads = target_threads(t->pid);
+	uint64_t rss = target_rss(t->pid);
+
 	json_open(j, NULL, '{');
 	json_number(j, "pid", (uint64_t)t->pid);
 	json_text(j, "comm", t->comm);
@@ -40,15 +44,17 @@ static void one_json(struct json *j, const struct target *t)
 	json_text(j, "build_id", t->build_id);
 	json_text(j, "link", link_names[t->link]);
 	json_text(j, "library", t->lib);
-	json_number(j, "threads", (uint64_t)target_threads(t->pid));
-	json_number(j, "rss_bytes", target_rss(t->pid));
+	json_known(j, "threads", threads ? threads : -1);
+	json_known(j, "rss_bytes", rss ? (int64_t)rss : -1);
 	json_close(j, '}');
 }
 
 static bool one(const struct target *t, void *arg)
 {
 	struct listing *l = arg;
-	char rss[32];
+	char rss[32] = "-", threads[16] = "-";
+	uint64_t bytes = target_rss(t->pid);
+	int n = target_threads(t->pid);
 
 	if (l->json) {
 		one_json(&l->j, t);
@@ -57,10 +63,12 @@ static bool one(const struct target *t, void *arg)
 	if (!l->count++)
 		printf("%8s %-16s %-8s %-12s %-8s %7s %8s\n", "PID", "COMMAND", "VERSION",
 		       "BUILD ID", "LINKED", "THREADS", "RSS");
-	bytes_text((double)target_rss(t->pid), rss, sizeof(rss));
-	printf("%8d %-16s %-8s %-12.12s %-8s %7d %8s\n", t->pid, t->comm, t->version,
-	       t->build_id[0] ? t->build_id : "-", link_names[t->link], target_threads(t->pid),
-	       rss);
+	if (bytes)
+		bytes_text((double)bytes, rss, sizeof(rss));
+	if (n)
+		snprintf(threads, sizeof(threads), "%d", n);
+	printf("%8d %-16s %-8s %-12.12s %-8s %7s %8s\n", t->pid, t->comm, t->version,
+	       t->build_id[0] ? t->build_id : "-", link_names[t->link], threads, rss);
 	return true;
 }
 
@@ -69,20 +77,24 @@ int cmd_list(int argc, char **argv)
 	static const struct argp argp = {
 		option_table, parse, NULL, "Processes that run on libhakmem.", NULL, NULL, NULL};
 	struct listing l = {.j = {stdout, false}};
+	int r;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &l);
+	keep_to_read();
 	if (l.json) {
 		json_open(&l.j, NULL, '{');
 		json_text(&l.j, "schema", "hakstat.list/1");
 		json_open(&l.j, "processes", '[');
 	}
-	target_each(one, &l);
+	r = target_each(one, &l);
 	if (l.json) {
 		json_close(&l.j, ']');
 		json_close(&l.j, '}');
 		printf("\n");
-	} else if (!l.count) {
+	} else if (!l.count && !r) {
 		printf("no process here runs on libhakmem, or none that you may look into\n");
 	}
-	return EXIT_OK;
+	if (r)
+		complain("not all processes could be looked at: %s", target_reason(r));
+	return r ? exit_code_of(r) : EXIT_OK;
 }

@@ -1,6 +1,7 @@
 /* hakstat probes: the contract, what a process has of it, and commands for other tools. */
 #include "emit.h"
 #include "hakstat.h"
+#include "privilege.h"
 #include "target.h"
 
 #include <argp.h>
@@ -167,7 +168,11 @@ static const char *tracefs(void)
 /* The kernel takes any path; the arguments are in the registers of a call. */
 static void print_uprobe(const struct target *t, int probe, const char *path)
 {
+#if defined(__aarch64__)
+	static const char *const registers[] = {"x0", "x1", "x2", "x3", "x4", "x5"};
+#else
 	static const char *const registers[] = {"di", "si", "dx", "cx", "r8", "r9"};
+#endif
 	const struct probe_desc *p = &hak_probes[probe];
 	const char *fs = tracefs();
 
@@ -233,6 +238,7 @@ int cmd_probes(int argc, char **argv)
 	int r;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	keep_to_read();
 	if (o.process) {
 		pid = parse_process(o.process);
 		if (!pid)

@@ -1,62 +1,7 @@
 /* hakstat stat: one interval as a table or as JSON. */
-#include "columns.h"
-#include "emit.h"
 #include "hakstat.h"
-#include "watch.h"
-
-#include <argp.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-
-struct options {
-	const char *process, *command, *output;
-	double seconds; /* negative: until the end */
-	bool json;
-};
-
-static const struct argp_option option_table[] = {
-	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
-	{"command", 'c', "CMD", 0, "start CMD on libhakmem and watch it from its first allocation",
-	 0},
-	{"duration", 'd', "SECONDS", 0, "length of the interval (default: until it ends or Ctrl-C)",
-	 0},
-	{"json", 'j', NULL, 0, "JSON, schema hakstat.stat/1", 0},
-	{"output", 'o', "FILE", 0, "write the report to FILE", 0},
-	{0},
-};
-
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	struct options *o = state->input;
-
-	switch (key) {
-	case 'p':
-		o->process = arg;
-		break;
-	case 'c':
-		o->command = arg;
-		break;
-	case 'd':
-		o->seconds = parse_seconds(arg);
-		if (o->seconds <= 0)
-			argp_error(state, "not a number of seconds: %s", arg);
-		break;
-	case 'j':
-		o->json = true;
-		break;
-	case 'o':
-		o->output = arg;
-		break;
-	case ARGP_KEY_END:
-		if (!o->process == !o->command)
-			argp_error(state, "give a process with -p or a command with -c");
-		break;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-	return 0;
-}
+#include "report.h"
+#include "views.h"
 
 static void json_class(struct json *j, const struct class_delta *d, unsigned c)
 {
@@ -141,19 +86,19 @@ static void json_check(struct json *j, const struct model *m)
 	json_close(j, '}');
 }
 
-static void print_json(FILE *out, const struct watch *w, const struct model *m)
+static void print_json(FILE *out, const struct model *m)
 {
 	struct json j = {out, false};
 
 	json_open(&j, NULL, '{');
 	json_text(&j, "schema", "hakstat.stat/1");
-	json_number(&j, "pid", (uint64_t)w->t.pid);
-	json_text(&j, "comm", w->t.comm);
-	json_text(&j, "version", w->t.version);
+	json_number(&j, "pid", (uint64_t)m->target->pid);
+	json_text(&j, "comm", m->target->comm);
+	json_text(&j, "version", m->target->version);
 	json_real(&j, "duration_s", m->seconds);
 	json_real(&j, "counters_s", m->counters_seconds);
-	json_number(&j, "rss_bytes", m->rss);
-	json_number(&j, "threads", (uint64_t)m->threads);
+	json_known(&j, "rss_bytes", m->rss ? (int64_t)m->rss : -1);
+	json_known(&j, "threads", m->threads ? m->threads : -1);
 	json_open(&j, "classes", '[');
 	for (unsigned c = 1; c < m->classes; c++)
 		json_class(&j, &m->class_[c], c);
@@ -185,134 +130,39 @@ static void print_json(FILE *out, const struct watch *w, const struct model *m)
 	fputc('\n', out);
 }
 
-static void print_table(FILE *out, const struct watch *w, const struct model *m)
+static void print_table(FILE *out, const struct model *m, const struct report_options *o)
 {
-	char header[HEADER_LINES][256], line[512];
-	int rows[ROWS_MAX], n = header_lines(m, w->who, 120, header);
-	bool fit[32];
-
-	fprintf(out, "\n");
-	for (int i = 0; i < n; i++)
-		fprintf(out, " %s\n", header[i]);
-	for (int v = 0; v < VIEWS; v++) {
-		int count = view_rows(&views[v], m, views[v].sort, false, NULL, rows);
-
-		if (!count)
-			continue;
-		view_fit(&views[v], 110, fit);
-		fprintf(out, "\n %s\n", views[v].title);
-		view_line(&views[v], m, -1, fit, line, sizeof(line));
-		fprintf(out, " %s\n", line);
-		for (int i = 0; i < count; i++) {
-			view_line(&views[v], m, rows[i], fit, line, sizeof(line));
-			fprintf(out, " %s\n", line);
-		}
-	}
+	report_header(out, m, o);
+	for (int v = 0; v < VIEWS; v++)
+		if (!views[v]->source || views[v]->in_stat)
+			report_table(out, views[v], m, o);
 	fprintf(out, "\n %llu allocations, %llu frees in %.3f s\n", (unsigned long long)m->allocs,
 		(unsigned long long)m->frees, m->seconds);
-	if (m->ended)
-		fprintf(out,
-			" it ended: counts after %.3f s are what its probes told, memory is as of "
-			"then\n",
-			m->counters_seconds);
+	report_ended(out, m);
 }
 
-static int report(const struct options *o, const struct watch *w, const struct model *m)
+static void print(FILE *out, const struct model *m, const struct report_options *o)
 {
-	FILE *out = o->output ? fopen(o->output, "we") : stdout;
-
-	if (!out) {
-		complain("cannot write %s: %s", o->output, strerror(errno));
-		return EXIT_FAIL;
+	switch (o->format) {
+	case REPORT_JSON:
+		print_json(out, m);
+		break;
+	case REPORT_CSV:
+		report_csv(out, o->view, m, o);
+		break;
+	case REPORT_TABLE:
+		print_table(out, m, o);
+		break;
 	}
-	if (o->json)
-		print_json(out, w, m);
-	else
-		print_table(out, w, m);
-	if ((ferror(out) | (o->output ? fclose(out) : fflush(out))) &&
-	    (o->output || !reader_is_gone())) {
-		complain("cannot write the report: %s", strerror(errno));
-		return EXIT_FAIL;
-	}
-	return EXIT_OK;
-}
-
-/* A good sample: where the process became another program, the interval begins with that one. */
-static void take(const struct watch *w, struct sample *from, struct sample *last, struct sample *s)
-{
-	if (s->root.start_ns != last->root.start_ns && last->root.start_ns) {
-		complain("process %d became another program: its counts, from its start", w->t.pid);
-		collect_zero_of(from, s);
-	} else if (last->t_ns != from->t_ns) { /* what `from` knows was before the interval */
-		collect_max(s, last);
-	}
-	*last = *s;
-}
-
-/* Waits for the end of the interval, keeping the last good sample of a process that goes away. */
-static int interval(struct watch *w, double seconds, struct sample *from, struct sample *last)
-{
-	enum watch_event e;
-	char text[128];
-
-	do {
-		/* one that is not ours may end at any time: read it often enough to say something
-		 */
-		double step = w->launched ? seconds : seconds < 0 || seconds > 0.5 ? 0.5 : seconds;
-		struct sample s;
-		int r;
-
-		e = watch_wait(w, step);
-		if (seconds >= 0)
-			seconds -= step;
-		r = watch_sample(w, &s);
-		if (!r) {
-			take(w, from, last, &s);
-		} else if (r != -EAGAIN && r != -ESRCH) {
-			complain("cannot read the counters: %s", strerror(-r));
-			return exit_code_of(r);
-		} else if (r == -ESRCH && !w->launched) {
-			e = WATCH_EXIT;
-		}
-	} while (e == WATCH_TIME && (seconds < 0 ? !w->launched : seconds > 1e-9));
-	if (e == WATCH_EXIT) {
-		if (!w->launched && w->a && last->has_bpf)
-			collect_end(last, w->a);
-		watch_finish(w, text, sizeof(text));
-		complain("%s", text);
-	}
-	return watch_end_code(w);
 }
 
 int cmd_stat(int argc, char **argv)
 {
-	static const struct argp argp = {
-		option_table, parse, NULL, "One interval of a process on libhakmem, exactly.",
-		NULL,	      NULL,  NULL};
-	struct options o = {.seconds = -1};
-	static struct sample from, to;
-	static struct model m;
-	struct watch w;
-	pid_t pid = 0;
-	int r;
+	struct report_options o = {.view = &view_classes, .pid_seconds = -1};
 
-	argp_parse(&argp, argc, argv, 0, NULL, &o);
-	if (o.process && !(pid = parse_process(o.process)))
-		return EXIT_NO_HAKMEM;
-	catch_signals();
-	r = watch_open(&w, pid, o.command, false);
-	if (r == EXIT_OK) {
-		if (o.command)
-			collect_zero(&from);
-		else if (watch_sample(&w, &from))
-			collect_zero(&from);
-		to = from;
-		r = interval(&w, o.seconds, &from, &to);
-		if (r == EXIT_OK) {
-			model_make(&m, &from, &to);
-			r = report(&o, &w, &m);
-		}
-	}
-	watch_close(&w);
-	return r;
+	report_parse(argc, argv, &o,
+		     "One interval of a process on libhakmem, exactly: with -p until it ends, "
+		     "Ctrl-C, or -d SECONDS. JSON is of schema hakstat.stat/1, CSV of the size "
+		     "classes.");
+	return report_run(&o, NULL, print);
 }

@@ -1,7 +1,9 @@
 /* hakstat top: the live screen, or plain frames. */
-#include "columns.h"
 #include "hakstat.h"
+#include "privilege.h"
+#include "stacks.h"
 #include "tui.h"
+#include "views.h"
 #include "watch.h"
 
 #include <argp.h>
@@ -66,7 +68,9 @@ struct pair {
 	struct sample s[2];
 	int last; /* index of the newer one */
 	bool any;
-	unsigned programs; /* as of the newer one */
+	unsigned programs;	     /* as of the newer one */
+	const struct source *source; /* likewise */
+	const struct source *filled; /* the same in both, or NULL */
 };
 
 /* Takes a sample; true if a model could be made of it and the one before. */
@@ -80,7 +84,11 @@ static int step(struct watch *w, struct pair *p, struct model *m)
 		collect_zero_of(&p->s[p->last], &p->s[next]);
 	p->programs = w->programs;
 	if (p->any)
-		model_make(m, &p->s[p->last], &p->s[next]);
+		watch_model(w, m, &p->s[p->last], &p->s[next]);
+	else
+		watch_mark(w);
+	p->filled = p->source == w->source ? w->source : NULL;
+	p->source = w->source;
 	p->last = next;
 	r = p->any ? 0 : -EAGAIN;
 	p->any = true;
@@ -89,24 +97,27 @@ static int step(struct watch *w, struct pair *p, struct model *m)
 
 static void print_frame(const struct watch *w, const struct model *m, double at)
 {
-	const struct view *v = &views[VIEW_CLASSES];
+	const struct view *v = &view_classes;
 	char header[HEADER_LINES][256], line[512];
-	int rows[ROWS_MAX], n = header_lines(m, w->who, 110, header);
-	bool fit[32];
+	int n = header_lines(m, w->who, 110, header);
+	struct row_list rows = {0};
+	bool fit[COLUMNS_MAX];
 
 	printf("--- %.1f s\n", at);
 	for (int i = 0; i < n; i++)
 		printf("%s\n", header[i]);
-	n = view_rows(v, m, v->sort, false, NULL, rows);
+	n = view_rows(v, m, v->sort, false, NULL, &rows);
 	view_fit(v, 110, fit);
 	view_line(v, m, -1, fit, line, sizeof(line));
 	printf("\n%s\n", line);
 	for (int i = 0; i < n; i++) {
-		view_line(v, m, rows[i], fit, line, sizeof(line));
+		view_line(v, m, rows.row[i], fit, line, sizeof(line));
 		printf("%s\n", line);
 	}
 	printf("\n");
-	fflush(stdout);
+	if (fflush(stdout))
+		output_error = errno;
+	row_list_free(&rows);
 }
 
 static int say_end(struct watch *w)
@@ -153,6 +164,30 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 	return EXIT_OK;
 }
 
+/* The stacks that explain a row of the view before. */
+static void use_stacks(struct watch *w, struct screen *s, const struct model *m)
+{
+	struct stacks_options o;
+
+	stacks_options_init(&o);
+	if (!m || !views[s->before]->explain(m, s->explained, &o))
+		snprintf(s->note, sizeof(s->note), "no stacks explain this row");
+	else if (!watch_use(w, &stacks_source, &o, s->note, sizeof(s->note)) && !s->note[0])
+		snprintf(s->note, sizeof(s->note), "stacks cannot be taken (hakstat doctor)");
+}
+
+static void use_view(struct watch *w, struct screen *s, const struct model *m, bool explain)
+{
+	const struct source *source = views[s->view]->source;
+
+	s->note[0] = '\0';
+	s->filled = NULL; /* what the model has of a source goes with it */
+	if (explain)
+		use_stacks(w, s, m);
+	else if (source != w->source)
+		watch_use(w, source, NULL, s->note, sizeof(s->note));
+}
+
 /* Runs until the next frame is due; keys are served meanwhile. */
 static enum watch_event until_due(struct watch *w, struct screen *s, const struct model *m,
 				  double due, bool *quit)
@@ -165,9 +200,11 @@ static enum watch_event until_due(struct watch *w, struct screen *s, const struc
 		*quit = actions & ACTION_QUIT || reader_is_gone();
 		if (*quit)
 			return WATCH_STOP;
+		if (actions & ACTION_VIEW)
+			use_view(w, s, m, actions & ACTION_EXPLAIN);
 		if (actions)
-			screen_draw(s, m, w->who, NULL);
-		if (actions & ACTION_INTERVAL)
+			screen_draw(s, m, w->who, s->note);
+		if (actions & ACTION_INTERVAL || (actions & ACTION_VIEW && w->source))
 			return WATCH_TIME;
 		if (clock_s() >= due)
 			return WATCH_TIME;
@@ -189,7 +226,8 @@ static int run_screen(struct watch *w, const struct options *o, struct pair *p, 
 	screen_draw(&s, NULL, w->who, NULL);
 	while (!o->frames || frames < o->frames) {
 		/* a first, short interval, so that there is something to see at once */
-		double due = clock_s() + (have || s.interval < 0.5 ? s.interval : 0.3);
+		bool waits = !have || w->source != s.filled;
+		double due = clock_s() + (!waits || s.interval < 0.5 ? s.interval : 0.3);
 
 		e = until_due(w, &s, have ? m : NULL, due, &quit);
 		if (e != WATCH_TIME)
@@ -200,7 +238,9 @@ static int run_screen(struct watch *w, const struct options *o, struct pair *p, 
 		if (!r) {
 			have = true;
 			frames++;
-			screen_draw(&s, m, w->who, NULL);
+			s.filled = p->filled;
+			screen_record(&s, m);
+			screen_draw(&s, m, w->who, s.note);
 		} else if (r != -EAGAIN && (r != -ESRCH || !w->launched)) {
 			e = r == -ESRCH ? WATCH_EXIT : WATCH_STOP;
 			break;
@@ -235,7 +275,9 @@ int cmd_top(int argc, char **argv)
 	catch_signals();
 	screen = !o.batch && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && term &&
 		 strcmp(term, "dumb") != 0;
-	r = watch_open(&w, pid, o.command, screen);
+	r = watch_open(&w, pid, o.command, screen, NULL, NULL);
+	if (r == EXIT_OK)
+		keep_to_watch(attach_by_events(w.a), o.command != NULL);
 	if (r == EXIT_OK && screen && !screen_open()) {
 		complain("unknown terminal type %s: plain frames", term);
 		screen = false;

@@ -64,6 +64,7 @@ static void add_heap(struct sample *s, const struct hak_heap_view *v)
 	s->remote_blocks += v->remote_blocks;
 	s->remote_bytes += v->remote_bytes;
 	s->drains += v->drains;
+	s->drain_blocks += v->drain_blocks;
 	s->heaps_live += v->state == HAK_HEAP_LIVE;
 }
 
@@ -107,20 +108,23 @@ static int read_copies(const struct target *t, const struct hak_root *root, stru
  * their thread is stopped or waits for a CPU. Then its counts may lag behind by a batch.
  */
 static int read_batch(const struct target *t, struct sample *s, struct copy *buf, uint32_t first,
-		      uint32_t n)
+		      uint32_t n, heap_fn *heap, void *arg)
 {
 	int r = read_copies(t, &s->root, buf, first, n);
 
 	for (uint32_t i = 0; !r && i < n; i++) {
 		for (int k = 0; !r && k < RETRIES && !at_rest(&buf[i]); k++)
 			r = read_copies(t, &s->root, &buf[i], first + i, 1);
-		if (!r)
-			add_heap(s, &buf[i].view);
+		if (r)
+			break;
+		add_heap(s, &buf[i].view);
+		if (heap)
+			heap(arg, s, &buf[i].view);
 	}
 	return r;
 }
 
-static int read_heaps(const struct target *t, struct sample *s)
+static int read_heaps(const struct target *t, struct sample *s, heap_fn *heap, void *arg)
 {
 	struct copy *buf;
 	int r = 0;
@@ -132,7 +136,8 @@ static int read_heaps(const struct target *t, struct sample *s)
 	if (!buf)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < s->root.heaps && !r; i += BATCH)
-		r = read_batch(t, s, buf, i, s->root.heaps - i < BATCH ? s->root.heaps - i : BATCH);
+		r = read_batch(t, s, buf, i, s->root.heaps - i < BATCH ? s->root.heaps - i : BATCH,
+			       heap, arg);
 	free(buf);
 	return r;
 }
@@ -233,13 +238,14 @@ void collect_end(struct sample *s, struct attachment *a)
 	s->remote_blocks += since(e->push_blocks, b->push_blocks);
 	s->remote_bytes += since(e->push_bytes, b->push_bytes);
 	s->drains += since(e->drains, b->drains);
+	s->drain_blocks += since(e->drain_blocks, b->drain_blocks);
 	attach_cost(a, &s->events, &s->lost, &s->run_ns);
 	s->bpf = *e;
 	s->counters_ns = s->t_ns;
 	s->t_ns = now_ns();
 }
 
-int collect(struct target *t, struct attachment *a, struct sample *s)
+int collect(struct target *t, struct attachment *a, struct sample *s, heap_fn *heap, void *arg)
 {
 	ssize_t n;
 	int r;
@@ -254,7 +260,7 @@ int collect(struct target *t, struct attachment *a, struct sample *s)
 		return n < 0 && n != -EFAULT ? (int)n : -ESRCH;
 	if (memcmp(s->root.magic, HAK_MAGIC, sizeof(s->root.magic)) != 0 || s->root.abi != HAK_ABI)
 		return -EPROTO;
-	r = read_heaps(t, s);
+	r = read_heaps(t, s, heap, arg);
 	if (r)
 		return r == -EFAULT ? -ESRCH : r;
 	if (a) {

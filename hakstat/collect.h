@@ -20,7 +20,7 @@ struct sample {
 	struct hak_root root;
 	struct class_counts class_[HAK_CLASS_MAX];
 	uint64_t large_alloc_bytes, large_free_bytes, large_hits;
-	uint64_t remote_pushes, remote_blocks, remote_bytes, drains;
+	uint64_t remote_pushes, remote_blocks, remote_bytes, drains, drain_blocks;
 	uint32_t heaps_live;
 	uint64_t rss;
 	int threads;
@@ -29,8 +29,11 @@ struct sample {
 	int64_t events, lost, run_ns; /* -1 if unknown */
 };
 
-/* 0, or a negative errno: -ESRCH when the target is gone. a may be NULL. */
-int collect(struct target *t, struct attachment *a, struct sample *s);
+/* Every heap as it was read for the sample, in order. */
+typedef void heap_fn(void *arg, const struct sample *s, const struct hak_heap_view *v);
+
+/* 0, or a negative errno: -ESRCH when the target is gone. a and heap may be NULL. */
+int collect(struct target *t, struct attachment *a, struct sample *s, heap_fn *heap, void *arg);
 
 /*
  * Counts of allocations never go back: an operation in progress may hide for an instant one that

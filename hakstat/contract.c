@@ -16,10 +16,12 @@ const struct probe_desc hak_probes[HAK_PROBE_COUNT] = {
 #include "probes.def"
 };
 
-#define TEXT_(id, text) text,
+#define TEXT_(id, text, ...) text,
+#define PROTECTS_(id, text, protects) protects,
 const char *const hak_source_names[] = {HAK_SOURCES(TEXT_)};
 const char *const hak_flush_names[] = {HAK_FLUSH_REASONS(TEXT_)};
 const char *const hak_lock_names[] = {HAK_LOCKS(TEXT_)};
+const char *const hak_lock_protects[] = {HAK_LOCKS(PROTECTS_)};
 const char *const hak_fallback_names[] = {HAK_FALLBACK_REASONS(TEXT_)};
 const char *const hak_os_names[] = {HAK_OS_REASONS(TEXT_)};
 static const char *const oom_names[] = {HAK_OOM_REASONS(TEXT_)};

@@ -28,6 +28,7 @@ extern const int hak_code_list_count;
 extern const char *const hak_source_names[];
 extern const char *const hak_flush_names[];
 extern const char *const hak_lock_names[];
+extern const char *const hak_lock_protects[];
 extern const char *const hak_fallback_names[];
 extern const char *const hak_os_names[];
 

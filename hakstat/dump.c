@@ -184,8 +184,8 @@ static const char *page_fault(const struct dump *d, const struct dump_page *pg)
 		return pg->class_ && pg->block_bytes != r->class_bytes[pg->class_]
 			       ? "has blocks of another size than its class"
 			       : NULL;
-	if (!pg->class_ || pg->block_bytes != r->class_bytes[pg->class_] || !pg->capacity ||
-	    pg->capacity > PAGE_WORDS * 64 ||
+	if (!pg->class_ || !pg->block_bytes || !pg->capacity ||
+	    pg->block_bytes != r->class_bytes[pg->class_] || pg->capacity > PAGE_WORDS * 64 ||
 	    (uint64_t)pg->capacity * pg->block_bytes > (uint64_t)pg->slices * r->layout.slice_bytes)
 		return "holds more or other blocks than its class";
 	for (unsigned i = 0; i < PAGE_WORDS; i++)
@@ -213,13 +213,8 @@ static void count_page(struct dump *d, const struct dump_page *pg)
 	}
 }
 
-struct visit {
-	dump_page_fn *fn;
-	void *arg;
-};
-
 static void one_page(struct dump *d, const struct dump_page *pg, unsigned dirty,
-		     const struct visit *v)
+		     const struct dump_visitor *v)
 {
 	const char *fault = page_fault(d, pg);
 
@@ -227,8 +222,8 @@ static void one_page(struct dump *d, const struct dump_page *pg, unsigned dirty,
 		broken(d, "the page at %#llx %s", (unsigned long long)pg->start, fault);
 	else
 		count_page(d, pg);
-	if (v->fn)
-		v->fn(d, pg, dirty, v->arg);
+	if (v->page)
+		v->page(d, pg, dirty, v->arg);
 }
 
 /* --- segments --- */
@@ -238,7 +233,7 @@ static uint64_t slice_mask(unsigned first, unsigned n)
 	return n >= SEGMENT_SLICES ? ~(uint64_t)0 << first : (((uint64_t)1 << n) - 1) << first;
 }
 
-static void read_segment(struct dump *d, uint64_t at, const char *raw, const struct visit *v)
+static void read_segment(struct dump *d, uint64_t at, const char *raw, const struct dump_visitor *v)
 {
 	const struct hak_layout *l = &d->root.layout;
 	uint64_t base = number(raw, SEGMENT_AT(l, BASE), 8);
@@ -266,10 +261,15 @@ static void read_segment(struct dump *d, uint64_t at, const char *raw, const str
 			used |= slice_mask(i, pg.slices);
 		one_page(d, &pg, (unsigned)__builtin_popcountll(dirty), v);
 	}
+	if (v->segment) {
+		struct dump_segment s = {at, base, unused, dirty, used};
+
+		v->segment(d, &s, v->arg);
+	}
 }
 
 /* The list may be a ring if somebody wrote to it: a second pointer, sent after, tells (Brent). */
-static int read_segments(struct dump *d, const struct visit *v)
+static int read_segments(struct dump *d, const struct dump_visitor *v)
 {
 	const struct hak_layout *l = &d->root.layout;
 	uint64_t at, seen = 0, n = 0, power = 1;
@@ -304,7 +304,8 @@ static int read_segments(struct dump *d, const struct visit *v)
 
 /* --- mappings of single blocks: only the page map knows them --- */
 
-static void read_leaf(struct dump *d, uint64_t first, const uint64_t *leaf, const struct visit *v)
+static void read_leaf(struct dump *d, uint64_t first, const uint64_t *leaf,
+		      const struct dump_visitor *v)
 {
 	uint64_t before = 0;
 
@@ -319,17 +320,21 @@ static void read_leaf(struct dump *d, uint64_t first, const uint64_t *leaf, cons
 			broken(d, "the page of %#llx cannot be read", (unsigned long long)start);
 			continue;
 		}
-		if (pg.kind != PAGE_MAPPED || pg.start >> 16 != start >> 16)
-			continue; /* a segment's, or begins in another leaf */
+		if (pg.start >> 16 != start >> 16)
+			continue; /* begins in another leaf, or is the end of a kept span */
+		if (v->kept && (pg.kind == PAGE_CACHED || pg.kind == PAGE_UNUSED))
+			v->kept(d, &pg, v->arg);
+		if (pg.kind != PAGE_MAPPED)
+			continue; /* a segment's */
 		d->class_[0].pages++;
 		d->class_[0].capacity++;
 		d->class_[0].out++;
-		if (v->fn)
-			v->fn(d, &pg, 0, v->arg);
+		if (v->page)
+			v->page(d, &pg, 0, v->arg);
 	}
 }
 
-static int read_mapped(struct dump *d, const struct visit *v)
+static int read_mapped(struct dump *d, const struct dump_visitor *v)
 {
 	uint64_t *roots = calloc(LEAF, sizeof(*roots)), *leaf = calloc(LEAF, sizeof(*leaf));
 	bool ok = roots && leaf;
@@ -406,11 +411,13 @@ static void sum_bytes(struct dump *d)
 	}
 }
 
-int dump_read(struct dump *d, const struct memory *m, uint64_t root, dump_page_fn *fn, void *arg)
+int dump_read(struct dump *d, const struct memory *m, uint64_t root, const struct dump_visitor *v)
 {
-	struct visit v = {fn, arg};
+	static const struct dump_visitor nobody;
 	int r;
 
+	if (!v)
+		v = &nobody;
 	memset(d, 0, sizeof(*d));
 	d->m = m;
 	if (!memory_read(m, root, &d->root, sizeof(d->root)))
@@ -429,9 +436,9 @@ int dump_read(struct dump *d, const struct memory *m, uint64_t root, dump_page_f
 	read_words(d);
 	for (uint32_t i = 0; i < d->nheaps; i++)
 		read_heap(d, i);
-	r = read_segments(d, &v);
+	r = read_segments(d, v);
 	if (!r)
-		r = read_mapped(d, &v);
+		r = read_mapped(d, v);
 	sum_bytes(d);
 	check_sums(d);
 	return r;

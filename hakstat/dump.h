@@ -44,12 +44,24 @@ struct dump {
 	struct findings bad;
 };
 
-/* Called for every page in use; s_dirty: unused slices of its segment that hold data. */
-typedef void dump_page_fn(const struct dump *d, const struct dump_page *pg, unsigned s_dirty,
-			  void *arg);
+struct dump_segment {
+	uint64_t at, base;		 /* of the descriptor, of its memory */
+	uint64_t unused, dirty, in_page; /* masks of slices */
+};
 
-/* 0, or -EPROTO, -ENOENT, -EIO. fn may be NULL. dump_free also after a failure. */
-int dump_read(struct dump *d, const struct memory *m, uint64_t root, dump_page_fn *fn, void *arg);
+/* Who wants to see it all; functions may be NULL. */
+struct dump_visitor {
+	/* Every page in use; s_dirty: unused slices of its segment that hold data. */
+	void (*page)(const struct dump *d, const struct dump_page *pg, unsigned s_dirty, void *arg);
+	/* Every segment, after its pages. */
+	void (*segment)(const struct dump *d, const struct dump_segment *s, void *arg);
+	/* Every span that is kept for reuse, or on the way there: its kind is unused then. */
+	void (*kept)(const struct dump *d, const struct dump_page *pg, void *arg);
+	void *arg;
+};
+
+/* 0, or -EPROTO, -ENOENT, -EIO. v may be NULL. dump_free also after a failure. */
+int dump_read(struct dump *d, const struct memory *m, uint64_t root, const struct dump_visitor *v);
 void dump_free(struct dump *d);
 
 /* Blocks neither live, nor cached, nor free in a page: on their way in a queue; may be negative. */

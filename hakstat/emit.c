@@ -58,6 +58,12 @@ void json_real(struct json *j, const char *key, double value)
 	fprintf(j->out, "%.9g", value);
 }
 
+void json_literal(struct json *j, const char *key, const char *number)
+{
+	begin(j, key);
+	fputs(number, j->out);
+}
+
 void json_null(struct json *j, const char *key)
 {
 	begin(j, key);

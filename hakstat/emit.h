@@ -16,6 +16,7 @@ void json_close(struct json *j, char bracket);
 void json_text(struct json *j, const char *key, const char *value);
 void json_number(struct json *j, const char *key, uint64_t value);
 void json_real(struct json *j, const char *key, double value);
+void json_literal(struct json *j, const char *key, const char *number); /* as it is */
 void json_null(struct json *j, const char *key);
 void json_bool(struct json *j, const char *key, bool value);
 /* a number, or null if it is negative */

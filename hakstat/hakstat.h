@@ -26,6 +26,9 @@ int exit_code_of(int error);
 /* Nobody reads our output any more, as with head(1): no failure of ours. */
 bool reader_is_gone(void);
 
+/* errno of a flush of stdout that failed, for main to tell; 0 */
+extern int output_error;
+
 double clock_s(void); /* CLOCK_MONOTONIC */
 /* Seconds as "1", "0.5"; negative on anything else. */
 double parse_seconds(const char *text);
@@ -39,9 +42,17 @@ void restore_signals(void);
 
 int cmd_list(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
+int cmd_locks(int argc, char **argv);
+int cmd_syscalls(int argc, char **argv);
 int cmd_top(int argc, char **argv);
+int cmd_threads(int argc, char **argv);
+int cmd_memory(int argc, char **argv);
+int cmd_remote(int argc, char **argv);
+int cmd_route(int argc, char **argv);
 int cmd_probes(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
+int cmd_stacks(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_help(int argc, char **argv);
 
 #endif

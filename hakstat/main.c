@@ -4,6 +4,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -21,14 +22,23 @@ struct command {
 static const struct command commands[] = {
 	{"top", cmd_top, "live screen of one process"},
 	{"stat", cmd_stat, "one interval, as a table or JSON"},
+	{"threads", cmd_threads, "who allocates, who frees, who waits"},
+	{"memory", cmd_memory, "where the memory is: RSS line by line"},
+	{"remote", cmd_remote, "who frees whose blocks"},
+	{"route", cmd_route, "which layer serves requests of which size"},
+	{"locks", cmd_locks, "which locks threads wait for, the allocator's and others"},
+	{"syscalls", cmd_syscalls, "system calls, and which the allocator made"},
+	{"stacks", cmd_stacks, "which code makes a probe fire: events, bytes, time by user stack"},
 	{"list", cmd_list, "processes that run on libhakmem"},
 	{"probes", cmd_probes, "the probes, and commands for perf and bpftrace"},
 	{"dump", cmd_dump, "the heap of a process or a core file, page by page"},
 	{"doctor", cmd_doctor, "what works here, what does not, and what to do"},
+	{"help", cmd_help, "what a column means, or the columns of a view"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 volatile sig_atomic_t stop_requested;
+int output_error;
 
 static void on_signal(int sig)
 {
@@ -49,6 +59,7 @@ static const struct {
 #define CAUGHT (sizeof(caught) / sizeof(caught[0]))
 static struct sigaction actions_before[CAUGHT];
 static sigset_t mask_before;
+static void (*too_large_before)(int);
 
 void catch_signals(void)
 {
@@ -66,6 +77,7 @@ void catch_signals(void)
 
 void restore_signals(void)
 {
+	signal(SIGXFSZ, too_large_before);
 	for (size_t i = 0; i < CAUGHT; i++)
 		sigaction(caught[i].sig, &actions_before[i], NULL);
 	sigprocmask(SIG_SETMASK, &mask_before, NULL);
@@ -147,12 +159,15 @@ pid_t parse_process(const char *text)
 	struct by_name b = {text, 0, 0};
 	char *end;
 	long pid = strtol(text, &end, 10);
+	int r;
 
 	if (*text && !*end && pid > 0 && pid < INT_MAX)
 		return (pid_t)pid;
-	target_each(match_name, &b);
+	r = target_each(match_name, &b);
 	if (b.matches == 1)
 		return b.pid;
+	if (r)
+		complain("not all processes could be looked at: %s", target_reason(r));
 	if (b.matches == 0) {
 		complain("no process named %s runs on libhakmem (see hakstat list)", text);
 		return 0;
@@ -186,18 +201,32 @@ static const struct command *find(const char *name)
 	return found;
 }
 
-int main(int argc, char **argv)
+/*
+ * A closed one would be the next file that is opened, and what is printed would go there. What
+ * takes its place can be read, at its end, and not written to.
+ */
+static void open_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+static int run(int argc, char **argv)
 {
 	const struct command *c;
 	char name[64];
-	int r;
 
-	argp_err_exit_status = EXIT_USAGE;
 	if (argc < 2) {
 		usage(stderr);
 		return EXIT_USAGE;
 	}
-	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+	if ((!strcmp(argv[1], "help") && argc == 2) || !strcmp(argv[1], "--help") ||
+	    !strcmp(argv[1], "-h")) {
 		usage(stdout);
 		return EXIT_OK;
 	}
@@ -213,9 +242,21 @@ int main(int argc, char **argv)
 	}
 	snprintf(name, sizeof(name), "hakstat %s", c->name);
 	argv[1] = name;
-	r = c->run(argc - 1, argv + 1);
+	return c->run(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+	int r;
+
+	open_standard_files();
+	/* a report above the limit of a file's size fails like any other */
+	too_large_before = signal(SIGXFSZ, SIG_IGN);
+	argp_err_exit_status = EXIT_USAGE;
+	r = run(argc, argv);
+	errno = output_error;
 	if ((fflush(stdout) || ferror(stdout)) && !reader_is_gone()) {
-		complain("cannot write: %s", strerror(errno));
+		complain("cannot write: %s", strerror(errno ? errno : EIO));
 		return r == EXIT_OK ? EXIT_FAIL : r;
 	}
 	return r;

@@ -44,8 +44,7 @@ static void class_make(struct model *m, unsigned c, const struct sample *from,
 	m->seen_flushes += d->flushes;
 }
 
-/* Upper edge of the histogram slot that holds the given share of the waits. */
-static uint64_t quantile(const uint64_t *hist, uint64_t total, double share, uint64_t max)
+uint64_t quantile(const uint64_t *hist, uint64_t total, double share, uint64_t max)
 {
 	uint64_t need = (uint64_t)((double)total * share), sum = 0;
 
@@ -68,7 +67,7 @@ static void lock_make(struct model *m, unsigned i, const struct sample *from,
 	const struct hak_lock_view *a = &from->root.lock[i], *b = &to->root.lock[i];
 	const struct lock_sums *x = &from->bpf.lock[i], *y = &to->bpf.lock[i];
 	struct lock_delta *d = &m->lock[i];
-	uint64_t hist[HIST_SLOTS], total = 0;
+	uint64_t total = 0;
 
 	d->waits = grown(b->waits, a->waits);
 	d->wait_ns = grown(b->wait_ns, a->wait_ns);
@@ -77,12 +76,12 @@ static void lock_make(struct model *m, unsigned i, const struct sample *from,
 	if (!d->has_bpf)
 		return;
 	for (unsigned k = 0; k < HIST_SLOTS; k++) {
-		hist[k] = grown(y->hist[k], x->hist[k]);
-		total += hist[k];
+		d->hist[k] = grown(y->hist[k], x->hist[k]);
+		total += d->hist[k];
 	}
 	d->max_ns = y->max_ns;
-	d->p50_ns = quantile(hist, total, 0.5, d->max_ns);
-	d->p99_ns = quantile(hist, total, 0.99, d->max_ns);
+	d->p50_ns = quantile(d->hist, total, 0.5, d->max_ns);
+	d->p99_ns = quantile(d->hist, total, 0.99, d->max_ns);
 }
 
 static void os_make(struct os_delta *d, const struct os_sums *a, const struct os_sums *b)
@@ -99,9 +98,16 @@ static void bpf_make(struct model *m, const struct sample *from, const struct sa
 			os_make(&m->os[k][r], &from->bpf.os[k][r], &to->bpf.os[k][r]);
 	for (unsigned r = 0; r < HAK_FALLBACK_COUNT; r++)
 		os_make(&m->fallback[r], &from->bpf.fallback[r], &to->bpf.fallback[r]);
+	for (unsigned r = 0; r < HAK_FALLBACK_COUNT; r++)
+		for (unsigned k = 0; k < HIST_SLOTS; k++)
+			m->fallback_sizes[r][k] =
+				grown(to->bpf.fallback_sizes[r][k], from->bpf.fallback_sizes[r][k]);
 	for (unsigned c = 0; c < HAK_CLASS_MAX; c++) {
 		const struct class_sums *a = &from->bpf.class_[c], *b = &to->bpf.class_[c];
 
+		for (unsigned s = 0; s < HAK_SOURCE_COUNT; s++)
+			m->class_[c].refills_from[s] =
+				grown(to->bpf.route[c][s], from->bpf.route[c][s]);
 		m->bpf_allocs += grown(b->allocs, a->allocs);
 		m->bpf_frees += grown(b->frees, a->frees);
 		m->bpf_refills += grown(b->refills, a->refills);
@@ -129,11 +135,14 @@ static void process_make(struct model *m, const struct sample *from, const struc
 	m->fallbacks = grown(b->fallbacks, a->fallbacks);
 	m->fallback_bytes = grown(b->fallback_bytes, a->fallback_bytes);
 	m->large_live_bytes = grown(to->large_alloc_bytes, to->large_free_bytes);
+	m->large_bytes = grown(to->large_alloc_bytes, from->large_alloc_bytes);
 	m->large_hits = grown(to->large_hits, from->large_hits);
 	m->remote_pushes = grown(to->remote_pushes, from->remote_pushes);
 	m->remote_blocks = grown(to->remote_blocks, from->remote_blocks);
 	m->remote_bytes = grown(to->remote_bytes, from->remote_bytes);
 	m->drains = grown(to->drains, from->drains);
+	m->queued_blocks =
+		to->remote_blocks > to->drain_blocks ? to->remote_blocks - to->drain_blocks : 0;
 	m->rss = to->rss;
 	m->threads = to->threads;
 	m->now = to->root.now;

@@ -24,15 +24,7 @@
 #define KERNEL_THREAD 0x00200000UL /* PF_KTHREAD of the kernel's sched.h */
 #define EXITING 0x00000004UL	   /* PF_EXITING */
 
-const char *const link_names[] = {"preload", "shared", "static"};
-
-struct mapping {
-	unsigned long start, end, offset;
-	unsigned int major, minor;
-	unsigned long inode;
-	bool code; /* executable */
-	char path[PATH_MAX];
-};
+const char *const link_names[] = {"preload", "shared", "static", "-"};
 
 /*
  * Files that are known not to be ours: a look at every process reads each of them once. A slot
@@ -47,9 +39,9 @@ struct strangers {
 };
 
 struct found {
-	uint64_t root_vaddr;
+	uint64_t root_vaddr, call_vaddr;
 	uint32_t abi;
-	bool has_root, has_base;
+	bool has_root, has_base, has_call;
 	uint64_t base;	/* of the probes' notes */
 	uint64_t bytes; /* of the file, read so far */
 };
@@ -182,12 +174,13 @@ ssize_t target_read(pid_t tid, uint64_t addr, void *buf, size_t bytes)
 	return n < 0 ? -errno : n;
 }
 
-/* One line of /proc/PID/maps; the path goes to the end of the line and may contain spaces. */
-static bool parse_mapping(char *line, struct mapping *m)
+/* The path goes to the end of the line and may contain spaces. */
+bool parse_mapping(char *line, struct mapping *m)
 {
 	char perms[8];
 	int at = 0;
 
+	m->path[0] = 0;
 	if (sscanf(line, "%lx-%lx %7s %lx %x:%x %lu %n", &m->start, &m->end, perms, &m->offset,
 		   &m->major, &m->minor, &m->inode, &at) < 7)
 		return false;
@@ -210,11 +203,18 @@ static void strip_deleted(char *path)
 		path[strlen(path) - strlen(" (deleted)")] = 0;
 }
 
+/* Says nothing of the process or the file, but that we cannot go on. */
+static bool is_ours(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO;
+}
+
 /* Opens what is really mapped: the mapping itself, else a path that leads to the same inode. */
-static int open_mapping(pid_t pid, const struct mapping *m, char *path)
+int open_mapping(pid_t pid, const struct mapping *m, char *path)
 {
 	char plain[PATH_MAX - 64];
 	bool denied = false;
+	int trouble = 0;
 	struct stat st;
 
 	snprintf(plain, sizeof(plain), "%.*s", (int)sizeof(plain) - 1, m->path);
@@ -237,13 +237,17 @@ static int open_mapping(pid_t pid, const struct mapping *m, char *path)
 		if (!S_ISREG(st.st_mode))
 			continue;
 		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-		if (fd < 0)
+		if (fd < 0) {
+			trouble = is_ours(errno) ? -errno : trouble;
 			continue;
+		}
 		/* overlay file systems show another device here: the inode decides */
 		if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_ino == m->inode)
 			return fd;
 		close(fd);
 	}
+	if (trouble)
+		return trouble;
 	return denied && ends_with(m->path, " (deleted)") ? -EACCES : -ENOENT;
 }
 
@@ -326,7 +330,8 @@ static void stapsdt_note(struct target *t, Elf *elf, struct found *f, const char
 	if (!f->has_base)
 		f->base = section_addr(elf, ".stapsdt.base");
 	f->has_base = true;
-	pc += f->base - base; /* prelink moved it, or 0 */
+	if (f->base)
+		pc += f->base - base; /* prelink moved it, or 0 */
 	t->site[i].found = vaddr_to_offset(elf, pc, &t->site[i].offset);
 }
 
@@ -340,6 +345,10 @@ static void one_note(struct target *t, Elf *elf, struct found *f, const GElf_Nhd
 		memcpy(&f->root_vaddr, desc, 8);
 		memcpy(&f->abi, desc + 8, 4);
 		f->has_root = true;
+	} else if (!strcmp(owner, HAK_NOTE_OWNER) && nh->n_type == HAK_NOTE_CALL &&
+		   nh->n_descsz >= 8) {
+		memcpy(&f->call_vaddr, desc, 8);
+		f->has_call = true;
 	} else if (!strcmp(owner, "GNU") && nh->n_type == NT_GNU_BUILD_ID) {
 		for (size_t k = 0; k < nh->n_descsz && k < 20; k++)
 			snprintf(t->build_id + 2 * k, 3, "%02x", (unsigned char)desc[k]);
@@ -406,17 +415,21 @@ static void read_sections(struct target *t, Elf *elf, struct found *f)
 			read_symbol(elf, f, scn, &sh);
 }
 
-/* Fills sites and build id; true if the file holds a libhakmem. */
-static bool read_elf(struct target *t, int fd, struct found *f, uint64_t *first_vaddr)
+/*
+ * Fills sites and build id. 0 if the file holds a libhakmem, -ENOEXEC if not; another negative
+ * errno if a part of it could not be read, which libelf takes for a part that is not there.
+ */
+static int read_elf(struct target *t, int fd, struct found *f, uint64_t *first_vaddr)
 {
 	Elf *elf;
 	size_t n;
 	GElf_Phdr ph;
 
 	elf_version(EV_CURRENT);
+	errno = 0;
 	elf = is_elf64(fd) ? elf_begin(fd, ELF_C_READ, NULL) : NULL;
 	if (!elf)
-		return false;
+		return is_ours(errno) ? -errno : -ENOEXEC;
 	read_sections(t, elf, f);
 	*first_vaddr = 0;
 	for (size_t i = 0; !elf_getphdrnum(elf, &n) && i < n; i++)
@@ -425,26 +438,31 @@ static bool read_elf(struct target *t, int fd, struct found *f, uint64_t *first_
 			break;
 		}
 	elf_end(elf);
-	return f->has_root;
+	if (is_ours(errno))
+		return -errno;
+	return f->has_root ? 0 : -ENOEXEC;
 }
 
 int target_from_file(struct target *t, const char *path, char *err, size_t errlen)
 {
 	struct found f = {0};
 	uint64_t vaddr;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	bool ok;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r = fd < 0 ? -errno : 0;
 
 	memset(t, 0, sizeof(*t));
-	if (fd < 0) {
-		snprintf(err, errlen, "cannot open %s: %s", path, strerror(errno));
-		return -errno;
+	if (r) {
+		snprintf(err, errlen, "cannot open %s: %s", path, strerror(-r));
+		return r;
 	}
-	ok = read_elf(t, fd, &f, &vaddr);
+	r = read_elf(t, fd, &f, &vaddr);
 	close(fd);
-	if (!ok) {
+	if (r == -ENOEXEC) {
 		snprintf(err, errlen, "%s is not a libhakmem", path);
 		return -ENOENT;
+	}
+	if (r) {
+		snprintf(err, errlen, "cannot read %s: %s", path, strerror(-r));
+		return r;
 	}
 	snprintf(t->open_path, sizeof(t->open_path), "%s", path);
 	snprintf(t->lib, sizeof(t->lib), "%s", path);
@@ -471,7 +489,7 @@ static bool section_needs(Elf *elf, Elf_Scn *scn, const GElf_Shdr *sh, const cha
 }
 
 /* Is the program itself linked with us? (Its environment may be overwritten: redis does.) */
-static bool exe_needs(pid_t pid, const char *library)
+static enum link_kind link_of(pid_t pid, const char *library)
 {
 	const char *file = strrchr(library, '/') ? strrchr(library, '/') + 1 : library;
 	char path[64];
@@ -485,14 +503,17 @@ static bool exe_needs(pid_t pid, const char *library)
 	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return false;
+		return LINK_UNKNOWN;
+	errno = 0;
 	elf = is_elf64(fd) ? elf_begin(fd, ELF_C_READ, NULL) : NULL;
 	while (elf && !needs && (scn = elf_nextscn(elf, scn)))
 		if (gelf_getshdr(scn, &sh) && sh.sh_type == SHT_DYNAMIC && affordable(elf, &f, &sh))
 			needs = section_needs(elf, scn, &sh, file);
 	elf_end(elf);
 	close(fd);
-	return needs;
+	if (is_ours(errno))
+		return LINK_UNKNOWN;
+	return needs ? LINK_SHARED : LINK_PRELOAD;
 }
 
 static void describe(struct target *t, const struct mapping *m)
@@ -501,11 +522,12 @@ static void describe(struct target *t, const struct mapping *m)
 	ssize_t n;
 	FILE *f;
 
+	snprintf(t->comm, sizeof(t->comm), "-");
 	snprintf(path, sizeof(path), "/proc/%d/comm", t->pid);
 	f = fopen(path, "re");
 	if (f) {
 		if (!fgets(t->comm, sizeof(t->comm), f))
-			t->comm[0] = 0;
+			snprintf(t->comm, sizeof(t->comm), "-");
 		t->comm[strcspn(t->comm, "\n")] = 0;
 		fclose(f);
 	}
@@ -517,7 +539,7 @@ static void describe(struct target *t, const struct mapping *m)
 	if (!strcmp(t->exe, t->lib))
 		t->link = LINK_STATIC;
 	else
-		t->link = exe_needs(t->reader, t->lib) ? LINK_SHARED : LINK_PRELOAD;
+		t->link = link_of(t->reader, t->lib);
 	sanitize(t->exe);
 	sanitize(t->lib);
 }
@@ -528,8 +550,7 @@ static int try_mapping(struct target *t, const struct mapping *m)
 	struct hak_root head;
 	struct found f = {0};
 	uint64_t vaddr = 0;
-	int fd = open_mapping(t->reader, m, t->open_path);
-	bool ok;
+	int fd = open_mapping(t->reader, m, t->open_path), r;
 
 	if (fd < 0)
 		return fd;
@@ -537,19 +558,22 @@ static int try_mapping(struct target *t, const struct mapping *m)
 		 m->start, m->end);
 	memset(t->site, 0, sizeof(t->site));
 	t->build_id[0] = 0;
-	ok = read_elf(t, fd, &f, &vaddr);
+	r = read_elf(t, fd, &f, &vaddr);
 	close(fd);
-	if (!ok)
-		return -ENOEXEC;
+	if (r)
+		return r;
 	describe(t, m);
 	t->abi = f.abi;
 	t->bias = m->start - m->offset - vaddr;
 	t->root_addr = f.root_vaddr + t->bias;
+	t->call_addr = f.has_call ? f.call_vaddr + t->bias : 0;
 	switch (target_read(t->reader, t->root_addr, &head, sizeof(head))) {
 	case sizeof(head):
 		break;
 	case -EPERM:
 		return -EPERM;
+	case -ENOMEM:
+		return -ENOMEM;
 	default:
 		return -EAGAIN;
 	}
@@ -561,7 +585,7 @@ static int try_mapping(struct target *t, const struct mapping *m)
 	return head.abi == HAK_ABI ? 0 : -EPROTO;
 }
 
-static const char *reason(int error)
+const char *target_reason(int error)
 {
 	switch (error) {
 	case -ENOENT:
@@ -576,6 +600,10 @@ static const char *reason(int error)
 		return "libhakmem is mapped but has not started";
 	case -EPROTO:
 		return "its libhakmem speaks another version of the contract than this hakstat";
+	case -ENXIO:
+		return "/proc is not mounted here";
+	case -EMFILE:
+		return "no more files can be opened here (ulimit -n)";
 	default:
 		return strerror(-error);
 	}
@@ -612,17 +640,23 @@ static void add_stranger(struct strangers *s, const struct mapping *m)
 
 /*
  * By what is in the files, not by their names: each that has code mapped. `m` is the first
- * mapping of the file, the one its addresses count from.
+ * mapping of the file, the one its addresses count from. *error: what ended the reading, or 0.
  */
-static int scan_maps(struct target *t, FILE *maps, struct strangers *strangers)
+static int scan_maps(struct target *t, FILE *maps, struct strangers *strangers, int *error)
 {
 	char line[PATH_MAX + 128];
 	struct mapping m, next;
 	int best = -ENOENT;
 
 	m.inode = 0;
-	for (int i = 0; i < MAPS_LINES && fgets(line, sizeof(line), maps); i++) {
+	for (int i = 0; i < MAPS_LINES; i++) {
 		int r;
+
+		errno = 0;
+		if (!fgets(line, sizeof(line), maps)) {
+			*error = errno;
+			break;
+		}
 
 		if (!parse_mapping(line, &next))
 			continue;
@@ -648,7 +682,7 @@ static int open_quietly(struct target *t, pid_t pid, struct strangers *strangers
 {
 	char path[64];
 	FILE *maps;
-	int r;
+	int r, error = 0;
 
 	memset(t, 0, sizeof(*t));
 	t->pid = pid;
@@ -657,9 +691,9 @@ static int open_quietly(struct target *t, pid_t pid, struct strangers *strangers
 	maps = fopen(path, "re");
 	if (!maps)
 		return errno == ENOENT ? -ESRCH : errno == EACCES ? -EPERM : -errno;
-	r = scan_maps(t, maps, strangers);
-	if (r == -ENOENT && ferror(maps))
-		r = -EPERM;
+	r = scan_maps(t, maps, strangers, &error);
+	if (r == -ENOENT && error && ferror(maps))
+		r = is_ours(error) ? -error : -EPERM;
 	fclose(maps);
 	return r;
 }
@@ -689,31 +723,53 @@ int target_open(struct target *t, pid_t pid, char *err, size_t errlen)
 		if (fd >= 0)
 			close(fd);
 	}
+	if (r == -ESRCH && (!kill(pid, 0) || errno == EPERM)) {
+		snprintf(err, errlen,
+			 "process %d is there, but /proc does not show it (mounted with hidepid?): "
+			 "run as root, or with CAP_SYS_PTRACE",
+			 pid);
+		return -EPERM;
+	}
 	if (r == -ESRCH)
 		snprintf(err, errlen, "no process %d", pid);
 	else if (r)
-		snprintf(err, errlen, "process %d: %s", pid, reason(r));
+		snprintf(err, errlen, "process %d: %s", pid, target_reason(r));
 	return r;
 }
 
-void target_each(bool (*fn)(const struct target *t, void *arg), void *arg)
+int target_each(bool (*fn)(const struct target *t, void *arg), void *arg)
 {
 	DIR *proc = opendir("/proc");
 	struct target *t = malloc(sizeof(*t));
 	struct strangers *strangers = calloc(1, sizeof(*strangers)); /* or NULL: slower */
-	struct dirent *d;
+	int result = proc ? t ? 0 : -ENOMEM : -errno;
 
-	while (proc && t && (d = readdir(proc))) {
+	if (!result && access("/proc/self", F_OK))
+		result = -ENXIO;
+	while (proc && t) {
+		struct dirent *d;
 		char *end;
-		long pid = strtol(d->d_name, &end, 10);
+		long pid;
+		int r;
 
-		if (*end || pid <= 0 || open_quietly(t, (pid_t)pid, strangers))
+		errno = 0;
+		d = readdir(proc);
+		if (!d) {
+			result = result ? result : -errno;
+			break;
+		}
+		pid = strtol(d->d_name, &end, 10);
+		if (*end || pid <= 0)
 			continue;
-		if (!fn(t, arg))
+		r = open_quietly(t, (pid_t)pid, strangers);
+		if (is_ours(-r) && !result)
+			result = r;
+		if (!r && !fn(t, arg))
 			break;
 	}
 	free(strangers);
 	free(t);
 	if (proc)
 		closedir(proc);
+	return result;
 }

@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum link_kind { LINK_PRELOAD, LINK_SHARED, LINK_STATIC };
+enum link_kind { LINK_PRELOAD, LINK_SHARED, LINK_STATIC, LINK_UNKNOWN };
 extern const char *const link_names[];
 
 struct probe_site {
@@ -32,8 +32,25 @@ struct target {
 	uint32_t abi;
 	uint64_t bias;	    /* runtime address = link-time address + bias */
 	uint64_t root_addr; /* runtime address of struct hak_root */
+	uint64_t call_addr; /* where every system call of the library returns to, 0: not told */
 	struct probe_site site[HAK_PROBE_COUNT];
 };
+
+struct mapping {
+	unsigned long start, end, offset;
+	unsigned int major, minor;
+	unsigned long inode; /* 0: not of a file */
+	bool code;	     /* executable */
+	char path[PATH_MAX];
+};
+
+/* One line of /proc/PID/maps; false if it is not of a file. */
+bool parse_mapping(char *line, struct mapping *m);
+/*
+ * Opens what is really mapped: the mapping itself, else a path that leads to the same inode.
+ * A file descriptor with the path in path[PATH_MAX], or a negative errno.
+ */
+int open_mapping(pid_t pid, const struct mapping *m, char *path);
 
 /*
  * 0, or a negative errno with the reason in err: -ESRCH no such process, -ENOENT no hakmem in
@@ -44,7 +61,10 @@ int target_open(struct target *t, pid_t pid, char *err, size_t errlen);
 /* The probes of a library file that no process maps yet; the rest of *t is zero. */
 int target_from_file(struct target *t, const char *path, char *err, size_t errlen);
 
-int target_threads(pid_t pid);
+/* What a negative errno of target_open and target_each means. */
+const char *target_reason(int error);
+
+int target_threads(pid_t pid);	/* 0 if unknown */
 uint64_t target_rss(pid_t pid); /* bytes, 0 if unknown */
 bool target_alive(pid_t pid);
 bool thread_runs(pid_t tid); /* alive, and neither at its end nor killed */
@@ -57,7 +77,10 @@ ssize_t target_read(pid_t tid, uint64_t addr, void *buf, size_t bytes);
 /* Text from the target, made safe for a terminal, in place. */
 void sanitize(char *text);
 
-/* Calls fn for every process with hakmem; stops when fn returns false. */
-void target_each(bool (*fn)(const struct target *t, void *arg), void *arg);
+/*
+ * Calls fn for every process with hakmem; stops when fn returns false. 0, or a negative errno: some
+ * could not be looked at, for a reason that is not theirs.
+ */
+int target_each(bool (*fn)(const struct target *t, void *arg), void *arg);
 
 #endif

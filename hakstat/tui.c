@@ -1,10 +1,13 @@
 #include "tui.h"
+#include "text.h"
 
 #include <curses.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define WITH_RANGES 110 /* columns from which on histories show their lowest and highest value */
 
 struct key {
 	int code;
@@ -26,14 +29,16 @@ static int pause_it(struct screen *s)
 
 static int sort_next(struct screen *s)
 {
-	s->sort[s->view] = (s->sort[s->view] + 1) % views[s->view].ncolumns;
+	history_clear(&s->history);
+	s->sort[s->view] = (s->sort[s->view] + 1) % views[s->view]->ncolumns;
 	return ACTION_REDRAW;
 }
 
 static int sort_previous(struct screen *s)
 {
-	int n = views[s->view].ncolumns;
+	int n = views[s->view]->ncolumns;
 
+	history_clear(&s->history);
 	s->sort[s->view] = (s->sort[s->view] + n - 1) % n;
 	return ACTION_REDRAW;
 }
@@ -62,23 +67,34 @@ static int show(struct screen *s, int view)
 {
 	s->view = view;
 	s->help = false;
-	s->scroll = 0;
+	s->scroll = s->cursor = 0;
+	s->rows.n = 0; /* of the other view, until this one is drawn */
+	history_clear(&s->history);
+	return ACTION_REDRAW | ACTION_VIEW;
+}
+
+static int toggle_graph(struct screen *s)
+{
+	s->graph = !s->graph;
+	history_clear(&s->history);
 	return ACTION_REDRAW;
 }
 
-static int show_classes(struct screen *s)
+static int enter(struct screen *s)
 {
-	return show(s, VIEW_CLASSES);
+	if (!views[s->view]->explain || s->cursor >= s->rows.n)
+		return ACTION_NONE;
+	s->explained = s->rows.row[s->cursor];
+	s->before = s->view;
+	s->filter[0] = 0; /* it was for that view */
+	return show(s, VIEW_stacks) | ACTION_EXPLAIN;
 }
 
-static int show_locks(struct screen *s)
+/* From stacks back to where they were asked for; else the filter goes. */
+static int escape(struct screen *s)
 {
-	return show(s, VIEW_LOCKS);
-}
-
-static int show_os(struct screen *s)
-{
-	return show(s, VIEW_OS);
+	s->filter[0] = 0;
+	return s->view == VIEW_stacks ? show(s, s->before) : ACTION_REDRAW;
 }
 
 static int start_filter(struct screen *s)
@@ -95,16 +111,22 @@ static int help(struct screen *s)
 	return ACTION_REDRAW;
 }
 
+/* Help scrolls; in a table the cursor moves. Drawing keeps both in bounds. */
 static int down(struct screen *s)
 {
-	s->scroll++;
+	if (s->help)
+		s->scroll++;
+	else if (s->cursor + 1 < s->rows.n)
+		s->cursor++;
 	return ACTION_REDRAW;
 }
 
 static int up(struct screen *s)
 {
-	if (s->scroll > 0)
-		s->scroll--;
+	int *at = s->help ? &s->scroll : &s->cursor;
+
+	if (*at > 0)
+		--*at;
 	return ACTION_REDRAW;
 }
 
@@ -115,22 +137,24 @@ static int resized(struct screen *s)
 }
 
 static const struct key keys[] = {
-	{'1', "1", "size classes", show_classes},
-	{'2', "2", "contention: locks of the allocator", show_locks},
-	{'3', "3", "system calls and fallbacks", show_os},
 	{'s', "s", "sort by the next column", sort_next},
 	{'S', "S", "sort by the previous column", sort_previous},
 	{'r', "r", "reverse the order", reverse},
 	{'/', "/", "filter rows (Enter keeps it, Esc clears it)", start_filter},
+	{'g', "g", "history of the sort column, row by row", toggle_graph},
 	{' ', "space", "pause", pause_it},
 	{'+', "+", "longer interval", slower},
 	{'-', "-", "shorter interval", faster},
-	{KEY_DOWN, "down", "scroll", down},
-	{KEY_UP, "up", "scroll back", up},
+	{KEY_DOWN, "down", "next row; scrolls", down},
+	{KEY_UP, "up", "previous row", up},
+	{'\n', "Enter", "stacks that explain the row (Esc goes back)", enter},
 	{'?', "?", "this help", help},
 	{'q', "q", "quit", quit},
 	{'=', NULL, NULL, slower},
 	{'h', NULL, NULL, help},
+	{'\r', NULL, NULL, enter},
+	{KEY_ENTER, NULL, NULL, enter},
+	{27, NULL, NULL, escape},
 	{KEY_RESIZE, NULL, NULL, resized},
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -140,7 +164,7 @@ void screen_init(struct screen *s, double interval)
 	memset(s, 0, sizeof(*s));
 	s->interval = interval;
 	for (int i = 0; i < VIEWS; i++)
-		s->sort[i] = views[i].sort;
+		s->sort[i] = views[i]->sort;
 }
 
 bool screen_open(void)
@@ -194,10 +218,9 @@ static int press(struct screen *s, int c)
 		help(s);
 		return ACTION_REDRAW;
 	}
-	if (c == 27) {
-		s->filter[0] = 0;
-		return ACTION_REDRAW;
-	}
+	for (int i = 0; i < VIEWS; i++)
+		if (views[i]->key && views[i]->key == c)
+			return show(s, i);
 	for (size_t i = 0; i < KEYS; i++)
 		if (keys[i].code == c)
 			return keys[i].act(s);
@@ -256,17 +279,22 @@ static int first_line(struct screen *s, int n, int room)
 
 static void draw_help(struct screen *s)
 {
-	const struct view *v = &views[s->view];
+	const struct view *v = views[s->view];
 	struct help_text t = {.n = 0};
 	int first, room = LINES - 1;
 
 	add(&t, true, "Keys");
+	for (int i = 0; i < VIEWS; i++)
+		if (views[i]->key)
+			add(&t, false, "  %-6c %s", views[i]->key, views[i]->title);
 	for (size_t i = 0; i < KEYS; i++)
 		if (keys[i].shown)
 			add(&t, false, "  %-6s %s", keys[i].shown, keys[i].help);
 	add(&t, true, "Columns of '%s'", v->title);
 	for (int i = 0; i < v->ncolumns; i++)
-		add(&t, false, "  %-8s %s", v->columns[i].title, v->columns[i].help);
+		if (v->columns[i].width)
+			add(&t, false, "  %-8s %s%s", v->columns[i].title, v->columns[i].help,
+			    v->columns[i].unit == UNIT_RATE ? ", a second" : "");
 	first = first_line(s, t.n, room);
 	for (int i = 0; i < room && first + i < t.n; i++)
 		put(i, t.line[first + i], t.title[first + i] ? A_BOLD : 0);
@@ -296,24 +324,195 @@ static void draw_heading(const struct view *v, const struct model *m, const bool
 	}
 }
 
-static void draw_table(struct screen *s, const struct model *m, int y)
-{
-	const struct view *v = &views[s->view];
-	char line[512];
-	int rows[ROWS_MAX], n, first, room = LINES - y - 2;
-	bool fit[32];
+/* --- histories --- */
 
-	n = view_rows(v, m, s->sort[s->view], s->reverse[s->view], s->filter, rows);
-	view_fit(v, COLS, fit);
-	draw_heading(v, m, fit, s->sort[s->view], y++);
+#define GRAPH_WIDTH 24
+#define ROW_NAME_COLUMNS 2 /* the first columns say which row it is, whatever its number is now */
+
+static void row_name(const struct view *v, const struct model *m, int row, char *out, size_t len)
+{
+	size_t at = 0;
+
+	out[0] = '\0';
+	for (int i = 0; i < ROW_NAME_COLUMNS && i < v->ncolumns && at < len; i++) {
+		struct value x = v->columns[i].get(m, row);
+		char text[64];
+
+		if (i && x.kind != VALUE_TEXT && x.kind != VALUE_ID)
+			break;
+		value_text(&x, text, sizeof(text));
+		at += (size_t)snprintf(out + at, len - at, "%s ", text);
+	}
+}
+
+static void record_rows(struct screen *s, const struct model *m)
+{
+	const struct view *v = views[s->view];
+	const struct column *c = &v->columns[s->sort[s->view]];
+	char name[128];
+
+	if (v->source && v->source != s->filled)
+		return;
+	view_rows(v, m, s->sort[s->view], false, NULL, &s->rows);
+	for (int i = 0; i < s->rows.n; i++) {
+		struct value x = c->get(m, s->rows.row[i]);
+
+		row_name(v, m, s->rows.row[i], name, sizeof(name));
+		history_add(&s->history, name,
+			    x.kind == VALUE_NONE || x.kind == VALUE_TEXT ? -1 : x.number);
+	}
+}
+
+void screen_record(struct screen *s, const struct model *m)
+{
+	double hits = (double)(m->small_allocs - m->refills);
+
+	series_add(&s->allocs, m->seconds > 0 ? (double)m->allocs / m->seconds : -1);
+	series_add(&s->rss, (double)m->rss);
+	series_add(&s->hit, m->small_allocs ? 100 * hits / (double)m->small_allocs : -1);
+	if (s->graph)
+		record_rows(s, m);
+}
+
+/* Where it is wide enough with the lowest and highest value. */
+static int draw_series(const char *label, const struct series *s, enum value_kind kind, int y,
+		       int x, int width)
+{
+	struct value low = value_of(kind, 0), high = low;
+	char line[3 * SERIES_MAX + 8], from[32], to[32];
+
+	series_line(s, width, text_is_utf8(), line, sizeof(line));
+	mvprintw(y, x, "%s %s", label, line);
+	x += (int)strlen(label) + 1 + width;
+	if (COLS < WITH_RANGES || !series_range(s, &low.number, &high.number))
+		return x + 3;
+	value_text(&low, from, sizeof(from));
+	value_text(&high, to, sizeof(to));
+	mvprintw(y, x, " %s..%s", from, to);
+	return x + 3 + (int)(strlen(from) + strlen(to) + 3);
+}
+
+static void draw_histories(const struct screen *s, int y)
+{
+	int labels = (int)strlen("allocs/s  rss  hit% ") + 8, ranges = COLS < WITH_RANGES ? 0 : 42;
+	int width = (COLS - labels - ranges) / 3, x;
+
+	if (width < 4 || y >= LINES)
+		return;
+	if (width > SERIES_MAX)
+		width = SERIES_MAX;
+	attron(A_DIM);
+	x = draw_series("allocs/s", &s->allocs, VALUE_RATE, y, 0, width);
+	x = draw_series("RSS", &s->rss, VALUE_BYTES, y, x, width);
+	draw_series("hit%", &s->hit, VALUE_PERCENT, y, x, width);
+	attroff(A_DIM);
+}
+
+static void draw_graph(const struct screen *s, const struct model *m, int row, int y)
+{
+	char name[128], line[3 * GRAPH_WIDTH + 8];
+	const struct series *series;
+
+	row_name(views[s->view], m, row, name, sizeof(name));
+	series = history_get(&s->history, name);
+	if (!series || y >= LINES)
+		return;
+	series_line(series, GRAPH_WIDTH, text_is_utf8(), line, sizeof(line));
+	mvaddstr(y, COLS - GRAPH_WIDTH, line);
+}
+
+static int table_width(const struct screen *s)
+{
+	return s->graph && COLS > 2 * GRAPH_WIDTH ? COLS - GRAPH_WIDTH - 1 : COLS;
+}
+
+/* --- the table --- */
+
+static bool can_enter(const struct view *v)
+{
+	return v->explain || v->detail;
+}
+
+static void draw_rows(struct screen *s, const struct model *m, const bool *fit, int y, int room)
+{
+	const struct view *v = views[s->view];
+	int n = s->rows.n, first;
+	char line[512];
+
+	if (s->cursor >= n)
+		s->cursor = n > 0 ? n - 1 : 0;
+	if (s->scroll > s->cursor)
+		s->scroll = s->cursor;
+	if (s->scroll < s->cursor - room + 1)
+		s->scroll = s->cursor - room + 1;
 	first = first_line(s, n, room);
 	for (int i = first; i < n && i < first + room; i++) {
-		view_line(v, m, rows[i], fit, line, sizeof(line));
-		put(y++, line, 0);
+		int row = s->rows.row[i];
+
+		view_line(v, m, row, fit, line, sizeof(line));
+		put(y, line,
+		    (v->alert && v->alert(m, row) ? A_BOLD | COLOR_PAIR(2) : 0) |
+			    (i == s->cursor && can_enter(v) ? A_STANDOUT : 0));
+		if (table_width(s) < COLS)
+			draw_graph(s, m, row, y);
+		y++;
 	}
-	if (!n)
+}
+
+/* Below a table that has something to tell of the row under the cursor, in the rest of the screen.
+ */
+static void draw_detail(const struct screen *s, const struct model *m, int y)
+{
+	const struct view *v = views[s->view];
+	int row = s->rows.n ? s->rows.row[s->cursor] : -1;
+	char line[512];
+
+	for (int i = 0; y < LINES - 1 && v->detail(m, row, i, line, sizeof(line)); i++)
+		put(y++, line, i ? 0 : A_DIM);
+}
+
+/* Rows of the table: half of the screen at most where there is more to tell of one of them. */
+static int table_room(const struct screen *s, int y)
+{
+	int room = LINES - y - 1, half = room / 2;
+
+	if (!views[s->view]->detail)
+		return room;
+	return s->rows.n < half ? s->rows.n : half;
+}
+
+static void draw_table(struct screen *s, const struct model *m, int y)
+{
+	const struct view *v = views[s->view];
+	bool fit[COLUMNS_MAX];
+	int room;
+
+	view_fit(v, table_width(s), fit);
+	draw_heading(v, m, fit, s->sort[s->view], y++);
+	if (v->source && v->source != s->filled) {
+		put(y, "waiting for the first interval ...", A_DIM);
+		return;
+	}
+	view_rows(v, m, s->sort[s->view], s->reverse[s->view], s->filter, &s->rows);
+	room = table_room(s, y);
+	draw_rows(s, m, fit, y, room);
+	if (v->detail)
+		draw_detail(s, m, y + (room ? room : 1) + 1);
+	if (!s->rows.n)
 		put(y, s->filter[0] ? "no row matches the filter" : "nothing in this interval",
 		    A_DIM);
+}
+
+/* "1-3": the first and the last; they are digits in a row. */
+static const char *view_keys(void)
+{
+	static char text[4];
+	int n = 0;
+
+	for (int i = 0; i < VIEWS; i++)
+		n += views[i]->key != 0;
+	snprintf(text, sizeof(text), "1-%d", n % 10);
+	return text;
 }
 
 static void draw_bottom(const struct screen *s, const char *note)
@@ -323,15 +522,16 @@ static void draw_bottom(const struct screen *s, const char *note)
 
 	if (s->typing)
 		snprintf(line, sizeof(line), "filter: %s_", s->filter);
-	else if (note)
+	else if (note && *note)
 		snprintf(line, sizeof(line), "%s", note);
 	else if (s->filter[0])
 		snprintf(line, sizeof(line), "%sfilter: %s (Esc clears)  +- %.4gs  ? help q quit",
 			 paused, s->filter, s->interval);
 	else
 		snprintf(line, sizeof(line),
-			 "%s1 classes 2 locks 3 OS  s sort r rev / filter  +- %.4gs  ? help q quit",
-			 paused, s->interval);
+			 "%s%s  %s views  s sort r rev / filter  +- %.4gs  ? help q quit", paused,
+			 views[s->view]->name, s->view == VIEW_stacks ? "Esc back," : view_keys(),
+			 s->interval);
 	put(LINES - 1, line, s->paused ? A_BOLD : A_DIM);
 }
 
@@ -350,6 +550,7 @@ void screen_draw(struct screen *s, const struct model *m, const char *who, const
 		n = header_lines(m, who, COLS, header);
 		for (int i = 0; i < n; i++)
 			put(i, header[i], i == 0 ? A_BOLD | COLOR_PAIR(1) : 0);
+		draw_histories(s, n);
 		draw_table(s, m, n + 1);
 	}
 	if (!s->help)

@@ -5,23 +5,33 @@
 #ifndef HAKSTAT_TUI_H
 #define HAKSTAT_TUI_H
 
-#include "columns.h"
+#include "history.h"
+#include "views.h"
 
 enum action {
 	ACTION_NONE = 0,
 	ACTION_REDRAW = 1,
 	ACTION_QUIT = 2,
 	ACTION_INTERVAL = 4, /* the interval changed */
+	ACTION_VIEW = 8,     /* another view: its source is to be used */
+	ACTION_EXPLAIN = 16, /* that is the one of stacks, of another row */
 };
 
 struct screen {
 	int view;
 	int sort[VIEWS];
 	bool reverse[VIEWS];
-	bool paused, help, typing;
+	bool paused, help, typing, graph;
 	int scroll;
+	int cursor;	       /* the row that Enter is for, counted from the first */
+	int explained, before; /* the row whose stacks are shown, and the view it is of */
 	char filter[32];
 	double interval;
+	const struct source *filled; /* whose numbers are in the model */
+	struct row_list rows;
+	struct series allocs, rss, hit; /* of the header */
+	struct history history;		/* of the sort column, by row, while `graph` */
+	char note[256];			/* what went wrong with the view, or empty */
 };
 
 void screen_init(struct screen *s, double interval);
@@ -30,7 +40,9 @@ bool screen_open(void);
 void screen_close(void);
 /* Handles the keys that are waiting; actions or-ed together. */
 int screen_keys(struct screen *s);
-/* m NULL: nothing measured yet. note: one more line, or NULL. */
+/* One more interval has passed: for the histories. */
+void screen_record(struct screen *s, const struct model *m);
+/* m NULL: nothing measured yet. note: in the last line, or NULL or empty. */
 void screen_draw(struct screen *s, const struct model *m, const char *who, const char *note);
 
 #endif

@@ -11,6 +11,70 @@
 
 #define EXEC_TRIES 30 /* of 10 ms: until a new program has its allocator */
 #define POLL_MS 100   /* the longest wait; what happens wakes it */
+#define TURN_MS 20    /* with a source that has something to do meanwhile */
+
+/* --- the source of a view --- */
+
+static bool attach_source(struct watch *w, char *err, size_t errlen)
+{
+	err[0] = '\0';
+	if (w->a)
+		attach_take_time(!w->source || !w->source->often);
+	return !w->source || !w->source->attach || !w->source->attach(w->state, &w->t, err, errlen);
+}
+
+static void restart_source(struct watch *w)
+{
+	if (w->source && w->source->restart)
+		w->source->restart(w->state);
+}
+
+static bool open_source(struct watch *w, const struct source *source, const void *options)
+{
+	w->source = source;
+	w->state = source ? source->open(options) : NULL;
+	if (!source || w->state)
+		return true;
+	w->source = NULL;
+	return false;
+}
+
+static void close_source(struct watch *w)
+{
+	if (w->source)
+		w->source->close(w->state);
+	w->source = NULL;
+	w->state = NULL;
+}
+
+bool watch_use(struct watch *w, const struct source *source, const void *options, char *err,
+	       size_t errlen)
+{
+	close_source(w);
+	if (!open_source(w, source, options)) {
+		snprintf(err, errlen, "no memory");
+		return false;
+	}
+	return attach_source(w, err, errlen);
+}
+
+void watch_model(struct watch *w, struct model *m, const struct sample *from,
+		 const struct sample *to)
+{
+	model_make(m, from, to);
+	m->target = &w->t;
+	if (w->source && w->source->fill)
+		w->source->fill(w->state, m);
+	watch_mark(w);
+}
+
+void watch_mark(struct watch *w)
+{
+	if (w->source && w->source->mark)
+		w->source->mark(w->state);
+}
+
+/* --- the process --- */
 
 static void try_attach(struct watch *w)
 {
@@ -21,6 +85,8 @@ static void try_attach(struct watch *w)
 	/* for one that has ended in the meantime any error may come */
 	if (!w->a && target_alive(target_reader(w->t.pid)))
 		complain("%s\nhakstat: going on with the counters alone", err);
+	if (!attach_source(w, err, sizeof(err)) && w->a && err[0])
+		complain("%s", err);
 }
 
 static void name_it(struct watch *w)
@@ -83,6 +149,7 @@ static void command_became_another(struct watch *w)
 {
 	w->ready = w->any = false;
 	w->programs++;
+	restart_source(w);
 	if (attach_command(w) != EXIT_OK)
 		launch_resume(&w->l);
 }
@@ -110,15 +177,21 @@ static int open_command(struct watch *w, const char *command, bool screen)
 	return attach_command(w);
 }
 
-int watch_open(struct watch *w, pid_t pid, const char *command, bool screen)
+int watch_open(struct watch *w, pid_t pid, const char *command, bool screen,
+	       const struct source *source, const void *options)
 {
 	memset(w, 0, sizeof(*w));
 	w->pidfd = -1;
+	if (!open_source(w, source, options)) {
+		complain("no memory");
+		return EXIT_FAIL;
+	}
 	return command ? open_command(w, command, screen) : open_pid(w, pid);
 }
 
 void watch_close(struct watch *w)
 {
+	close_source(w);
 	attach_close(w->a);
 	if (w->launched)
 		launch_close(&w->l);
@@ -148,13 +221,16 @@ static bool has_ended(struct watch *w)
 
 enum watch_event watch_wait(struct watch *w, double seconds)
 {
+	bool turns = w->source && w->source->turn;
 	double end = clock_s() + seconds;
 
 	for (;;) {
 		struct pollfd p = {w->launched ? w->l.wake : w->pidfd, POLLIN, 0};
 		double left = end - clock_s();
-		int ms = POLL_MS;
+		int ms = turns ? TURN_MS : POLL_MS;
 
+		if (turns)
+			w->source->turn(w->state, w);
 		if (stop_requested)
 			return WATCH_STOP;
 		if (has_ended(w))
@@ -182,6 +258,11 @@ static int get_ready(struct watch *w)
 	return 0;
 }
 
+static int take_sample(struct watch *w, struct sample *s)
+{
+	return collect(&w->t, w->a, s, w->source ? w->source->heap : NULL, w->state);
+}
+
 /* The process became another program: that one is watched from here on, if it has hakmem. */
 static int follow_exec(struct watch *w, struct sample *s)
 {
@@ -202,8 +283,9 @@ static int follow_exec(struct watch *w, struct sample *s)
 	w->programs++;
 	name_it(w);
 	attach_close(w->a);
+	restart_source(w);
 	try_attach(w);
-	return collect(&w->t, w->a, s);
+	return take_sample(w, s);
 }
 
 /* The counters are there, but another program's, in the same place. */
@@ -221,7 +303,7 @@ int watch_sample(struct watch *w, struct sample *s)
 		if (r)
 			return r;
 	}
-	r = collect(&w->t, w->a, s);
+	r = take_sample(w, s);
 	if ((r == -ESRCH && !has_ended(w)) || (!r && is_another(w, s)))
 		r = follow_exec(w, s);
 	if (r)
@@ -230,6 +312,8 @@ int watch_sample(struct watch *w, struct sample *s)
 		collect_after(s, &w->last);
 	w->last = *s;
 	w->any = true;
+	if (w->source && w->source->look)
+		w->source->look(w->state, w, s);
 	return 0;
 }
 

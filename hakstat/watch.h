@@ -5,6 +5,7 @@
 #include "attach.h"
 #include "collect.h"
 #include "launch.h"
+#include "source.h"
 #include "target.h"
 
 struct watch {
@@ -17,6 +18,8 @@ struct watch {
 	unsigned programs;  /* the process became, by exec: samples before and after do not mix */
 	struct sample last; /* what watch_sample told last */
 	int pidfd;	    /* of a process that is not ours, or -1 */
+	const struct source *source; /* of the view shown, or NULL */
+	void *state;		     /* the source's */
 	char who[160];
 	char library[PATH_MAX]; /* preloaded into a command of ours */
 };
@@ -25,10 +28,19 @@ enum watch_event { WATCH_TIME, WATCH_EXIT, WATCH_STOP };
 
 /*
  * EXIT_OK, or the exit code after a message. Exactly one of pid and command. screen: the terminal
- * is not for the command.
+ * is not for the command. source: as in watch_use.
  */
-int watch_open(struct watch *w, pid_t pid, const char *command, bool screen);
+int watch_open(struct watch *w, pid_t pid, const char *command, bool screen,
+	       const struct source *source, const void *options);
 void watch_close(struct watch *w);
+
+/* Ends the source there is and begins with another, or with NULL none. False: see err. */
+bool watch_use(struct watch *w, const struct source *source, const void *options, char *err,
+	       size_t errlen);
+/* The model of what lies between two samples, with what the source has; then the source's mark. */
+void watch_model(struct watch *w, struct model *m, const struct sample *from,
+		 const struct sample *to);
+void watch_mark(struct watch *w); /* an interval begins with the last sample */
 
 /* Waits `seconds` (negative: for ever), or until the target ends or a signal says stop. */
 enum watch_event watch_wait(struct watch *w, double seconds);

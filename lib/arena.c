@@ -529,8 +529,9 @@ static size_t purge_one(uint64_t now_ms, enum hak_os_reason why)
 		take_returned();
 		s = next_to_purge(now_ms, why, &mask);
 		lock_drop(&arena_lock);
-		/* again if somebody pushed and, finding the lock held, left it to us */
-	} while (!s && why == HAK_OS_LIMIT && peek(&xreturned) && arena_excess(4));
+		/* again if somebody pushed and, finding the lock held, left it to us; seq_cst: not
+		   read before others can see the lock free */
+	} while (!s && why == HAK_OS_LIMIT && load_seq_cst(&xreturned) && arena_excess(4));
 	if (!s)
 		return 0;
 	bytes = purge_runs(s, mask, why);

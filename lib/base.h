@@ -20,7 +20,7 @@
 /* Loads p where a function returns it, so that returning it is no instruction of its own. */
 #if defined(__x86_64__)
 #define in_result(p) __asm__("" : "+a"(p))
-#else
+#else /* elsewhere the first argument is there */
 #define in_result(p) ((void)(p))
 #endif
 
@@ -31,6 +31,7 @@
 #define peek(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 #define poke(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define load_seq_cst(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)
 #define store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define swap_acq_rel(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
 #define add_relaxed(p, v) ((void)__atomic_fetch_add((p), (v), __ATOMIC_RELAXED))

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 struct line {
@@ -36,14 +35,9 @@ static void put_number(struct line *l, uint64_t n, unsigned base)
  */
 static void send(struct line *l)
 {
-	int saved = errno;
-	long n;
-
 	l->text[l->len++] = '\n';
-	do
-		n = syscall(SYS_write, STDERR_FILENO, l->text, l->len);
-	while (n < 0 && errno == EINTR);
-	errno = saved;
+	while (os_write(STDERR_FILENO, l->text, l->len) == -EINTR)
+		;
 }
 
 /* "hakmem: text[number][more]"; number UINT64_MAX is left out. */

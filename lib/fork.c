@@ -8,11 +8,25 @@
 
 #include <pthread.h>
 
+/*
+ * glibc's word for it; other C libraries have none, and count as with threads. A process with one
+ * thread may fork in a signal handler, in the middle of an allocation or of another fork: its locks
+ * are not touched, what was interrupted goes on in both processes.
+ */
+extern char __libc_single_threaded __attribute__((weak));
+
+static bool is_alone(void)
+{
+	return &__libc_single_threaded && __libc_single_threaded;
+}
+
 static struct lock *const locks[] = {&arena_lock, &large_lock, &meta_lock};
 #define LOCKS (sizeof(locks) / sizeof(locks[0]))
 
 static void before(void)
 {
+	if (is_alone())
+		return;
 	heap_fork_before();
 	for (unsigned i = 0; i < LOCKS; i++)
 		lock_hold_over_fork(locks[i]);
@@ -21,6 +35,8 @@ static void before(void)
 
 static void in_parent(void)
 {
+	if (!lock_forking) /* nothing is held */
+		return;
 	lock_forking = false;
 	for (unsigned i = LOCKS; i-- > 0;)
 		lock_drop_after_fork(locks[i]);
@@ -29,6 +45,9 @@ static void in_parent(void)
 
 static void in_child(void)
 {
+	heap_fork_named();
+	if (!lock_forking)
+		return;
 	lock_forking = false;
 	for (unsigned i = 0; i < LOCKS; i++)
 		lock_reset(locks[i]);

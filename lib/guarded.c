@@ -3,9 +3,10 @@
  * slice that cannot be touched before and after. Freed, a span stays for a while and cannot be
  * touched either; then the system gets it.
  *
- *   | guard slice | slices of the block, the unused start untouchable too | guard slice |
+ *   | guard slice | slices of the block, untouchable too where it is not | guard slice |
  *
- * start .. start + bytes is the block; its slices begin where start's does, map_bytes long.
+ * start .. start + bytes is the block; its slices begin where start's does, map_bytes long. One
+ * aligned to more than an OS page may end before they do.
  */
 #include "internal.h"
 #include "pagemap.h"
@@ -34,22 +35,28 @@ static size_t with_guards(const struct page *pg)
 	return pg->map_bytes + 2 * HAK_SLICE;
 }
 
-/* The block at the end of `total` bytes at p; what is not needed goes back at once. */
+/*
+ * The block at the end of `total` bytes at p, as near as its alignment lets it; what is not needed
+ * goes back at once, and cannot be touched in the slices that stay.
+ */
 static void place(struct page *pg, char *p, size_t total, size_t bytes, size_t alignment)
 {
-	char *end = p + total - HAK_SLICE;
-	char *first, *used;
+	char *all = p + total, *used, *unused, *first, *end;
 
-	pg->start = end - bytes;
+	pg->start = all - HAK_SLICE - bytes;
 	pg->start -= (uintptr_t)pg->start & (alignment - 1);
-	pg->bytes = (size_t)(end - pg->start);
+	used = pg->start - ((uintptr_t)pg->start & (HAK_OS_PAGE - 1));
+	unused = used + align_up((size_t)(pg->start - used) + bytes, HAK_OS_PAGE);
+	pg->bytes = (size_t)(unused - pg->start);
 	first = first_slice(pg);
-	pg->map_bytes = (size_t)(end - first);
+	pg->map_bytes = align_up((size_t)(unused - first), HAK_SLICE);
+	end = first + pg->map_bytes + HAK_SLICE;
 	if (first - HAK_SLICE > p)
 		os_unmap(p, (size_t)(first - HAK_SLICE - p), HAK_OS_LARGE);
-	used = pg->start - ((uintptr_t)pg->start & (HAK_OS_PAGE - 1));
+	if (all > end)
+		os_unmap(end, (size_t)(all - end), HAK_OS_LARGE);
 	os_guard(first - HAK_SLICE, HAK_SLICE + (size_t)(used - first));
-	os_guard(end, HAK_SLICE);
+	os_guard(unused, (size_t)(end - unused));
 }
 
 /* The page of a new block, NULL when out of memory. alignment: 0 or a power of two. */

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <sched.h>
 #include <string.h>
 
 __thread struct hak_thread hak_thread __attribute__((tls_model("initial-exec"))) = {
@@ -144,7 +143,7 @@ static struct heap *pick_locked(uint32_t *missing)
 static struct heap *pick(void)
 {
 	for (;;) {
-		uint32_t missing;
+		uint32_t missing = 0;
 		struct heap *h;
 
 		lock_take(&heaps_lock);
@@ -168,11 +167,18 @@ static void count_adoption(const struct heap *me, const struct heap *from, uint6
 /* Blocks wait for a thread that is gone. seq_cst, as the sides that make it so. */
 static bool is_left_alone(const struct heap *h)
 {
-	return __atomic_load_n(&h->xqueue, __ATOMIC_SEQ_CST) &&
-	       __atomic_load_n(&h->view.state, __ATOMIC_SEQ_CST) != HAK_HEAP_LIVE;
+	return load_seq_cst(&h->xqueue) && load_seq_cst(&h->view.state) != HAK_HEAP_LIVE;
 }
 
 #define HELP_DEPTH 8U /* heaps helped one from within the other: 0.6 KiB of stack each */
+
+/* The lock of h is held: nobody else empties its queue. */
+static void drain_other(struct heap *h)
+{
+	if (peek(&h->xqueue))
+		hak_probe_hakmem_remote_help(peek(&h->view.tid));
+	remote_drain(h);
+}
 
 /*
  * Sorts in what is on the queue of h, for a thread that is gone or does not come to it. If
@@ -189,7 +195,7 @@ void heap_help(struct heap *h)
 	do {
 		if (!lock_try(&h->pages))
 			break;
-		remote_drain(h);
+		drain_other(h);
 		if (peek(&h->view.state) != HAK_HEAP_LIVE)
 			page_release_empty(h, HAK_FLUSH_REMOTE_FREE);
 		lock_drop(&h->pages);
@@ -253,7 +259,7 @@ static void give_back(struct heap *h)
 	idle = h;
 	__atomic_store_n(&h->view.state, HAK_HEAP_IDLE, __ATOMIC_SEQ_CST);
 	lock_drop(&heaps_lock);
-	if (__atomic_load_n(&h->xqueue, __ATOMIC_SEQ_CST))
+	if (load_seq_cst(&h->xqueue))
 		heap_help(h);
 }
 
@@ -284,9 +290,10 @@ static void start(void)
 	if (!__atomic_compare_exchange_n(&xstarted, &fresh, 1, false, __ATOMIC_ACQUIRE,
 					 __ATOMIC_ACQUIRE)) {
 		while (load_acquire(&xstarted) != 2)
-			sched_yield();
+			os_yield();
 		return;
 	}
+	os_check_page();
 	options_read();
 	secret_init();
 	root_init();
@@ -437,7 +444,7 @@ bool heap_trim(struct heap *h)
 
 		if (other == h || !lock_try(&other->pages))
 			continue;
-		remote_drain(other);
+		drain_other(other);
 		page_release_empty(other, HAK_FLUSH_TRIM);
 		thin_all(other, HAK_OS_TRIM);
 		drop_other(other);
@@ -511,6 +518,16 @@ static void adopt_in_child(struct heap *h)
 	poke(&h->view.state, HAK_HEAP_IDLE);
 }
 
+/* The child is another process, its thread another thread. */
+void heap_fork_named(void)
+{
+	struct heap *me = hak_thread.heap;
+
+	hakmem_root.pid = os_tid();
+	if (me != &hak_no_heap)
+		count_set(&me->view.tid, os_tid());
+}
+
 /* In the child only the forking thread exists: the heaps of the others are idle. */
 void heap_fork_child(void)
 {
@@ -518,13 +535,11 @@ void heap_fork_child(void)
 
 	lock_reset(&heaps_lock);
 	idle = NULL;
-	hakmem_root.pid = os_tid();
 	for (uint32_t i = 0; i < hakmem_root.heaps; i++)
 		if (heap_at(i) != me)
 			adopt_in_child(heap_at(i));
 	if (me == &hak_no_heap)
 		return;
-	count_set(&me->view.tid, os_tid());
 	if (is_forked(me))
 		lock_reset(&me->pages);
 	for (uint32_t i = 0; i < hakmem_root.heaps; i++)

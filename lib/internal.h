@@ -45,6 +45,7 @@ bool heap_steal(struct heap *me, unsigned class);
 void heap_help(struct heap *h);
 void heap_fork_before(void);
 void heap_fork_parent(void);
+void heap_fork_named(void);
 void heap_fork_child(void);
 bool heap_trim(struct heap *h);
 void heap_relieve(void);
@@ -162,7 +163,8 @@ struct page *meta_page_new(void);
 void meta_page_free(struct page *pg);
 extern struct lock meta_lock;
 
-/* os.c: the only file that makes system calls for memory; no policy */
+/* os.c: the only file that makes system calls; no policy; errno is kept */
+void os_check_page(void);
 void *os_map(size_t bytes, enum hak_os_reason why);
 size_t os_ram_bytes(void);
 size_t os_space_limit(void);
@@ -178,10 +180,16 @@ void os_settle(unsigned most);
 bool os_purge(void *p, size_t bytes, enum hak_os_reason why);
 bool os_move(void *from, size_t old_bytes, void *to, size_t new_bytes, bool *to_is_gone);
 uint64_t os_random(void);
+long os_write(int fd, const void *text, size_t bytes);
+void os_yield(void);
 uint64_t os_now_ns(void);
 uint64_t os_now_ms(void);
 uint32_t os_tid(void);
+uint32_t os_pid(void);
 void os_futex(uint32_t *word, int op, uint32_t value);
+
+/* syscall.c: the way into the kernel; what it returns, a negative errno where it refuses */
+long os_call(long number, long a, long b, long c, long d, long e, long f);
 
 /* secret.c: what nobody outside the process can guess */
 extern uint64_t hak_secret, hak_letter_key;

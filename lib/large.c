@@ -162,7 +162,7 @@ static void unmap_around(char *p, size_t total, char *start, size_t need)
 static char *map_aligned(size_t need, size_t alignment)
 {
 	char *p = os_map(need, HAK_OS_LARGE), *start;
-	size_t total = need + alignment - HAK_OS_PAGE;
+	size_t total = need + alignment - HAK_OS_PAGE_LEAST;
 
 	if (!p || !((uintptr_t)p & (alignment - 1)))
 		return p;
@@ -349,8 +349,9 @@ static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start)
 		take_returned(&spare);
 		bytes = cut_oldest(now_ms, why, start, &spare);
 		lock_drop(&large_lock);
-		/* again if somebody pushed and, finding the lock held, left it to us */
-	} while (!bytes && why == HAK_OS_LIMIT && peek(&xreturned) && arena_excess(4));
+		/* again if somebody pushed and, finding the lock held, left it to us; seq_cst: not
+		   read before others can see the lock free */
+	} while (!bytes && why == HAK_OS_LIMIT && load_seq_cst(&xreturned) && arena_excess(4));
 	drop_spares(spare);
 	return bytes;
 }

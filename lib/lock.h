@@ -36,13 +36,16 @@ HAK_INLINE void lock_take(struct lock *l)
 		lock_wait(l);
 }
 
-/* Never waits. False: held by somebody, who will look at what we left when done. */
+/*
+ * Never waits. False: held by somebody, who will look at what we left when done: seq_cst in that
+ * case too, so that we do not find the lock held before what we left is seen.
+ */
 HAK_INLINE bool lock_try(struct lock *l)
 {
 	uint32_t free = 0;
 
 	return __atomic_compare_exchange_n(&l->xword, &free, 1, false, __ATOMIC_SEQ_CST,
-					   __ATOMIC_RELAXED);
+					   __ATOMIC_SEQ_CST);
 }
 
 HAK_INLINE void lock_drop(struct lock *l)

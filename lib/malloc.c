@@ -3,9 +3,9 @@
  * program never mixes two heaps.
  */
 #include "alloc.h"
+#include "family.h"
 #include "hakmem.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -64,16 +64,14 @@ HAK_EXPORT void *aligned_alloc(size_t alignment, size_t bytes)
 	return alloc_aligned_checked(alignment, bytes);
 }
 
-/* errno stays as it was: the result is the error number */
+/* The result is the error number. Out of memory sets errno too, as in glibc, on which some rely. */
 HAK_EXPORT int posix_memalign(void **out, size_t alignment, size_t bytes)
 {
-	int saved = errno;
 	void *p;
 
 	if (!is_pow2(alignment) || alignment % sizeof(void *))
 		return EINVAL;
 	p = alloc_aligned(alignment, bytes);
-	errno = saved;
 	if (!p)
 		return ENOMEM;
 	*out = p;
@@ -122,8 +120,8 @@ HAK_EXPORT int malloc_trim(size_t pad)
 
 /*
  * 1: taken, 0: refused. Hints about how glibc gets its memory are taken, though they have nothing
- * to steer here: programs end when they are refused. What promises a behaviour (M_PERTURB,
- * M_CHECK_ACTION) is not.
+ * to steer here: programs end when they are refused. So is M_CHECK_ACTION, which glibc has ignored
+ * since 2.26. What promises a behaviour (M_PERTURB) is not.
  */
 HAK_EXPORT int mallopt(int parameter, int value)
 {
@@ -136,6 +134,7 @@ HAK_EXPORT int mallopt(int parameter, int value)
 	case M_TOP_PAD:
 	case M_MMAP_THRESHOLD:
 	case M_MMAP_MAX:
+	case M_CHECK_ACTION:
 		return 1;
 	default:
 		return 0;

@@ -82,7 +82,7 @@ static HAK_COLD void *new_failed(size_t alignment, size_t bytes)
 	throw_fn fail = _ZSt17__throw_bad_allocv;
 	void *p = NULL;
 
-	while (!p && handled())
+	while (!p && is_pow2(alignment) && handled())
 		p = alloc_aligned(alignment, bytes);
 	if (p)
 		return p;
@@ -98,7 +98,8 @@ static HAK_COLD void *new_failed(size_t alignment, size_t bytes)
 /*
  * A new-handler may throw, which only C++ can catch: libstdc++'s own nothrow operators call the
  * throwing ones, which are ours, and return NULL for an exception. Without a handler there is
- * nothing to catch.
+ * nothing to catch. The static library keeps these four to itself (Makefile): a static program
+ * has libstdc++'s, there is no way to find both.
  */
 static HAK_COLD void *new_failed_nothrow(size_t alignment, size_t bytes)
 {
@@ -129,9 +130,15 @@ HAK_INLINE void *new_plain(size_t bytes)
 	return likely(p != NULL) ? p : new_failed(HAK_ALIGN, bytes);
 }
 
+/* As in libstdc++, an alignment that is none is as good as no memory. */
+HAK_INLINE void *aligned_or_null(size_t alignment, size_t bytes)
+{
+	return likely(is_pow2(alignment)) ? alloc_aligned(alignment, bytes) : NULL;
+}
+
 HAK_INLINE void *new_aligned(size_t bytes, size_t alignment)
 {
-	void *p = alloc_aligned(alignment, bytes);
+	void *p = aligned_or_null(alignment, bytes);
 
 	return likely(p != NULL) ? p : new_failed(alignment, bytes);
 }
@@ -145,7 +152,7 @@ HAK_INLINE void *new_nothrow(size_t bytes)
 
 HAK_INLINE void *new_aligned_nothrow(size_t bytes, size_t alignment)
 {
-	void *p = alloc_aligned(alignment, bytes);
+	void *p = aligned_or_null(alignment, bytes);
 
 	return likely(p != NULL) ? p : new_failed_nothrow(alignment, bytes);
 }

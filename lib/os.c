@@ -2,6 +2,8 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -13,46 +15,78 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+/* so that none is made that is not in the list */
+#define CALL_(name) CALL_##name = SYS_##name,
+enum { HAK_CALLS(CALL_) };
+#define call6(name, a, b, c, d, e, f) \
+	os_call(CALL_##name, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#define call3(name, a, b, c) call6(name, a, b, c, 0, 0, 0)
+
+/* What a call returns is an error: the highest addresses are. */
+static bool failed(long result)
+{
+	return (unsigned long)result > -4096UL;
+}
+
+/* Where the clock takes a system call it may be refused: then no time passes. errno is kept. */
+static struct timespec now(clockid_t clock)
+{
+	struct timespec t = {0};
+	int saved = errno;
+
+	if (unlikely(clock_gettime(clock, &t)))
+		errno = saved;
+	return t;
+}
+
 uint64_t os_now_ns(void)
 {
-	struct timespec t;
+	struct timespec t = now(CLOCK_MONOTONIC);
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
 }
 
 uint64_t os_now_ms(void)
 {
-	struct timespec t;
-
 	/* coarse: a few ns, no better than the scheduler's tick, enough for decay */
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	struct timespec t = now(CLOCK_MONOTONIC_COARSE);
+
 	return (uint64_t)t.tv_sec * 1000U + (uint64_t)t.tv_nsec / 1000000U;
 }
 
 uint32_t os_tid(void)
 {
-	return (uint32_t)syscall(SYS_gettid);
+	return (uint32_t)call3(gettid, 0, 0, 0);
+}
+
+uint32_t os_pid(void)
+{
+	return (uint32_t)call3(getpid, 0, 0, 0);
+}
+
+void os_yield(void)
+{
+	call3(sched_yield, 0, 0, 0);
+}
+
+/* Bytes written, or a negative errno. No point where a thread can be cancelled. */
+long os_write(int fd, const void *text, size_t bytes)
+{
+	return call3(write, fd, text, bytes);
 }
 
 void os_futex(uint32_t *word, int op, uint32_t value)
 {
-	int saved = errno;
-
-	syscall(SYS_futex, word, op, value, NULL, NULL, 0);
-	errno = saved;
+	call3(futex, word, op, value);
 }
 
 static void *map_flags(void *hint, size_t bytes, int prot, int flags, enum hak_os_reason why)
 {
-	int saved = errno;
 	uint64_t start = os_now_ns();
-	void *p = mmap(hint, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+	long at = call6(mmap, hint, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 	uint64_t ns = os_now_ns() - start;
+	void *p = failed(at) ? NULL : (void *)at;
 
-	if (p == MAP_FAILED)
-		p = NULL;
-	errno = saved;
 	add_relaxed(&hakmem_root.os.maps, 1);
 	if (p)
 		add_relaxed(&hakmem_root.os.map_bytes, bytes);
@@ -60,7 +94,18 @@ static void *map_flags(void *hint, size_t bytes, int prot, int flags, enum hak_o
 	return p;
 }
 
-/* Fresh zeroed memory, or NULL. bytes: a multiple of the OS page. errno is kept. */
+/* Built for smaller OS pages than the system has, nothing could be mapped: better said at once. */
+void os_check_page(void)
+{
+	size_t here = getauxval(AT_PAGESZ);
+
+	if (likely(here <= HAK_OS_PAGE))
+		return;
+	hak_say("cannot run here, built for smaller OS pages (make OS_PAGE=", here, ")");
+	abort();
+}
+
+/* Fresh zeroed memory, or NULL. bytes: a multiple of the OS page. */
 void *os_map(size_t bytes, enum hak_os_reason why)
 {
 	return map_flags(NULL, bytes, PROT_READ | PROT_WRITE, 0, why);
@@ -102,23 +147,17 @@ void os_unmap_guarded(void *p, size_t bytes, enum hak_os_reason why)
 /* From now on whoever touches it faults. False if refused. */
 bool os_guard(void *p, size_t bytes)
 {
-	int saved = errno;
-	bool done = !mprotect(p, bytes, PROT_NONE);
-
-	errno = saved;
-	return done;
+	return !call3(mprotect, p, bytes, PROT_NONE);
 }
 
 /* The same, and its memory goes back to the system. */
 void os_hide(void *p, size_t bytes)
 {
-	int saved = errno;
-	void *q = mmap(p, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
-		       -1, 0);
+	long at = call6(mmap, p, bytes, PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
 
-	errno = saved;
 	add_relaxed(&hakmem_root.os.maps, 1);
-	if (q == MAP_FAILED) {
+	if (failed(at)) {
 		os_guard(p, bytes);
 		os_purge(p, bytes, HAK_OS_LARGE);
 	}
@@ -127,12 +166,9 @@ void os_hide(void *p, size_t bytes)
 /* 0 where the system gives none. */
 uint64_t os_random(void)
 {
-	int saved = errno;
 	uint64_t x;
-	bool done = syscall(SYS_getrandom, &x, sizeof(x), 1 /* do not wait */) == sizeof(x);
 
-	errno = saved;
-	return done ? x : 0;
+	return call3(getrandom, &x, sizeof(x), 1 /* do not wait */) == sizeof(x) ? x : 0;
 }
 
 /* Bytes of memory the machine has; 0 if it does not say. */
@@ -140,7 +176,7 @@ size_t os_ram_bytes(void)
 {
 	struct sysinfo s;
 
-	return sysinfo(&s) ? 0 : (size_t)s.totalram * s.mem_unit;
+	return call3(sysinfo, &s, 0, 0) ? 0 : (size_t)s.totalram * s.mem_unit;
 }
 
 /* Bytes of address space the process may have; SIZE_MAX if that is not limited. */
@@ -148,10 +184,12 @@ size_t os_space_limit(void)
 {
 	struct rlimit r;
 
-	return getrlimit(RLIMIT_AS, &r) || r.rlim_cur == RLIM_INFINITY ? SIZE_MAX : r.rlim_cur;
+	if (call6(prlimit64, 0, RLIMIT_AS, NULL, &r, 0, 0) || r.rlim_cur == RLIM_INFINITY)
+		return SIZE_MAX;
+	return r.rlim_cur;
 }
 
-/* Address space that reads as zero and takes no memory; NULL if refused. errno is kept. */
+/* Address space that reads as zero and takes no memory; NULL if refused. */
 void *os_reserve(size_t bytes)
 {
 	return map_flags(NULL, bytes, PROT_READ, MAP_NORESERVE, HAK_OS_META);
@@ -160,11 +198,7 @@ void *os_reserve(size_t bytes)
 /* Makes part of it writable. */
 bool os_commit(void *p, size_t bytes)
 {
-	int saved = errno;
-	bool done = !mprotect(p, bytes, PROT_READ | PROT_WRITE);
-
-	errno = saved;
-	return done;
+	return !call3(mprotect, p, bytes, PROT_READ | PROT_WRITE);
 }
 
 /*
@@ -198,17 +232,15 @@ static void owe(void *p, size_t bytes)
 
 static bool unmap(void *p, size_t bytes, enum hak_os_reason why)
 {
-	int saved = errno;
 	uint64_t start = os_now_ns();
-	int failed = munmap(p, bytes);
+	bool done = !call3(munmap, p, bytes, 0);
 	uint64_t ns = os_now_ns() - start;
 
-	errno = saved;
 	add_relaxed(&hakmem_root.os.unmaps, 1);
-	if (!failed)
+	if (done)
 		add_relaxed(&hakmem_root.os.unmap_bytes, bytes);
 	hak_probe_hakmem_os_unmap((uintptr_t)p, bytes, why, ns);
-	return !failed;
+	return done;
 }
 
 /* Up to `most` of the ranges owed are unmapped; ends with the first that is refused again. */
@@ -243,17 +275,15 @@ void os_unmap(void *p, size_t bytes, enum hak_os_reason why)
 /* Gives the memory back, keeps the range, which reads as zero afterwards. False if refused. */
 bool os_purge(void *p, size_t bytes, enum hak_os_reason why)
 {
-	int saved = errno;
 	uint64_t start = os_now_ns();
-	int failed = madvise(p, bytes, MADV_DONTNEED);
+	bool done = !call3(madvise, p, bytes, MADV_DONTNEED);
 	uint64_t ns = os_now_ns() - start;
 
-	errno = saved;
 	add_relaxed(&hakmem_root.os.purges, 1);
-	if (!failed)
+	if (done)
 		add_relaxed(&hakmem_root.os.purge_bytes, bytes);
 	hak_probe_hakmem_os_purge((uintptr_t)p, bytes, why, ns);
-	return !failed;
+	return done;
 }
 
 /*
@@ -262,7 +292,7 @@ bool os_purge(void *p, size_t bytes, enum hak_os_reason why)
  */
 static bool is_mapped(void *p, size_t bytes)
 {
-	return !msync(p, bytes, MS_ASYNC); /* does nothing to anonymous memory */
+	return !call3(msync, p, bytes, MS_ASYNC); /* does nothing to anonymous memory */
 }
 
 /*
@@ -273,15 +303,13 @@ static bool is_mapped(void *p, size_t bytes)
  */
 bool os_move(void *from, size_t old_bytes, void *to, size_t new_bytes, bool *to_is_gone)
 {
-	int saved = errno;
 	uint64_t start = os_now_ns();
-	void *p = mremap(from, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	long at = call6(mremap, from, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to, 0);
 	uint64_t ns = os_now_ns() - start;
 
-	*to_is_gone = p == MAP_FAILED && (errno == ENOMEM || errno == EAGAIN ||
-					  (errno == EFAULT && !is_mapped(to, new_bytes)));
-	errno = saved;
+	*to_is_gone =
+		at == -ENOMEM || at == -EAGAIN || (at == -EFAULT && !is_mapped(to, new_bytes));
 	add_relaxed(&hakmem_root.os.maps, 1);
-	hak_probe_hakmem_os_map(p == MAP_FAILED ? 0 : (uintptr_t)p, new_bytes, HAK_OS_REALLOC, ns);
-	return p != MAP_FAILED;
+	hak_probe_hakmem_os_map(failed(at) ? 0 : (uint64_t)at, new_bytes, HAK_OS_REALLOC, ns);
+	return !failed(at);
 }

@@ -48,11 +48,16 @@ static void set_all_free(struct page *pg)
 	pg->hint = 0;
 }
 
-/* The last bytes of a page are made untouchable: so many, 0 if the system refuses. */
+/*
+ * The last bytes of a page are made untouchable: so many, 0 if the system refuses, or if that were
+ * more than a quarter of the page.
+ */
 static size_t guard_end(const struct page *pg, unsigned slices)
 {
 	char *end = pg->start + slices * HAK_SLICE;
 
+	if (slices * HAK_SLICE < 4 * HAK_OS_PAGE)
+		return 0;
 	return os_guard(end - HAK_OS_PAGE, HAK_OS_PAGE) ? HAK_OS_PAGE : 0;
 }
 

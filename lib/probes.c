@@ -1,9 +1,7 @@
 /* The probes' sites: one function each, expanded from probes/probes.def. */
 #ifndef HAK_NO_PROBES
 
-#if defined(__x86_64__)
 #define STAP_SDT_ARG_CONSTRAINT nr
-#endif
 #include <sys/sdt.h>
 
 #include "probes.h"
@@ -21,13 +19,15 @@
 #define HAK_REG4 "rcx"
 #define HAK_REG5 "r8"
 #define HAK_REG6 "r9"
-#else
+#elif defined(__aarch64__)
 #define HAK_REG1 "x0"
 #define HAK_REG2 "x1"
 #define HAK_REG3 "x2"
 #define HAK_REG4 "x3"
 #define HAK_REG5 "x4"
 #define HAK_REG6 "x5"
+#else
+#error "the registers that a call's first six arguments are in"
 #endif
 /* clang-format never agrees with itself on these */
 /* clang-format off */

@@ -125,7 +125,7 @@ static bool push(struct heap *to, struct batch *b)
 	b->first->next ^= FIRST;
 	do
 		set_next(b->last, (uintptr_t)head | first);
-	/* release: the chain is visible to the taker; seq_cst: see heap_leave's last look */
+	/* release: the chain is visible to the taker; seq_cst: see heap.c:give_back */
 	while (!__atomic_compare_exchange_n(&to->xqueue, &head, b->first, true, __ATOMIC_SEQ_CST,
 					    __ATOMIC_RELAXED));
 	return head == NULL;
@@ -144,7 +144,7 @@ static void send(struct heap *me, struct batch *b)
 		add_relaxed(&to->xpending, b->bytes + b->blocks * BLOCK_WORK);
 	b->first = NULL;
 	/* the owner is gone, or sleeps */
-	if (unlikely(__atomic_load_n(&to->view.state, __ATOMIC_SEQ_CST) != HAK_HEAP_LIVE ||
+	if (unlikely(load_seq_cst(&to->view.state) != HAK_HEAP_LIVE ||
 		     peek(&to->xpending) > PENDING_MAX))
 		heap_help(to);
 }

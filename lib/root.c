@@ -4,7 +4,6 @@
 #include "pagemap.h"
 
 #include <string.h>
-#include <unistd.h>
 
 HAK_EXPORT struct hak_root hakmem_root __attribute__((aligned(HAK_CACHE_LINE)));
 
@@ -18,10 +17,10 @@ __asm__(".pushsection .note.hakmem,\"\",@note\n"
 	"1:\t.asciz \"" HAK_NOTE_OWNER "\"\n"
 	"2:\t.balign 4\n"
 	"3:\t.8byte hakmem_root\n"
-	"\t.4byte 4, 0\n"
+	"\t.4byte 5, 0\n"
 	"4:\t.balign 4\n"
 	".popsection\n");
-_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == 4, "numbers in the note above");
+_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == 5, "numbers in the note above");
 
 HAK_EXPORT const char *hak_version(void)
 {
@@ -36,6 +35,8 @@ static void layout_init(struct hak_layout *l)
 	l->root = (uintptr_t)&hakmem_root;
 	l->segments = (uintptr_t)&arena_segments;
 	l->pagemap = (uintptr_t)hak_pagemap_root;
+	l->class_map = (uintptr_t)&hak_class_map;
+	l->class_mask = (uintptr_t)&hak_class_mask;
 	l->options = (uintptr_t)&hak_options;
 	for (unsigned i = 0; i < sizeof(locks) / sizeof(locks[0]); i++)
 		l->lock[locks[i]->id] = (uintptr_t)&locks[i]->xword;
@@ -61,7 +62,7 @@ void root_init(void)
 	r->heap_bytes = sizeof(struct heap);
 	r->classes = HAK_CLASSES;
 	memcpy(r->version, HAKMEM_VERSION, sizeof(HAKMEM_VERSION));
-	r->pid = (uint32_t)getpid();
+	r->pid = os_pid();
 	r->start_ns = os_now_ns();
 	for (unsigned c = 1; c < HAK_CLASSES; c++) {
 		r->class_bytes[c] = hak_class_bytes[c];

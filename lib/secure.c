@@ -174,7 +174,8 @@ static void send_one(struct heap *h)
 static void wait_a_while(struct heap *h, struct page *pg, void *p)
 {
 	if (!h->waiting)
-		h->waiting = os_map_guarded(WAITING * sizeof(*h->waiting), HAK_OS_META);
+		h->waiting = os_map_guarded(align_up(WAITING * sizeof(*h->waiting), HAK_OS_PAGE),
+					    HAK_OS_META);
 	if (unlikely(!h->waiting)) {
 		cache_count_given(h, pg->class, HAK_FLUSH_OVERFLOW);
 		remote_give(h, &p, 1, HAK_FLUSH_OVERFLOW);

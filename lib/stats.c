@@ -1,9 +1,9 @@
 /* The counters from inside: hak_snapshot, and glibc's mallinfo, malloc_stats, malloc_info. */
+#include "family.h"
 #include "hakmem.h"
 #include "internal.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 

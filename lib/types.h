@@ -8,7 +8,8 @@
  *                 "no class": blocks above HAK_SMALL_MAX.
  *   slice         64 KiB of address space, aligned; the grain of everything below.
  *   page          a run of slices cut into blocks of one class, or holding one large block.
- *                 (The kernel's pages are called "OS pages" here.)
+ *                 (The kernel's pages are called "OS pages" here. HAK_OS_PAGE is the largest
+ *                 that this build runs on; on smaller ones everything is only coarser.)
  *   segment       64 slices, aligned to their 4 MiB; its state is two 64-bit masks.
  *   arena         all segments; grows by chunks of 1, 2, 4 ... segments.
  *   thread cache  per thread and class: a stack of free blocks of any page, own or not.
@@ -42,8 +43,15 @@
 #define HAK_SEGMENT (HAK_SLICE * HAK_SEGMENT_SLICES) /* 4 MiB */
 #define HAK_SMALL_MAX ((size_t)524288)		     /* 512 KiB: largest class */
 #define HAK_LARGE_MAX (HAK_SEGMENT / 2)		     /* 2 MiB: largest run inside a segment */
+#ifdef HAK_OS_PAGE_BYTES			     /* make OS_PAGE= */
+#define HAK_OS_PAGE ((size_t)HAK_OS_PAGE_BYTES)
+#elif defined(__x86_64__)
 #define HAK_OS_PAGE ((size_t)4096)
-#define HAK_PAGE_BLOCKS_MAX 4096U		  /* 64 KiB / 16 B */
+#else
+#define HAK_OS_PAGE ((size_t)65536) /* works where they are 4 or 16 KiB, too */
+#endif
+#define HAK_OS_PAGE_LEAST ((size_t)4096) /* of any system: mappings begin at multiples of it */
+#define HAK_PAGE_BLOCKS_MAX 4096U	 /* 64 KiB / 16 B */
 #define HAK_PAGE_WORDS (HAK_PAGE_BLOCKS_MAX / 64) /* 64 */
 #define HAK_PAGE_SLICES_MAX 8U			  /* 512 KiB: 8 blocks of 64 KiB */
 #define HAK_GROW_LEVELS 5U			  /* chunks of 4, 8, 16, 32, 64 MiB */
@@ -52,6 +60,9 @@
 
 _Static_assert(HAK_PAGE_BLOCKS_MAX *HAK_ALIGN == HAK_SLICE, "smallest blocks fill one slice");
 _Static_assert(HAK_SMALL_MAX < HAK_LARGE_MAX, "layers follow each other");
+_Static_assert(HAK_OS_PAGE >= HAK_OS_PAGE_LEAST && HAK_OS_PAGE <= HAK_SLICE &&
+		       !(HAK_OS_PAGE & (HAK_OS_PAGE - 1)),
+	       "slices are mapped and purged one by one");
 
 struct heap;
 struct segment;

@@ -1,7 +1,7 @@
 /*
  * Everything that is made from the contract as text, on the machine that builds:
  *   gen markdown   docs/PROBES.md
- *   gen notes      what `readelf -n` must show: "provider name operand ..." a line
+ *   gen notes [aarch64]  what `readelf -n` must show: "provider name operand ..." a line
  *   gen options    the option table of docs/man/hakmem.7 (troff)
  */
 #include <stdio.h>
@@ -36,7 +36,7 @@ static const struct probe probes[] = {
 };
 #define PROBES (sizeof(probes) / sizeof(probes[0]))
 
-#define TEXT_(id, text) text,
+#define TEXT_(id, text, ...) text,
 #define LIST_(list)                      \
 	{                                \
 #list,                   \
@@ -94,12 +94,18 @@ static int markdown(void)
 	return 0;
 }
 
-static int notes(void)
+/* The registers of a call's first six arguments: u32, then u64. */
+static const char *const x86_64[2][6] = {
+	{"4@%edi", "4@%esi", "4@%edx", "4@%ecx", "4@%r8d", "4@%r9d"},
+	{"8@%rdi", "8@%rsi", "8@%rdx", "8@%rcx", "8@%r8", "8@%r9"},
+};
+static const char *const aarch64[2][6] = {
+	{"4@x0", "4@x1", "4@x2", "4@x3", "4@x4", "4@x5"},
+	{"8@x0", "8@x1", "8@x2", "8@x3", "8@x4", "8@x5"},
+};
+
+static int notes(const char *const reg[2][6])
 {
-	static const char *const reg[2][6] = {
-		{"4@%edi", "4@%esi", "4@%edx", "4@%ecx", "4@%r8d", "4@%r9d"},
-		{"8@%rdi", "8@%rsi", "8@%rdx", "8@%rcx", "8@%r8", "8@%r9"},
-	};
 
 	for (size_t i = 0; i < PROBES; i++) {
 		printf("%s %s", probes[i].provider, probes[i].name);
@@ -127,9 +133,11 @@ int main(int argc, char **argv)
 	if (argc == 2 && !strcmp(argv[1], "markdown"))
 		return markdown();
 	if (argc == 2 && !strcmp(argv[1], "notes"))
-		return notes();
+		return notes(x86_64);
+	if (argc == 3 && !strcmp(argv[1], "notes") && !strcmp(argv[2], "aarch64"))
+		return notes(aarch64);
 	if (argc == 2 && !strcmp(argv[1], "options"))
 		return options();
-	fprintf(stderr, "usage: gen markdown|notes|options\n");
+	fprintf(stderr, "usage: gen markdown|notes [aarch64]|options\n");
 	return 2;
 }

@@ -5,8 +5,9 @@
  *
  * The arguments are pinned to the registers of a System V call, in order. Consumers that parse
  * operands (perf, bpftrace, libbpf) and those that read registers get the same values.
- * The site is a single-byte nop: a five-byte one may lose its red zone to the kernel's
- * optimised uprobes (docs/DESIGN.md, "Probes").
+ * (On aarch64 those of its first six arguments, x0 to x5.) The site is one plain nop, on x86-64 a
+ * single byte: a five-byte one may lose its red zone to the kernel's optimised uprobes
+ * (docs/DESIGN.md, "Probes").
  *
  * PROBES=0 turns every function into an empty inline.
  */

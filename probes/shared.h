@@ -20,10 +20,27 @@
 
 #include <linux/types.h>
 
-#define HAK_ABI 4U
+#define HAK_ABI 5U
 #define HAK_MAGIC "hakmem\n" /* with its final NUL: 8 bytes */
 #define HAK_NOTE_OWNER "hakmem"
 #define HAK_NOTE_ROOT 1
+/* every system call the library makes */
+#define HAK_CALLS(X)   \
+	X(futex)       \
+	X(getpid)      \
+	X(getrandom)   \
+	X(gettid)      \
+	X(madvise)     \
+	X(mmap)        \
+	X(mprotect)    \
+	X(mremap)      \
+	X(msync)       \
+	X(munmap)      \
+	X(prlimit64)   \
+	X(sched_yield) \
+	X(sysinfo)     \
+	X(write)
+#define HAK_NOTE_CALL 2 /* desc: u64 link-time address where every system call of ours returns */
 
 #define HAK_CLASS_MAX 64 /* length of per-class arrays; hak_root.classes are in use */
 #define HAK_LOCK_MAX 8
@@ -47,12 +64,13 @@
 	X(BUDGET, "budget")	      /* another class needed the bytes */ \
 	X(REMOTE_FREE, "remote free") /* blocks came back by queue */
 
-#define HAK_LOCKS(X)                                      \
-	X(ARENA, "arena") /* segments and their slices */ \
-	X(HEAPS, "heaps") /* heaps without a thread */    \
-	X(LARGE, "large") /* reuse cache of mappings */   \
-	X(META, "meta")	  /* memory for metadata */       \
-	X(HEAP, "heap")	  /* pages of one heap */
+/* and what it protects */
+#define HAK_LOCKS(X)                                   \
+	X(ARENA, "arena", "segments and their slices") \
+	X(HEAPS, "heaps", "heaps without a thread")    \
+	X(LARGE, "large", "reuse cache of mappings")   \
+	X(META, "meta", "memory for metadata")         \
+	X(HEAP, "heap", "pages of one heap")
 
 #define HAK_FALLBACK_REASONS(X)                                                 \
 	X(TOO_LARGE, "too large")	    /* above what a segment can hold */ \
@@ -86,7 +104,7 @@
 #define HAK_CODE_(id, text) id,
 #define HAK_SOURCE_(id, text) HAK_SOURCE_##id,
 #define HAK_FLUSH_(id, text) HAK_FLUSH_##id,
-#define HAK_LOCK_(id, text) HAK_LOCK_##id,
+#define HAK_LOCK_(id, text, protects) HAK_LOCK_##id,
 #define HAK_FALLBACK_(id, text) HAK_FALLBACK_##id,
 #define HAK_OS_(id, text) HAK_OS_##id,
 #define HAK_OOM_(id, text) HAK_OOM_##id,
@@ -233,7 +251,8 @@ struct hak_gauges {
 	X(heap, LOCK, pages.xword)	  /* u32: not 0 while held */                  \
 	X(heap, QUEUE, xqueue)		  /* u64: not 0 while blocks wait */           \
 	X(heap, NPAGES, npages)		  /* u64 */                                    \
-	X(heap, OUT, out)		  /* u64: sum over pages of capacity - nfree */
+	X(heap, OUT, out)		  /* u64: sum of capacity - nfree of pages */  \
+	X(heap, WAITING, waiting)	  /* u64: address of a table, or 0 */
 
 #define HAK_AT_(type, id, field) HAK_AT_##type##_##id,
 enum hak_field { HAK_FIELDS(HAK_AT_) HAK_AT_COUNT };
@@ -254,6 +273,8 @@ struct hak_layout {
 	__u64 segments;		  /* address of the address of the first segment */
 	__u64 pagemap;		  /* address of 2^16 addresses, one per 4 GiB, of leaves: */
 				  /* 2^16 addresses of page descriptors, one per slice */
+	__u64 class_map;	  /* address of the address of a table, one byte per slice */
+	__u64 class_mask;	  /* address of its length - 1, 0 before it is there */
 	__u64 options;		  /* address of u64 values, in the order of lib/options.def */
 	__u64 lock[HAK_LOCK_MAX]; /* address of its u32, not 0 while held; 0: see the heaps */
 	__u32 options_count;
@@ -297,7 +318,7 @@ HAK_SHARED_SIZE(struct hak_bin, 32);
 HAK_SHARED_SIZE(struct hak_bin_stat, 72);
 HAK_SHARED_SIZE(struct hak_heap_view, 64 * (32 + 72) + 16 + 10 * 8);
 HAK_SHARED_SIZE(struct hak_lock_view, 32);
-HAK_SHARED_SIZE(struct hak_layout, 4 * 8 + 64 + 4 * 4 + 64);
-HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56 + 8 + 16 + 176);
+HAK_SHARED_SIZE(struct hak_layout, 6 * 8 + 64 + 4 * 4 + 64);
+HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56 + 8 + 16 + 192);
 
 #endif

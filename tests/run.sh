@@ -6,14 +6,14 @@
 # (a number after ok is allowed) is counted by them instead.
 # In the first five lines of a script, or of the C source of a test:
 #   timeout: N        seconds, 120 by default
-#   parallel: yes     may run beside others when JOBS is above 1
-# Environment: JOBS=1; ALLOW_SKIP=1 lets tests be skipped even as root on a kernel with BPF, where
+#   alone: why        not beside others: it changes or counts what is the machine's
+# Environment: JOBS= as many at once as there are CPUs; ALLOW_SKIP=1 lets tests be skipped even as root on a kernel with BPF, where
 # nothing is missing and a skip hides a defect. Logs are in build/test-logs/.
 set -u
 
 cd "$(dirname "$0")/.." || exit 1
 export BUILD=${BUILD:-build}
-JOBS=${JOBS:-1}
+JOBS=${JOBS:-$(nproc)}
 logs=build/test-logs
 passed=0 failed=0 skipped=0
 has_bpf=0
@@ -57,7 +57,8 @@ run_one() {
 	fi
 	CMOCKA_MESSAGE_OUTPUT=TAP timeout -k 5 "${limit:-120}" "${command[@]}" >"$log" 2>&1 </dev/null
 	rc=$?
-	echo "$rc $(seconds_since "$start") ${limit:-120}" >"$log.result"
+	echo "$rc $(seconds_since "$start") ${limit:-120}" >"$log.result.new"
+	mv "$log.result.new" "$log.result"
 }
 
 count_lines() { grep -acE "$1" "$2"; }
@@ -128,17 +129,22 @@ report() {
 	fi
 }
 
+# Reports in the order given, each as soon as it and those before it are done.
 run_parallel() {
-	local test running=0
+	local test running=0 reported=0
 
-	for test in "$@"; do
-		((running < JOBS)) || { wait -n; running=$((running - 1)); }
-		run_one "$test" &
-		running=$((running + 1))
-	done
-	wait
-	for test in "$@"; do
-		report "$test"
+	for test in "$@" ""; do
+		if [[ -n $test ]]; then
+			((running < JOBS)) || { wait -n; running=$((running - 1)); }
+			run_one "$test" &
+			running=$((running + 1))
+		else
+			wait
+		fi
+		while ((reported < $#)) && [[ -e $(log_of "${@:reported+1:1}").result ]]; do
+			reported=$((reported + 1))
+			report "${@:reported:1}"
+		done
 	done
 }
 
@@ -146,10 +152,10 @@ main() {
 	local test together=() alone=()
 
 	for test in "$@"; do
-		if ((JOBS > 1)) && [[ $(header "$(source_of "$test")" parallel) == yes ]]; then
-			together+=("$test")
-		else
+		if [[ -n $(header "$(source_of "$test")" alone) ]]; then
 			alone+=("$test")
+		else
+			together+=("$test")
 		fi
 	done
 	run_parallel "${together[@]}"
@@ -164,4 +170,5 @@ main() {
 
 [[ $# -gt 0 ]] || { echo "usage: tests/run.sh TEST..." >&2; exit 2; }
 mkdir -p "$logs"
+rm -f "$logs"/*.result*
 main "$@"

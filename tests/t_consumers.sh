@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # timeout: 180
+# alone: perf probe changes what the kernel knows
 # The tools people already have read every probe of a running process, with its arguments:
 # bpftrace, perf and gdb. Needs root.
 # shellcheck source=tests/lib.sh
@@ -70,6 +71,7 @@ rules = {
     "flush": lambda a: a[0] < 64 and a[5] < 5 and (a[0] == 0 or 16 <= a[1] <= 524288),
     "remote_push": lambda a: a[0] > 1 and a[2] >= 1 and a[3] >= 16 * a[2] and a[4] in (0, 1),
     "remote_drain": lambda a: a[0] >= a[2] >= 1 and a[1] >= 16 * a[0],
+    "remote_help": lambda a: a[0] > 1,
     "lock_wait_start": lambda a: a[0] < 5 and a[1] % 4 == 0,
     "lock_wait_done": lambda a: a[0] < 5 and a[1] % 4 == 0 and a[2] < 10**10,
     "mmap_fallback": lambda a: a[0] > 0 and a[2] < 4 and a[3] % 65536 == 0,

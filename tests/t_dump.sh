@@ -169,7 +169,7 @@ python3 - "$TMP/good.core" "$TMP/odd" <<'PY'
 import random, sys
 good = bytearray(open(sys.argv[1], "rb").read())
 r = random.Random(1)
-root = good.find(b"hakmem\n\0\4\0\0\0")
+root = good.find(b"hakmem\n\0\5\0\0\0")
 assert root > 0
 for i in range(8):
     open("%s.cut%d" % (sys.argv[2], i), "wb").write(good[:len(good) * i // 8])

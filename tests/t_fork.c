@@ -114,9 +114,14 @@ static void after(void)
  * The same from a library whose handlers came before the allocator's: these run while its locks
  * are held, in the child too. Sizes of every kind, enough of them to need pages and flushes.
  */
+static bool nest; /* a signal arrives while a fork is under way */
+
 static void early(void)
 {
 	static void *p[300];
+
+	if (nest)
+		raise(SIGUSR1);
 
 	for (int round = 0; round < 2; round++) {
 		for (size_t i = 0; i < 300; i++)
@@ -356,13 +361,50 @@ static void calloc_after_a_free_cut_short(void)
 	CHECK(steps_left > 0); /* the last steps were past the end */
 }
 
+/* With one thread fork may be called in a handler at any moment, in the middle of fork even. */
+static void fork_in_handler(int sig)
+{
+	pid_t pid;
+
+	(void)sig;
+	nest = false;
+	pid = fork();
+	if (pid == 0)
+		_exit(0);
+	CHECK(succeeded(pid));
+	nest = true;
+}
+
+static void fork_within_fork(void)
+{
+	signal(SIGUSR1, fork_in_handler);
+	for (int i = 0; i < 3; i++) {
+		pid_t pid;
+
+		nest = true;
+		pid = fork();
+		nest = false;
+		if (pid == 0) {
+			uint64_t state = 5;
+
+			alarm(CHILD_SECONDS);
+			churn(&state, 500);
+			_exit(hak_check() != 0);
+		}
+		CHECK(succeeded(pid));
+	}
+	CHECK_EQ(hak_check(), 0);
+}
+
 int main(void)
 {
+	alarm(110); /* what hangs is not to hang for ever */
 	for (int i = 0; i < KEPT; i++) {
 		kept[i] = malloc(kept_size(i));
 		test_fill(kept[i], kept_size(i), (uint32_t)i);
 	}
 	pthread_atfork(prepare, after, after);
+	RUN(fork_within_fork); /* before there are threads */
 	RUN(under_load);
 	RUN(from_several_threads);
 	RUN(chain_of_generations);

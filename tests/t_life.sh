@@ -2,14 +2,14 @@
 # timeout: 240
 # Lives of processes and threads, in every way a program can come to use the library: preloaded,
 # linked, static, static-pie, each with HAKMEM_SECURE=1 once more. The cases are in
-# tests/helpers/process.c, endings.c and beside.c.
+# tests/helpers/process.c, endings.c, beside.c and corners.c.
 # shellcheck source=tests/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=tests/helpers/modes.sh
 . "$ROOT/tests/helpers/modes.sh"
 
 need_lib
-for program in process endings beside; do
+for program in process endings beside corners; do
 	build_modes "$program"
 	in_modes "$program"
 done

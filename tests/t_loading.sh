@@ -62,10 +62,55 @@ for secure in 0 1; do
 done
 check "without the library it fails (the test is right)" test "$("$TMP/needs-early"; echo $?)" = 1
 
+# Auditors and libraries in a namespace of their own have a libc, and so a malloc, of their own.
+cat >"$TMP/audit.c" <<'END'
+#include <link.h>
+#include <stdlib.h>
+unsigned la_version(unsigned version)
+{
+	free(malloc(1000));
+	return version;
+}
+unsigned la_objopen(struct link_map *map, Lmid_t id, uintptr_t *cookie)
+{
+	free(realloc(malloc(100), 100000));
+	(void)map, (void)id, (void)cookie;
+	return 0;
+}
+END
+cat >"$TMP/namespace.c" <<'END'
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+extern unsigned hak_check(void) __attribute__((weak));
+int main(int argc, char **argv)
+{
+	for (int i = 0; i < 10; i++) {
+		void *lib = dlmopen(LM_ID_NEWLM, argv[argc - 1], RTLD_NOW | RTLD_LOCAL);
+		int (*work)(int) = lib ? (int (*)(int))dlsym(lib, "plugin_work") : NULL;
+		char *p = calloc(1, 100000);
+
+		if (!work || work(20) || !p || p[99999] || !hak_check || hak_check())
+			return 1;
+		free(p);
+		dlclose(lib);
+	}
+	return puts("done") < 0;
+}
+END
+"$CXX" -std=c++17 -O1 -fno-builtin -fPIC -shared "$H/plugin.cc" -o "$TMP/plugin.so" &&
+	"${compile[@]}" -fPIC -shared "$TMP/audit.c" -o "$TMP/libaudit.so" &&
+	"${compile[@]}" "$TMP/namespace.c" -o "$TMP/namespace" -ldl &&
+	"${link[@]}" "$TMP/namespace.c" "${lib[@]}" -o "$TMP/namespace.linked" -ldl
+check "auditor, plugin and their users compile" test -x "$TMP/namespace.linked"
+check "an auditor, ours preloaded" done_by env "LD_AUDIT=$TMP/libaudit.so" "LD_PRELOAD=$LIB" "$TMP/user"
+check "an auditor, ours linked" done_by env "LD_AUDIT=$TMP/libaudit.so" "$TMP/hakmem-first"
+check "namespaces come and go, ours preloaded" done_by env "LD_PRELOAD=$LIB" "$TMP/namespace" "$TMP/plugin.so"
+check "namespaces come and go, ours linked" done_by "$TMP/namespace.linked" "$TMP/plugin.so"
+
 # C++ libraries in loops, their thread_local objects destroyed by the threads; in secure mode, and
 # with the allocator linked as a shared library (t_dlopen.sh has the others).
-"$CXX" -std=c++17 -O1 -fno-builtin -fPIC -shared "$H/plugin.cc" -o "$TMP/plugin.so" &&
-	"$CC" -std=gnu11 -D_GNU_SOURCE -O1 "$H/loader.c" -o "$TMP/loader" -Wl,--no-as-needed "${lib[@]}" -pthread -ldl &&
+"$CC" -std=gnu11 -D_GNU_SOURCE -O1 "$H/loader.c" -o "$TMP/loader" -Wl,--no-as-needed "${lib[@]}" -pthread -ldl &&
 	"$CC" -std=gnu11 -D_GNU_SOURCE -O1 "$H/loader.c" -o "$TMP/loader.plain" -pthread -ldl
 check "the loader compiles" test -x "$TMP/loader.plain"
 # shellcheck disable=SC2317 # called by check
@@ -91,7 +136,7 @@ int main(void)
 END
 for mode in -no-pie -static -static-pie; do
 	"${compile[@]}" "$mode" "-I$ROOT/lib" "-I$ROOT/probes" "$TMP/options.c" \
-		"$BUILD/libhakmem.a" -o "$TMP/options$mode" -pthread
+		"$BUILD/libhakmem-test.a" -o "$TMP/options$mode" -pthread
 done
 check "the set-user-id helpers compile" test -x "$TMP/options-static-pie"
 chmod 755 "$TMP"
@@ -109,9 +154,11 @@ for mode in -no-pie -static -static-pie; do
 	as_nobody env "${set_all[@]}" "$program" >"$TMP/changed"
 	check "$mode: without the bit nobody's options count, all of them" \
 		[ "$(comm -12 <(sort "$TMP/default") <(sort "$TMP/changed") | wc -l)" = 0 ]
-	chmod 4755 "$program"
-	as_nobody env "${set_all[@]}" "$program" >"$TMP/ignored" 2>&1
-	same "$mode: set-user-id, none does" "$TMP/default" "$TMP/ignored"
+	for bits in 4755 2755; do
+		chmod $bits "$program"
+		as_nobody env "${set_all[@]}" "$program" >"$TMP/ignored" 2>&1
+		same "$mode: set-user-id or set-group-id ($bits), none does" "$TMP/default" "$TMP/ignored"
+	done
 done
 # The loader itself keeps a preload out of such a program: there is no hakmem in it at all.
 cp "$TMP/user" "$TMP/user.setuid"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # timeout: 240
+# alone: overcommit is everybody's
 # What happens when the system says no: seccomp filters, limits of a process, a memory cgroup, no
 # overcommit. NULL and ENOMEM or less memory kept, never a crash, contents as they were. Needs
 # root for the last two; vm.overcommit_memory is 2 for about a second.
@@ -13,6 +14,15 @@ for program in refused old_mremap; do
 	build_modes "$program"
 	in_modes "$program"
 done
+
+# What t_faults refuses is all there is: what else the library takes from libc makes no system call
+# that can fail. msync asks about a move that was refused (helpers/old_mremap.c), write tells of
+# misuse.
+pure='mem(cpy|move|set|cmp)|bcmp|abort|secure_getenv|getauxval|getpid|getpagesize|sched_yield|dlsym'
+pure+='|f(printf|write|put[sc]|error)|__errno_location|__popcountdi2|msync|_GLOBAL_OFFSET_TABLE_|_Z.*|__cxa_.*'
+nm -u "$BUILD/libhakmem.a" | awk 'NF == 2 { print $2 }' | grep -Evx "$pure" | sort -u >"$TMP/asked"
+nm "$BUILD/tests/t_faults" | sed -n 's/.* T __wrap_//p' | sort >"$TMP/wrapped"
+same "t_faults refuses every call the library makes" "$TMP/asked" "$TMP/wrapped"
 
 # A program that starts with little: address space (-v) or data (-d), in KiB.
 # shellcheck disable=SC2317 # called by check

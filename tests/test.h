@@ -121,7 +121,7 @@ static inline uint32_t test_random(uint64_t *state)
 /* A byte pattern that depends on the block and its size: misplaced or shared bytes show. */
 static inline void test_fill(void *p, size_t n, uint32_t seed)
 {
-	unsigned char *b = p;
+	unsigned char *b = (unsigned char *)p;
 
 	for (size_t i = 0; i < n; i++)
 		b[i] = (unsigned char)(seed + i * 7);
@@ -129,7 +129,7 @@ static inline void test_fill(void *p, size_t n, uint32_t seed)
 
 static inline bool test_verify(const void *p, size_t n, uint32_t seed)
 {
-	const unsigned char *b = p;
+	const unsigned char *b = (const unsigned char *)p;
 
 	for (size_t i = 0; i < n; i++)
 		if (b[i] != (unsigned char)(seed + i * 7))

@@ -3,7 +3,7 @@
  * should see of each probe. Run with HAKMEM_ABORT=0, so that misuse is not its end.
  *
  *   refill, flush, page_new, page_free, arena_grow, os_map, os_purge   bursts of small blocks
- *   remote_push, remote_drain                  blocks freed by the other thread
+ *   remote_push, remote_drain, remote_help     blocks freed by the other thread, and after its end
  *   lock_wait_start, lock_wait_done            four threads that fight for pages
  *   mmap_fallback, os_unmap                    blocks of tens of megabytes
  *   thread_start, thread_exit, adopt           threads that leave blocks behind

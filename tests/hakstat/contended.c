@@ -25,7 +25,7 @@ static void *contend(void *arg)
 
 	while (now() < end) {
 		for (size_t i = 0; i < RUNS; i++)
-			p[i] = malloc(200000 + i * 4096);
+			p[i] = malloc(600000 + i * 4096);
 		for (size_t i = 0; i < RUNS; i++)
 			free(p[i]);
 	}

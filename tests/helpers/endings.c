@@ -39,7 +39,13 @@ static void *until_cancelled(void *arg)
 	return NULL;
 }
 
-/* At any instruction, but for those of the allocator, which nobody may interrupt so. */
+static int closing;
+
+/*
+ * At any instruction, but for those of the allocator, which nobody may interrupt so. Once it lets
+ * itself be cancelled it stays that way: glibc 2.36 decides in pthread_cancel and acts in a signal
+ * handler, which does not ask again whether cancellation was disabled in between.
+ */
 static void *until_cut_off(void *arg)
 {
 	struct bag b = {.state = (uintptr_t)arg};
@@ -49,26 +55,29 @@ static void *until_cut_off(void *arg)
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
 	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &old);
 	__atomic_add_fetch(&ready, 1, __ATOMIC_RELEASE);
-	for (;;) {
+	while (!__atomic_load_n(&closing, __ATOMIC_ACQUIRE))
 		bag_steps(&b, 10);
-		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &old);
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &old);
+	__atomic_add_fetch(&ready, 1, __ATOMIC_RELEASE);
+	for (;;)
 		bag_verify(&b);
-		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
-	}
 	pthread_cleanup_pop(1);
 	return NULL;
 }
 
-static void cancel_all(void *(*run)(void *))
+/* says: how often a thread makes itself known before it can be cancelled */
+static void cancel_all(void *(*run)(void *), int says)
 {
 	for (uintptr_t i = 0; i < ROUNDS; i++) {
 		pthread_t t[2];
 		void *result;
 
-		ready = 0;
+		ready = closing = 0;
 		for (uintptr_t k = 0; k < 2; k++)
 			CHECK_EQ(pthread_create(&t[k], NULL, run, (void *)(2 * i + k + 1)), 0);
 		wait_until_ready(2);
+		__atomic_store_n(&closing, 1, __ATOMIC_RELEASE);
+		wait_until_ready(2 * says);
 		for (int k = 0; k < 2; k++)
 			pthread_cancel(t[k]);
 		for (int k = 0; k < 2; k++) {
@@ -81,12 +90,12 @@ static void cancel_all(void *(*run)(void *))
 
 static void deferred_cancellation(void)
 {
-	cancel_all(until_cancelled);
+	cancel_all(until_cancelled, 1);
 }
 
 static void asynchronous_cancellation(void)
 {
-	cancel_all(until_cut_off);
+	cancel_all(until_cut_off, 2);
 }
 
 /* No function of the family is a cancellation point: blocks in the middle of it would be lost. */

@@ -2,21 +2,25 @@
 # One program, every way to use the library. Source it after tests/lib.sh.
 
 CC=${CC:-gcc}
+CXX=${CXX:-g++}
 MODES="preload shared static static-pie"
+VARIANT= # of the library, for the names of results
+SECURE="0 1" # what HAKMEM_SECURE is in turn
 
-# build_modes PROGRAM: of tests/helpers/PROGRAM.c
+# build_modes PROGRAM: of tests/helpers/PROGRAM.c or .cc
 build_modes() {
-	local source=$ROOT/tests/helpers/$1.c out=$TMP/$1
-	# frame pointers: endings.c unwinds from the middle of its assembly
-	local compile=("$CC" -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -fno-builtin
-		-fno-omit-frame-pointer "-I$ROOT/tests")
+	local source=$ROOT/tests/helpers/$1.c out=$TMP/$1 compiler=("$CC" -std=gnu11)
 
-	"${compile[@]}" -fPIE -c "$source" -o "$out.o" &&
-		"$CC" -pie "$out.o" -o "$out" -pthread &&
-		"$CC" -pie "$out.o" "$LIB" "-Wl,-rpath,$(dirname "$LIB")" -o "$out.shared" -pthread &&
-		"$CC" -static -no-pie "$out.o" "$BUILD/libhakmem.a" -o "$out.static" -pthread &&
-		"$CC" -static-pie "$out.o" "$BUILD/libhakmem.a" -o "$out.static-pie" -pthread
-	check "$1 compiles in every mode" test -x "$out.static-pie"
+	[[ -r $source ]] || { source+=c; compiler=("$CXX" -std=c++17 -fsized-deallocation); }
+	rm -f "$out" "$out".*
+	# frame pointers: endings.c unwinds from the middle of its assembly
+	"${compiler[@]}" -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -fno-builtin -fno-omit-frame-pointer \
+		"-I$ROOT/tests" -fPIE -c "$source" -o "$out.o" &&
+		"${compiler[0]}" -pie "$out.o" -o "$out" -pthread &&
+		"${compiler[0]}" -pie "$out.o" "$LIB" "-Wl,-rpath,$(dirname "$LIB")" -o "$out.shared" -pthread &&
+		"${compiler[0]}" -static "$out.o" "$BUILD/libhakmem.a" -o "$out.static" -pthread &&
+		"${compiler[0]}" -static-pie "$out.o" "$BUILD/libhakmem.a" -o "$out.static-pie" -pthread
+	check "${VARIANT:+$VARIANT/}$1 compiles in every mode" test -x "$out.static-pie"
 }
 
 # command_of MODE PROGRAM: sets `command`
@@ -33,9 +37,9 @@ in_modes() {
 
 	shift
 	for mode in $MODES; do
-		for secure in 0 1; do
+		for secure in $SECURE; do
 			command_of "$mode" "$program"
-			name=$program/$mode$( ((secure)) && echo /secure)
+			name=${VARIANT:+$VARIANT/}$program/$mode$( ((secure)) && echo /secure)
 			HAKMEM_SECURE=$secure timeout 60 "${command[@]}" "$@" >"$TMP/lines"
 			status=$?
 			sed -E "s|^((not )?ok) - |&$name: |" "$TMP/lines"

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # A C++ program: threads, exceptions, containers, every form of new and delete, bad_alloc.
-# parallel: yes
 # shellcheck source=tests/lib.sh disable=SC2317  # functions are called through check and wait_for
 . "$(dirname "$0")/../lib.sh"
 need g++

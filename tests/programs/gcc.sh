@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # gcc compiling this project under preload: driver, cc1 and assembler; objects equal, byte by byte.
-# parallel: yes
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 need gcc

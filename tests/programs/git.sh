@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # git on a generated repository: clone, gc, fsck, log, diff, blame; output must equal a plain run.
-# parallel: yes
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 need git

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # python3 with its own test modules, malloc for every object; the verdicts must equal a plain run.
-# parallel: yes
 # timeout: 240
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"

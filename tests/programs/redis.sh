@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # redis-server with a fixed data set and its benchmark; DEBUG DIGEST must equal that of glibc.
-# parallel: yes
 # shellcheck source=tests/lib.sh disable=SC2317  # functions are called through check and wait_for
 . "$(dirname "$0")/../lib.sh"
 need redis-server redis-cli redis-benchmark

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # sqlite3: big tables, indices, joins, blobs, temporary b-trees; the output must equal a plain run.
-# parallel: yes
 # shellcheck source=tests/lib.sh disable=SC2317  # functions are called through check and wait_for
 . "$(dirname "$0")/../lib.sh"
 need sqlite3

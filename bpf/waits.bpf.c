@@ -1,0 +1,35 @@
+/* Waits for locks by thread. Loaded while somebody looks at threads. */
+#include "thread.h"
+#include "waits.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, WAIT_THREADS_MAX);
+	__type(key, __u32);
+	__type(value, struct wait_sums);
+} by_tid SEC(".maps");
+
+__u64 dropped = 0;
+
+SEC("uprobe")
+int on_wait(struct regs *r)
+{
+	struct args_hakmem_lock_wait_done a = read_hakmem_lock_wait_done(r);
+	struct wait_sums zero = {}, *s;
+	__u32 tid = own_tid();
+
+	s = bpf_map_lookup_elem(&by_tid, &tid);
+	if (!s) {
+		bpf_map_update_elem(&by_tid, &tid, &zero, BPF_NOEXIST);
+		s = bpf_map_lookup_elem(&by_tid, &tid);
+	}
+	if (!s) {
+		ADD(dropped, 1);
+		return 0;
+	}
+	ADD(s->waits, 1);
+	ADD(s->wait_ns, a.wait_ns);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,409 @@
+/* hakstat stacks: which code makes a probe fire. */
+#include "hakstat.h"
+#include "report.h"
+#include "stacks.h"
+#include "views.h"
+
+#include "../lib/class.h" /* the sizes of classes, before there is a process to ask */
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ROWS_DEFAULT 20 /* of a table */
+
+enum {
+	KEY_ON = 1024,
+	KEY_CLASS,
+	KEY_LOCK,
+	KEY_BY,
+	KEY_FOLDED,
+	KEY_DEPTH,
+	KEY_RATE,
+	KEY_SLICE,
+	KEY_INTERNALS
+};
+
+struct options {
+	struct report_options report;
+	struct stacks_options stacks;
+	const char *class, *lock;
+	bool folded;
+};
+
+static const struct argp_option option_table[] = {
+	{"on", KEY_ON, "PROBE[,PROBE...]", 0,
+	 "any probe of `hakstat probes' (lock_wait: lock_wait_done)", 0},
+	{"class", KEY_CLASS, "BYTES|#N", 0,
+	 "only the class for blocks of that size, as 100, 33K; or class number N", 0},
+	{"lock", KEY_LOCK, "NAME", 0, "only this lock, as `hakstat top' names it", 0},
+	{"by", KEY_BY, "stack|function", 0,
+	 "a row for each stack (default), or for each function that called the allocator", 0},
+	{"folded", KEY_FOLDED, NULL, 0,
+	 "folded stacks, for flame graphs; of events, or of what --sort says", 0},
+	{"internals", KEY_INTERNALS, NULL, 0, "with the functions inside libhakmem", 0},
+	{"depth", KEY_DEPTH, "FRAMES", 0, "frames of a stack at most (default 128)", 0},
+	{"rate", KEY_RATE, "STACKS", 0,
+	 "stacks of a probe taken a second at most, chosen at random; 0: all (default 1000)", 0},
+	{"slice", KEY_SLICE, "BYTES", 0,
+	 "of a stack copied, up to 64K; 0: go by frame pointers alone (default 16K)", 0},
+	{0},
+};
+
+/* Bytes as "100", "33K", "1M"; negative on anything else. */
+static long parse_bytes(const char *text)
+{
+	char *end;
+	long v = strtol(text, &end, 10);
+
+	if (end == text || v < 0 || v > LONG_MAX >> 20)
+		return -1;
+	if (toupper((unsigned char)*end) == 'K') {
+		v <<= 10;
+		end++;
+	} else if (toupper((unsigned char)*end) == 'M') {
+		v <<= 20;
+		end++;
+	}
+	return *end ? -1 : v;
+}
+
+static int find_probe(const char *name)
+{
+	const char *colon = strchr(name, ':');
+
+	if (!strcmp(name, "lock_wait"))
+		return HAK_P_hakmem_lock_wait_done; /* this one knows how long */
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		if (!strcmp(hak_probes[i].name, colon ? colon + 1 : name) &&
+		    (!colon || !strncmp(hak_probes[i].provider, name, (size_t)(colon - name))))
+			return i;
+	return -1;
+}
+
+static void parse_probes(struct options *o, struct argp_state *state, const char *list)
+{
+	char *copy = strdup(list), *at = copy, *name;
+	char names[512] = "";
+	int i;
+
+	while ((name = strsep(&at, ","))) {
+		i = find_probe(name);
+		if (i >= 0) {
+			o->stacks.sampler.which |= PROBE_BIT(i);
+			continue;
+		}
+		for (int k = 0; k < HAK_PROBE_COUNT; k++)
+			snprintf(names + strlen(names), sizeof(names) - strlen(names), " %s",
+				 hak_probes[k].name);
+		argp_error(state, "no probe '%s'; there are%s", name, names);
+	}
+	free(copy);
+}
+
+/* --- what to look at --- */
+
+static void filter_by(struct options *o, struct argp_state *state, const char *unit, uint32_t value,
+		      const char *option)
+{
+	int without = stacks_filter(&o->stacks, unit, value);
+
+	if (without >= 0)
+		argp_error(state, "%s: the probe %s does not tell", option,
+			   hak_probes[without].name);
+}
+
+static void filter_class(struct options *o, struct argp_state *state)
+{
+	const char *text = o->class;
+	long n = parse_bytes(*text == '#' ? text + 1 : text);
+	unsigned class = *text == '#' ? (unsigned)n : (unsigned)HAK_CLASS_OF(n);
+
+	if (n < 0)
+		argp_error(state, "--class: neither a size nor #N: %s", text);
+	else if (class >= HAK_CLASSES)
+		argp_error(state, "--class: the largest class is %d, of 512K", HAK_CLASSES - 1);
+	else
+		filter_by(o, state, "class", class, "--class");
+}
+
+static void filter_lock(struct options *o, struct argp_state *state)
+{
+	char names[256] = "";
+
+	for (int i = 0; i < HAK_LOCK_COUNT; i++) {
+		if (!strcmp(hak_lock_names[i], o->lock)) {
+			filter_by(o, state, "enum:HAK_LOCKS", (uint32_t)i, "--lock");
+			return;
+		}
+		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s %s",
+			 i ? "," : "", hak_lock_names[i]);
+	}
+	argp_error(state, "no lock '%s'; there are%s", o->lock, names);
+}
+
+static void end(struct options *o, struct argp_state *state)
+{
+	if (!o->stacks.sampler.which)
+		argp_error(state, "say which probes: --on refill, for example");
+	if (o->class && o->lock)
+		argp_error(state, "--class and --lock: no probe tells both");
+	if (o->class)
+		filter_class(o, state);
+	if (o->lock)
+		filter_lock(o, state);
+	if (o->folded && o->stacks.by == STACKS_BY_STACK)
+		o->stacks.by = STACKS_BY_FOLDED;
+	if (o->report.format == REPORT_TABLE && !o->folded && !o->report.limit)
+		o->report.limit = ROWS_DEFAULT;
+}
+
+static uint32_t number(struct argp_state *state, const char *text, long least, long most,
+		       const char *what)
+{
+	long v = parse_bytes(text);
+
+	if (v < least || v > most)
+		argp_error(state, "%s: not a number from %ld to %ld: %s", what, least, most, text);
+	return (uint32_t)v;
+}
+
+static void parse_by(struct options *o, struct argp_state *state, const char *arg)
+{
+	if (!strcmp(arg, "function"))
+		o->stacks.by = STACKS_BY_FUNCTION;
+	else if (!strcmp(arg, "stack"))
+		o->stacks.by = STACKS_BY_STACK;
+	else
+		argp_error(state, "--by stack or --by function, not '%s'", arg);
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &o->report;
+		return 0;
+	case KEY_ON:
+		parse_probes(o, state, arg);
+		return 0;
+	case KEY_CLASS:
+		o->class = arg;
+		return 0;
+	case KEY_LOCK:
+		o->lock = arg;
+		return 0;
+	case KEY_BY:
+		parse_by(o, state, arg);
+		return 0;
+	case KEY_FOLDED:
+		o->folded = true;
+		return 0;
+	case KEY_INTERNALS:
+		o->stacks.internals = true;
+		return 0;
+	case KEY_DEPTH:
+		o->stacks.depth = number(state, arg, 1, UNWIND_DEPTH_MAX, "--depth");
+		return 0;
+	case KEY_RATE:
+		o->stacks.sampler.per_second = number(state, arg, 0, 1000000, "--rate");
+		return 0;
+	case KEY_SLICE:
+		o->stacks.sampler.slice_bytes = number(state, arg, 0, SLICE_BYTES_MAX, "--slice");
+		o->stacks.frame_pointers = o->stacks.sampler.slice_bytes == 0;
+		return 0;
+	case ARGP_KEY_END:
+		end(o, state);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+/* --- what is printed --- */
+
+static void print_frame(FILE *out, const struct frame *f, int width)
+{
+	char name[4200], place[300];
+	int room;
+
+	frame_name(f, name, sizeof(name));
+	frame_place(f, place, sizeof(place));
+	room = width - 8 - (int)strlen(place) - (f->inlined ? 10 : 0);
+	if (room < 20)
+		room = 20;
+	fprintf(out, "      %-*.*s  %s%s\n", room < 44 ? room : 44, room, name, place,
+		f->inlined ? " (inlined)" : "");
+}
+
+static void print_frames(FILE *out, const struct stack_row *r, const struct report_options *o)
+{
+	for (unsigned i = 0; i < r->frames; i++) {
+		struct frame f = *r->frame[i];
+
+		if (i == 0 && r->entry)
+			f.line = 0; /* that it is libhakmem tells more than where in it */
+		print_frame(out, &f, o->width);
+	}
+	if (r->cut)
+		fprintf(out, "      ... (cut: its callers are not known)\n");
+	fprintf(out, "\n");
+}
+
+/* The columns that say something about these probes, and how much there is of each. */
+static void fit_columns(const struct stacks *s, const struct report_options *o, bool *fit)
+{
+	const struct view *v = o->view;
+	bool bytes = false, ns = false;
+
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		if (s->which & PROBE_BIT(i)) {
+			bytes |= probe_has_bytes(i);
+			ns |= probe_has_ns(i);
+		}
+	view_fit(v, o->width - 1, fit);
+	for (int i = 0; i < v->ncolumns; i++) {
+		const char *id = v->columns[i].id;
+
+		fit[i] = v->columns[i].width > 0;
+		if (!strcmp(id, "callers") || (!bytes && !strcmp(id, "bytes")) ||
+		    (!ns && (!strcmp(id, "wait_ns") || !strcmp(id, "mean_ns"))))
+			fit[i] = false;
+	}
+}
+
+static int fit_width(const struct view *v, const bool *fit)
+{
+	int width = -1;
+
+	for (int i = 0; i < v->ncolumns; i++)
+		width += fit[i] ? v->columns[i].width + 1 : 0;
+	return width;
+}
+
+static void print_functions(FILE *out, const struct model *m, const struct report_options *o,
+			    const struct row_list *rows, int n, const bool *fit)
+{
+	int width = fit_width(o->view, fit);
+	char line[1024], name[4200];
+
+	for (int i = 0; i < n; i++) {
+		const struct stack_row *r = &m->stacks->row[rows->row[i]];
+
+		view_line(o->view, m, rows->row[i], fit, line, sizeof(line));
+		name[0] = '\0';
+		if (r->frames)
+			frame_name(r->frame[0], name, sizeof(name));
+		fprintf(out, " %-*s  %s\n", width, line, name);
+	}
+}
+
+static void print_table(FILE *out, const struct model *m, const struct report_options *o, bool flat)
+{
+	const struct view *v = o->view;
+	struct row_list rows = {0};
+	bool fit[COLUMNS_MAX];
+	char line[1024];
+	int n;
+
+	report_header(out, m, o);
+	fit_columns(m->stacks, o, fit);
+	n = view_rows(v, m, o->sort, o->reverse, NULL, &rows);
+	n = o->limit && o->limit < n ? o->limit : n;
+	view_line(v, m, -1, fit, line, sizeof(line));
+	fprintf(out, "\n %-*s%s\n", flat ? fit_width(v, fit) + 2 : 0, line, flat ? "FUNCTION" : "");
+	if (flat) {
+		print_functions(out, m, o, &rows, n, fit);
+	} else {
+		for (int i = 0; i < n; i++) {
+			view_line(v, m, rows.row[i], fit, line, sizeof(line));
+			fprintf(out, " %s\n", line);
+			print_frames(out, &m->stacks->row[rows.row[i]], o);
+		}
+	}
+	if (!n)
+		fprintf(out, " no event in this interval\n");
+	if (n < rows.n)
+		fprintf(out, " ... %d more rows (-n)\n", rows.n - n);
+	fprintf(out, "\n");
+	for (int i = 0; v->note(m, i, line, sizeof(line)); i++)
+		fprintf(out, " %s\n", line);
+	row_list_free(&rows);
+}
+
+/* Of the column sorted by, if it can be added up. */
+static void print_folded(FILE *out, const struct model *m, const struct report_options *o)
+{
+	const char *id = o->view->columns[o->sort].id;
+	struct row_list rows = {0};
+	int n = view_rows(o->view, m, o->sort, o->reverse, NULL, &rows);
+
+	if (o->limit && o->limit < n)
+		n = o->limit;
+	for (int i = 0; i < n; i++) {
+		const struct stack_row *r = &m->stacks->row[rows.row[i]];
+		double v = !strcmp(id, "bytes")	    ? r->sum.bytes
+			   : !strcmp(id, "wait_ns") ? r->sum.ns
+						    : r->sum.events;
+
+		if (v >= 0.5)
+			fprintf(out, "%s %.0f\n", r->folded, v);
+	}
+	row_list_free(&rows);
+}
+
+static void print(FILE *out, const struct model *m, const struct report_options *report)
+{
+	const struct options *o = (const struct options *)report; /* its first member */
+
+	if (!m->stacks)
+		return;
+	if (o->folded)
+		print_folded(out, m, report);
+	else if (report->format == REPORT_TABLE)
+		print_table(out, m, report, o->stacks.by == STACKS_BY_FUNCTION);
+	else
+		report_view(out, report->view, m, report);
+	if (o->folded || report->format != REPORT_TABLE) { /* a table has them below it */
+		char line[256];
+
+		if (m->stacks->counts.skipped + m->stacks->counts.lost + m->stacks->unkept &&
+		    report->view->note(m, 0, line, sizeof(line)))
+			complain("%s", line);
+	}
+	if (m->stacks->denied) {
+		complain("no permission to open %u files of process %d: stacks go by frame "
+			 "pointers where those are missing, and may be wrong or cut (run as root, "
+			 "or setcap " HAKSTAT_CAPS ",cap_dac_read_search+ep on hakstat)",
+			 m->stacks->closed, m->target->pid);
+		*o->stacks.refused = -EPERM;
+	}
+}
+
+int cmd_stacks(int argc, char **argv)
+{
+	static const struct argp_child children[] = {{&report_argp, 0, NULL, 0}, {0}};
+	static const struct argp argp = {
+		option_table,
+		parse,
+		NULL,
+		"Which code makes a probe fire: events, bytes and time by user stack.",
+		children,
+		NULL,
+		NULL};
+	static struct options o;
+	int refused = 0, r;
+
+	o.report.view = &view_stacks;
+	o.report.pid_seconds = 5;
+	stacks_options_init(&o.stacks);
+	o.stacks.progress = isatty(STDERR_FILENO);
+	o.stacks.refused = &refused;
+	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	r = report_run(&o.report, &o.stacks, print);
+	return refused ? exit_code_of(refused) : r;
+}

@@ -1,0 +1,97 @@
+/* The lines above the table: what the whole process does, and what watching it costs. */
+#include "columns.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+static const char *per(char *buf, const struct model *m, uint64_t n)
+{
+	if (m->seconds > 0)
+		rate_text((double)n / m->seconds, buf, 32);
+	else
+		snprintf(buf, 32, "-");
+	return buf;
+}
+
+static const char *share(char *buf, double part, uint64_t whole)
+{
+	struct value v = value_ratio(VALUE_PERCENT, 100 * part, (double)whole);
+
+	value_text(&v, buf, 32);
+	return buf;
+}
+
+static const char *size(char *buf, uint64_t bytes)
+{
+	bytes_text((double)bytes, buf, 32);
+	return buf;
+}
+
+/* Items of a line, the important ones first: what does not fit in whole is left out. */
+__attribute__((format(printf, 3, 4))) static void item(char *line, int width, const char *format,
+						       ...)
+{
+	size_t used = strlen(line);
+	char text[192];
+	va_list args;
+
+	va_start(args, format);
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (!used)
+		snprintf(line, 256, "%s", text);
+	else if (used + 3 + strlen(text) <= (size_t)width && used + 4 + strlen(text) < 256)
+		snprintf(line + used, 256 - used, "   %s", text);
+}
+
+/* What was lost comes before what it cost: it says how far the numbers can be trusted. */
+static void self_line(const struct model *m, int width, char *out)
+{
+	char a[32], b[32], c[32];
+
+	if (m->events < 0) {
+		item(out, width, "hakstat  without BPF");
+		item(out, width, "probes not watched (hakstat doctor says why)");
+		return;
+	}
+	if (m->bpf_ns >= 0 && m->seconds > 0)
+		snprintf(b, sizeof(b), "%.2f%%", (double)m->bpf_ns / m->seconds / 1e7);
+	else
+		snprintf(b, sizeof(b), "-");
+	if (m->lost >= 0)
+		snprintf(c, sizeof(c), "%lld", (long long)m->lost);
+	else
+		snprintf(c, sizeof(c), "-");
+	item(out, width, "hakstat  %s events/s", per(a, m, (uint64_t)m->events));
+	item(out, width, "lost %s", c);
+	item(out, width, "BPF %s of a CPU", b);
+}
+
+int header_lines(const struct model *m, const char *who, int width, char out[HEADER_LINES][256])
+{
+	uint64_t os_calls = m->maps + m->unmaps + m->purges;
+	char a[32], b[32];
+
+	for (int i = 0; i < HEADER_LINES; i++)
+		out[i][0] = 0;
+	item(out[0], width, "%s", who);
+	item(out[0], width, "RSS %s", m->rss ? size(a, m->rss) : "-");
+	snprintf(a, sizeof(a), "%d", m->threads);
+	item(out[0], width, "threads %s", m->threads ? a : "-");
+	item(out[1], width, "allocs/s %s", per(a, m, m->allocs));
+	item(out[1], width, "frees/s %s", per(a, m, m->frees));
+	item(out[1], width, "hit %s%%",
+	     share(a, (double)(m->small_allocs - m->refills), m->small_allocs));
+	item(out[1], width, "remote %s%% of frees", share(a, (double)m->remote_blocks, m->frees));
+	item(out[2], width, "lock waits/s %s", per(a, m, m->waits));
+	item(out[2], width, "OS calls/s %s", per(a, m, os_calls));
+	item(out[2], width, "fallbacks/s %s", per(a, m, m->fallbacks));
+	item(out[3], width, "segments: in use %s, unused %s", size(a, m->now.used_bytes),
+	     size(b, m->now.dirty_bytes));
+	item(out[3], width, "mappings: in use %s, kept %s", size(a, m->now.large_bytes),
+	     size(b, m->now.cached_bytes));
+	item(out[3], width, "metadata %s", size(a, m->now.meta_bytes));
+	self_line(m, width, out[4]);
+	return HEADER_LINES;
+}

@@ -1,0 +1,453 @@
+#include "report.h"
+#include "hakstat.h"
+#include "text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define WIDTH_DEFAULT 120
+#define WIDTH_MAX 500
+#define ALERT_ON "\033[1;31m" /* bold red */
+#define ALERT_OFF "\033[0m"
+
+enum { KEY_CSV = 512 };
+
+static const struct argp_option option_table[] = {
+	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
+	{"command", 'c', "CMD", 0, "start CMD on libhakmem and watch it from its first allocation",
+	 0},
+	{"duration", 'd', "SECONDS", 0, "length of the interval", 0},
+	{"json", 'j', NULL, 0, "JSON: plain numbers in the units of `hakstat help COLUMN'", 0},
+	{"csv", KEY_CSV, NULL, 0, "CSV, the same numbers", 0},
+	{"output", 'o', "FILE", 0, "write the report to FILE", 0},
+	{"sort", 's', "COLUMN", 0, "sort by this column, highest first", 0},
+	{"reverse", 'r', NULL, 0, "the other way round", 0},
+	{"rows", 'n', "ROWS", 0, "no more rows than that", 0},
+	{"width", 'w', "WIDTH", 0, "of the table (default: the terminal's, or 120)", 0},
+	{0},
+};
+
+static int parse_number(struct argp_state *state, const char *text, int least, int most)
+{
+	char *end;
+	long v = strtol(text, &end, 10);
+
+	if (!*text || *end || v < least || v > most)
+		argp_error(state, "not a number from %d to %d: %s", least, most, text);
+	return (int)v;
+}
+
+static void find_sort(struct report_options *o, struct argp_state *state)
+{
+	const char *name = o->sort_name;
+	const struct view *v = o->view;
+	char ids[512] = "";
+
+	o->sort = name ? view_column(v, name) : v->sort;
+	if (o->sort >= 0)
+		return;
+	for (int i = 0; i < v->ncolumns; i++)
+		snprintf(ids + strlen(ids), sizeof(ids) - strlen(ids), " %s", v->columns[i].id);
+	argp_error(state, "no column '%s'; there are%s", name, ids);
+}
+
+static int terminal_width(void)
+{
+	const char *columns = getenv("COLUMNS");
+	struct winsize size;
+
+	if (isatty(STDOUT_FILENO) && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col)
+		return size.ws_col;
+	if (columns && atoi(columns) > 0 && atoi(columns) <= WIDTH_MAX)
+		return atoi(columns);
+	return WIDTH_DEFAULT;
+}
+
+static void begin(struct report_options *o)
+{
+	o->seconds = 0;
+	o->sort_name = NULL;
+	o->width = 0;
+}
+
+static void end(struct report_options *o, struct argp_state *state)
+{
+	if (!o->process == !o->command)
+		argp_error(state, "give a process with -p or a command with -c");
+	find_sort(o, state);
+	if (o->seconds == 0)
+		o->seconds = o->process ? o->pid_seconds : -1;
+	if (!o->width)
+		o->width = o->output ? WIDTH_DEFAULT : terminal_width();
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct report_options *o = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		begin(o);
+		return 0;
+	case 'p':
+		o->process = arg;
+		return 0;
+	case 'c':
+		o->command = arg;
+		return 0;
+	case 'd':
+		o->seconds = parse_seconds(arg);
+		if (o->seconds <= 0)
+			argp_error(state, "not a number of seconds: %s", arg);
+		return 0;
+	case 'j':
+		o->format = REPORT_JSON;
+		return 0;
+	case KEY_CSV:
+		o->format = REPORT_CSV;
+		return 0;
+	case 'o':
+		o->output = arg;
+		return 0;
+	case 's':
+		o->sort_name = arg;
+		return 0;
+	case 'r':
+		o->reverse = true;
+		return 0;
+	case 'n':
+		o->limit = parse_number(state, arg, 1, INT_MAX);
+		return 0;
+	case 'w':
+		o->width = parse_number(state, arg, 20, WIDTH_MAX);
+		return 0;
+	case ARGP_KEY_END:
+		end(o, state);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+const struct argp report_argp = {option_table, parse, NULL, NULL, NULL, NULL, NULL};
+
+/* --- text --- */
+
+/* The rows a report shows: all, or the first ones. */
+static int report_rows(const struct view *v, const struct model *m, const struct report_options *o,
+		       struct row_list *rows)
+{
+	int sort = o->view == v ? o->sort : v->sort;
+	int n = view_rows(v, m, sort, o->view == v && o->reverse, NULL, rows);
+
+	return o->limit && o->limit < n ? o->limit : n;
+}
+
+void report_header(FILE *out, const struct model *m, const struct report_options *o)
+{
+	char header[HEADER_LINES][256], who[192];
+	int n;
+
+	snprintf(who, sizeof(who), "%s [%d]   hakmem %s (%s)", m->target->comm, m->target->pid,
+		 m->target->version, link_names[m->target->link]);
+	n = header_lines(m, who, o->width - 1, header);
+	fprintf(out, "\n");
+	for (int i = 0; i < n; i++)
+		fprintf(out, " %s\n", header[i]);
+}
+
+/* A row with something wrong is marked without colours, too. */
+static void print_row(FILE *out, const char *line, bool alert, bool colours)
+{
+	if (!alert)
+		fprintf(out, " %s\n", line);
+	else if (colours)
+		fprintf(out, ALERT_ON "!%s" ALERT_OFF "\n", line);
+	else
+		fprintf(out, "!%s\n", line);
+}
+
+bool report_table(FILE *out, const struct view *v, const struct model *m,
+		  const struct report_options *o)
+{
+	bool fit[COLUMNS_MAX], colours = report_colours(out);
+	struct row_list rows = {0};
+	char line[WIDTH_MAX + 64];
+	int n = report_rows(v, m, o, &rows);
+
+	if (n) {
+		fprintf(out, "\n %s\n", v->title);
+		view_fit(v, o->width - 1, fit);
+		view_line(v, m, -1, fit, line, sizeof(line));
+		fprintf(out, " %s\n", line);
+	}
+	for (int i = 0; i < n; i++) {
+		view_line(v, m, rows.row[i], fit, line, sizeof(line));
+		print_row(out, line, v->alert && v->alert(m, rows.row[i]), colours);
+	}
+	if (n < rows.n)
+		fprintf(out, " ... %d more rows\n", rows.n - n);
+	row_list_free(&rows);
+	return n > 0;
+}
+
+static void print_notes(FILE *out, const struct view *v, const struct model *m)
+{
+	char line[256];
+
+	if (v->note)
+		for (int i = 0; v->note(m, i, line, sizeof(line)); i++)
+			fprintf(out, "%s %s\n", i ? "" : "\n", line);
+	report_ended(out, m);
+}
+
+void report_ended(FILE *out, const struct model *m)
+{
+	if (m->ended)
+		fprintf(out,
+			"\n it ended: counts after %.3f s are what its probes told, memory is as "
+			"of then\n",
+			m->counters_seconds);
+}
+
+/* --- JSON and CSV --- */
+
+/* A value as a number without loss, in the base unit of its column. False: unknown. */
+static bool plain_number(const struct value *v, char *out, size_t len)
+{
+	switch (v->kind) {
+	case VALUE_NONE:
+	case VALUE_TEXT:
+		return false;
+	case VALUE_PERCENT:
+		snprintf(out, len, "%.9g", v->number / 100);
+		return true;
+	case VALUE_COUNT:
+	case VALUE_ID:
+	case VALUE_ADDRESS:
+		snprintf(out, len, "%.0f", v->number);
+		return true;
+	default:
+		snprintf(out, len, "%.15g", v->number);
+		return true;
+	}
+}
+
+static void json_row(struct json *j, const struct view *v, const struct model *m, int row)
+{
+	char number[64];
+
+	json_open(j, NULL, '{');
+	for (int i = 0; i < v->ncolumns; i++) {
+		struct value x = v->columns[i].get(m, row);
+
+		if (x.kind == VALUE_TEXT)
+			json_text(j, v->columns[i].id, x.text);
+		else if (plain_number(&x, number, sizeof(number)))
+			json_literal(j, v->columns[i].id, number);
+		else
+			json_null(j, v->columns[i].id);
+	}
+	if (v->alert)
+		json_bool(j, "alert", v->alert(m, row));
+	if (v->json_row)
+		v->json_row(j, m, row);
+	json_close(j, '}');
+}
+
+void report_json_rows(struct json *j, const char *key, const struct view *v, const struct model *m)
+{
+	struct row_list rows = {0};
+	int n = view_rows(v, m, v->sort, false, NULL, &rows);
+
+	json_open(j, key, '[');
+	for (int i = 0; i < n; i++)
+		json_row(j, v, m, rows.row[i]);
+	json_close(j, ']');
+	row_list_free(&rows);
+}
+
+void report_json(FILE *out, const struct view *v, const struct model *m,
+		 const struct report_options *o)
+{
+	struct row_list rows = {0};
+	struct json j = {out, false};
+	char schema[64];
+	int n = report_rows(v, m, o, &rows);
+
+	snprintf(schema, sizeof(schema), "hakstat.%s/1", v->name);
+	json_open(&j, NULL, '{');
+	json_text(&j, "schema", schema);
+	json_number(&j, "pid", (uint64_t)m->target->pid);
+	json_text(&j, "comm", m->target->comm);
+	json_real(&j, "duration_s", m->seconds);
+	json_open(&j, "rows", '[');
+	for (int i = 0; i < n; i++)
+		json_row(&j, v, m, rows.row[i]);
+	json_close(&j, ']');
+	if (v->json)
+		v->json(&j, m);
+	json_open(&j, "self", '{');
+	json_known(&j, "events", m->events);
+	json_known(&j, "lost", m->lost);
+	json_known(&j, "bpf_ns", m->bpf_ns);
+	json_close(&j, '}');
+	json_close(&j, '}');
+	fputc('\n', out);
+	row_list_free(&rows);
+}
+
+/* RFC 4180: quotes where something in it would be taken for a separator. */
+static void csv_text(FILE *out, const char *text)
+{
+	if (!strpbrk(text, ",\"\r\n")) {
+		fputs(text, out);
+		return;
+	}
+	fputc('"', out);
+	for (; *text; text++) {
+		if (*text == '"')
+			fputc('"', out);
+		fputc(*text, out);
+	}
+	fputc('"', out);
+}
+
+void report_csv(FILE *out, const struct view *v, const struct model *m,
+		const struct report_options *o)
+{
+	struct row_list rows = {0};
+	int n = report_rows(v, m, o, &rows);
+	char number[64];
+
+	for (int i = 0; i < v->ncolumns; i++)
+		fprintf(out, "%s%s", i ? "," : "", v->columns[i].id);
+	fputs("\r\n", out);
+	for (int k = 0; k < n; k++) {
+		for (int i = 0; i < v->ncolumns; i++) {
+			struct value x = v->columns[i].get(m, rows.row[k]);
+
+			if (i)
+				fputc(',', out);
+			if (x.kind == VALUE_TEXT)
+				csv_text(out, x.text);
+			else if (plain_number(&x, number, sizeof(number)))
+				fputs(number, out);
+		}
+		fputs("\r\n", out);
+	}
+	row_list_free(&rows);
+}
+
+void report_view(FILE *out, const struct view *v, const struct model *m,
+		 const struct report_options *o)
+{
+	switch (o->format) {
+	case REPORT_JSON:
+		report_json(out, v, m, o);
+		break;
+	case REPORT_CSV:
+		report_csv(out, v, m, o);
+		break;
+	case REPORT_TABLE:
+		report_header(out, m, o);
+		if (!report_table(out, v, m, o))
+			fprintf(out, "\n %s\n nothing in this interval\n", v->title);
+		print_notes(out, v, m);
+		break;
+	}
+}
+
+/* --- the command --- */
+
+static void report_own(FILE *out, const struct model *m, const struct report_options *o)
+{
+	report_view(out, o->view, m, o);
+}
+
+FILE *report_open(const struct report_options *o)
+{
+	FILE *out = o->output ? fopen(o->output, "we") : stdout;
+
+	if (!out)
+		complain("cannot write %s: %s", o->output, strerror(errno));
+	return out;
+}
+
+/* Half a report is none. */
+static int unwritten(FILE *out, const char *output, int error)
+{
+	const char *why = strerror(error ? error : EIO);
+
+	if (!output)
+		complain("cannot write the report: %s", why);
+	else if (ftruncate(fileno(out), 0))
+		complain("cannot write %s: %s; what is there is not the whole report", output, why);
+	else
+		complain("cannot write %s: %s; it is left empty", output, why);
+	return EXIT_FAIL;
+}
+
+int report_close(const struct report_options *o, FILE *out)
+{
+	int r = EXIT_OK;
+
+	errno = 0;
+	if ((ferror(out) | fflush(out)) && (o->output || !reader_is_gone()))
+		r = unwritten(out, o->output, errno);
+	if (o->output && fclose(out) && r == EXIT_OK) {
+		complain("cannot write %s: %s", o->output, strerror(errno));
+		r = EXIT_FAIL;
+	}
+	return r;
+}
+
+int report_run(const struct report_options *o, const void *options,
+	       void (*print)(FILE *out, const struct model *m, const struct report_options *o))
+{
+	static struct interval x;
+	int r = interval_open(&x, o->process, o->command, o->view->source, options);
+	/* before the interval: who cannot write should not wait for it first */
+	FILE *out = r == EXIT_OK ? report_open(o) : NULL;
+
+	if (out)
+		r = interval_run(&x, o->command != NULL, o->seconds);
+	else if (r == EXIT_OK)
+		r = EXIT_FAIL;
+	if (r == EXIT_OK) {
+		(print ? print : report_own)(out, &x.m, o);
+		r = report_close(o, out);
+	} else if (out && o->output) {
+		fclose(out);
+	}
+	interval_close(&x);
+	return r;
+}
+
+static error_t hand_down(int key, char *arg, struct argp_state *state)
+{
+	(void)arg;
+	if (key != ARGP_KEY_INIT)
+		return ARGP_ERR_UNKNOWN;
+	state->child_inputs[0] = state->input;
+	return 0;
+}
+
+void report_parse(int argc, char **argv, struct report_options *o, const char *about)
+{
+	static const struct argp_child children[] = {{&report_argp, 0, NULL, 0}, {0}};
+	const struct argp argp = {NULL, hand_down, NULL, about, children, NULL, NULL};
+
+	argp_parse(&argp, argc, argv, 0, NULL, o);
+}
+
+int report_command(int argc, char **argv, const struct view *v, const char *about)
+{
+	struct report_options o = {.view = v, .pid_seconds = 1};
+
+	report_parse(argc, argv, &o, about);
+	return report_run(&o, NULL, NULL);
+}

@@ -1,0 +1,69 @@
+/*
+ * What commands that print tables share: options, table, JSON and CSV. A new one is its view (its
+ * columns, and the source of their numbers) and a cmd_NAME that calls report_command.
+ */
+#ifndef HAKSTAT_REPORT_H
+#define HAKSTAT_REPORT_H
+
+#include "columns.h"
+#include "interval.h"
+#include "text.h"
+
+#include <argp.h>
+
+enum report_format { REPORT_TABLE, REPORT_JSON, REPORT_CSV };
+
+struct report_options {
+	/* set before parsing, or by the command's own options */
+	const struct view *view; /* --sort names one of its columns */
+	double pid_seconds;	 /* of -p without -d; negative: until it ends or Ctrl-C */
+	/* by parsing */
+	const char *process, *command, *output;
+	double seconds; /* negative: until it ends or Ctrl-C */
+	enum report_format format;
+	const char *sort_name;
+	int sort; /* index of a column */
+	bool reverse;
+	int limit; /* rows at most; 0: all */
+	int width; /* of the terminal, or 120 */
+};
+
+/*
+ * -p -c -d --json --csv -o -s -r -n -w, as a child of a command's own parser. That one must set
+ * state->child_inputs[0] to its struct report_options at ARGP_KEY_INIT.
+ */
+extern const struct argp report_argp;
+
+/* Where the report goes: stdout, or the file of -o. NULL after a message. */
+FILE *report_open(const struct report_options *o);
+/* An exit code, after a message if it could not be written. */
+int report_close(const struct report_options *o, FILE *out);
+
+/* The view in the format asked for; as a table, with the header and notes. */
+void report_view(FILE *out, const struct view *v, const struct model *m,
+		 const struct report_options *o);
+/* Parts of it, for reports of several views. */
+void report_header(FILE *out, const struct model *m, const struct report_options *o);
+/* False, and nothing printed, if the view has no row. */
+bool report_table(FILE *out, const struct view *v, const struct model *m,
+		  const struct report_options *o);
+void report_json(FILE *out, const struct view *v, const struct model *m,
+		 const struct report_options *o);
+void report_csv(FILE *out, const struct view *v, const struct model *m,
+		const struct report_options *o);
+
+/* What has to be said of a process that has ended; nothing of others. */
+void report_ended(FILE *out, const struct model *m);
+
+/* Options of a command that has none of its own. about: what --help says first. */
+void report_parse(int argc, char **argv, struct report_options *o, const char *about);
+/*
+ * Measures one interval with the view's source and prints it. options: for the source; print: in
+ * the place of report_view, or NULL.
+ */
+int report_run(const struct report_options *o, const void *options,
+	       void (*print)(FILE *out, const struct model *m, const struct report_options *o));
+/* All of a command without options of its own; -p without -d takes a second. */
+int report_command(int argc, char **argv, const struct view *v, const char *about);
+
+#endif

@@ -1,0 +1,190 @@
+#include "smaps.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define VMAS_MAX 4000000U
+#define PRESENT ((uint64_t)1 << 63) /* of an entry in pagemap, see proc(5) */
+#define NUMBER (((uint64_t)1 << 55) - 1)
+#define BATCH ((size_t)8192) /* entries read at once */
+
+static struct vma *new_vma(struct smaps *s)
+{
+	if (s->n == s->room) {
+		size_t room = s->room ? 2 * s->room : 256;
+		struct vma *more = room <= VMAS_MAX ? realloc(s->vma, room * sizeof(*more)) : NULL;
+
+		if (!more)
+			return NULL;
+		s->vma = more;
+		s->room = room;
+	}
+	return &s->vma[s->n];
+}
+
+/* The first line of a mapping; those that follow begin with a name and a colon. */
+static bool parse_head(const char *line, struct vma *v)
+{
+	unsigned long start, end, inode;
+	char perms[8];
+	int at = 0;
+
+	if (sscanf(line, "%lx-%lx %7s %*s %*s %lu %n", &start, &end, perms, &inode, &at) < 4)
+		return false;
+	*v = (struct vma){.start = start,
+			  .end = end,
+			  .read = perms[0] == 'r',
+			  .write = perms[1] == 'w',
+			  .shared = perms[3] == 's',
+			  .file = inode != 0};
+	if (at)
+		snprintf(v->name, sizeof(v->name), "%.*s", (int)strcspn(line + at, "\n"),
+			 line + at);
+	return true;
+}
+
+static int read_smaps(struct smaps *s, FILE *f)
+{
+	struct vma *v = NULL;
+	char *line = NULL;
+	size_t len = 0;
+	int r = 0;
+
+	while (!r && getline(&line, &len, f) > 0) {
+		unsigned long kib;
+		struct vma next;
+
+		if (v && sscanf(line, "Rss: %lu kB", &kib) == 1) {
+			v->rss = (uint64_t)kib * 1024;
+			s->rss += v->rss;
+		} else if (parse_head(line, &next)) {
+			v = new_vma(s);
+			r = v ? 0 : -ENOMEM;
+			if (v)
+				s->vma[s->n++] = next;
+		}
+	}
+	if (!r && ferror(f))
+		r = -EIO;
+	free(line);
+	return r;
+}
+
+/*
+ * What was only read is mapped to one page full of zeroes, which pagemap shows like any other and
+ * RSS leaves out. Ours is the same.
+ */
+static uint64_t zero_page(void)
+{
+	volatile char *p = mmap(NULL, OS_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	if (p != MAP_FAILED) {
+		(void)*p;
+		if (fd < 0 ||
+		    pread(fd, &entry, sizeof(entry),
+			  (off_t)((uintptr_t)p / OS_PAGE * sizeof(entry))) != sizeof(entry))
+			entry = 0;
+		munmap((void *)p, OS_PAGE);
+	}
+	if (fd >= 0)
+		close(fd);
+	return entry & NUMBER;
+}
+
+static bool is_in(const struct smaps *s, uint64_t entry)
+{
+	return entry & PRESENT && !(s->zero && (entry & NUMBER) == s->zero);
+}
+
+int smaps_open(struct smaps *s, pid_t pid)
+{
+	char path[64];
+	FILE *f;
+	int r;
+
+	memset(s, 0, sizeof(*s));
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	s->pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	if (s->pagemap < 0)
+		return -errno;
+	s->zero = zero_page();
+	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	r = read_smaps(s, f);
+	fclose(f);
+	return r;
+}
+
+void smaps_close(struct smaps *s)
+{
+	if (s->pagemap >= 0)
+		close(s->pagemap);
+	free(s->vma);
+	memset(s, 0, sizeof(*s));
+	s->pagemap = -1;
+}
+
+struct vma *smaps_at(const struct smaps *s, uint64_t addr)
+{
+	size_t low = 0, high = s->n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (s->vma[mid].end <= addr)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < s->n && s->vma[low].start <= addr ? &s->vma[low] : NULL;
+}
+
+static bool read_entries(const struct smaps *s, uint64_t start, uint64_t *entry, size_t n)
+{
+	size_t bytes = n * sizeof(*entry);
+
+	return pread(s->pagemap, entry, bytes, (off_t)(start / OS_PAGE * sizeof(*entry))) ==
+	       (ssize_t)bytes;
+}
+
+bool smaps_resident(const struct smaps *s, uint64_t start, size_t pages, bool *in)
+{
+	uint64_t entry[BATCH];
+
+	for (size_t i = 0; i < pages; i += BATCH) {
+		size_t n = pages - i < BATCH ? pages - i : BATCH;
+
+		if (!read_entries(s, start + i * OS_PAGE, entry, n))
+			return false;
+		for (size_t k = 0; k < n; k++)
+			in[i + k] = is_in(s, entry[k]);
+	}
+	return true;
+}
+
+uint64_t smaps_resident_bytes(const struct smaps *s, uint64_t start, uint64_t end)
+{
+	uint64_t entry[BATCH], bytes = 0;
+
+	start &= ~(OS_PAGE - 1);
+	while (start < end) {
+		uint64_t pages = (end - start + OS_PAGE - 1) / OS_PAGE;
+		size_t n = pages < BATCH ? (size_t)pages : BATCH;
+
+		if (!read_entries(s, start, entry, n))
+			return bytes;
+		for (size_t k = 0; k < n; k++)
+			bytes += is_in(s, entry[k]) ? OS_PAGE : 0;
+		start += n * OS_PAGE;
+	}
+	return bytes;
+}

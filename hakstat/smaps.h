@@ -1,0 +1,39 @@
+/* The mappings of a process and what of them is in memory, as the kernel tells. */
+#ifndef HAKSTAT_SMAPS_H
+#define HAKSTAT_SMAPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define OS_PAGE ((uint64_t)4096)
+
+struct vma {
+	uint64_t start, end, rss;
+	bool read, write, shared; /* as its permissions say */
+	bool file;		  /* a file is mapped */
+	char name[32];		  /* the beginning of its path or label, "" if it has none */
+};
+
+struct smaps {
+	struct vma *vma;
+	size_t n, room;
+	uint64_t rss;  /* of all */
+	int pagemap;   /* /proc/PID/pagemap, or -1 */
+	uint64_t zero; /* number of the zero page as pagemap tells it, 0: not to be seen */
+};
+
+/* 0 or a negative errno. smaps_close in any case. */
+int smaps_open(struct smaps *s, pid_t pid);
+void smaps_close(struct smaps *s);
+
+/* The mapping an address is in; NULL: none. */
+struct vma *smaps_at(const struct smaps *s, uint64_t addr);
+
+/* Which OS pages of a range are in memory: in[i] for each. False if that cannot be told. */
+bool smaps_resident(const struct smaps *s, uint64_t start, size_t pages, bool *in);
+/* Bytes of a range, in whole OS pages, that are. */
+uint64_t smaps_resident_bytes(const struct smaps *s, uint64_t start, uint64_t end);
+
+#endif

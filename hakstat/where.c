@@ -1,0 +1,68 @@
+/* What is mapped at an address of the target. */
+#include "calls.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct line {
+	unsigned long start, end, inode;
+	char path[PATH_MAX];
+};
+
+static bool parse(char *text, struct line *l)
+{
+	int at = 0;
+
+	text[strcspn(text, "\n")] = 0;
+	if (sscanf(text, "%lx-%lx %*s %*x %*s %lu %n", &l->start, &l->end, &l->inode, &at) < 3)
+		return false;
+	snprintf(l->path, sizeof(l->path), "%s", at ? text + at : "");
+	return true;
+}
+
+/* The mapping with the address; `file`: the first one of the file it belongs to. */
+static bool find(FILE *maps, uint64_t addr, struct line *l, struct line *file)
+{
+	static char text[PATH_MAX + 128];
+	unsigned long file_end = 0;
+
+	file->inode = 0;
+	while (fgets(text, sizeof(text), maps)) {
+		if (!parse(text, l))
+			continue;
+		if (l->inode && (l->inode != file->inode || strcmp(l->path, file->path) != 0))
+			*file = *l;
+		else if (!l->inode && (l->path[0] || l->start != file_end))
+			file->inode = 0; /* else what a file has beyond its end: .bss */
+		if (file->inode)
+			file_end = l->end;
+		if (addr >= l->start && addr < l->end)
+			return true;
+	}
+	return false;
+}
+
+void calls_where(pid_t pid, uint64_t addr, char *out, size_t len)
+{
+	static struct line l, file;
+	const char *name;
+	char path[64];
+	FILE *maps;
+	bool found;
+
+	snprintf(out, len, "?");
+	snprintf(path, sizeof(path), "/proc/%d/maps", target_reader(pid));
+	maps = fopen(path, "re");
+	if (!maps)
+		return;
+	found = find(maps, addr, &l, &file);
+	fclose(maps);
+	if (!found)
+		return;
+	name = strrchr(file.path, '/') ? strrchr(file.path, '/') + 1 : file.path;
+	if (file.inode)
+		snprintf(out, len, "%.40s+0x%llx", name, (unsigned long long)(addr - file.start));
+	else
+		snprintf(out, len, "%.40s", l.path[0] ? l.path : "heap or a thread's stack");
+	sanitize(out);
+}

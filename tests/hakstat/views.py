@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""views.py SCENARIO JSON [CSV]: what hakstat reports of tests/hakstat/views.c. Prints what is not
+so; nothing if all is."""
+import csv
+import json
+import sys
+
+BLOCKS, MIB = 20000, 1 << 20
+scenario, report = sys.argv[1], json.load(open(sys.argv[2]))
+rows = report["rows"]
+
+
+def expect(what, found, wanted):
+    if found != wanted:
+        print(f"{what}: {found}, expected {wanted}")
+
+
+def only(found, **what):
+    match = [r for r in found if all(r[k] == v for k, v in what.items())]
+    if len(match) != 1:
+        print(f"{len(match)} rows with {what} instead of one")
+        sys.exit()
+    return match[0]
+
+
+def threads():
+    maker, taker = only(rows, thread="maker"), only(rows, thread="taker")
+    expect("maker allocs", maker["allocs"], BLOCKS)
+    expect("maker frees", maker["frees"], 0)
+    expect("maker sends", maker["remote_blocks"], 0)
+    expect("maker waits", maker["waits"] is not None, True)
+    expect("taker allocs", taker["allocs"], 0)
+    expect("taker hit rate", taker["hit_rate"], None)
+    expect("taker frees", taker["frees"], BLOCKS)
+    before = only(json.load(open(sys.argv[3]))["rows"], thread="taker")
+    held = taker["cached_blocks"] - before["cached_blocks"]
+    expect("taker sends or keeps", (taker["remote_blocks"] + held, held >= 0), (BLOCKS, True))
+    expect("in bytes", taker["cached_bytes"] - before["cached_bytes"], 112 * held)
+    expect("taker bytes sent", taker["remote_bytes"], 112 * taker["remote_blocks"])
+    expect("maker gets", 0 <= maker["received_blocks"] <= taker["remote_blocks"], True)
+    expect("one thread each", [maker["threads"], taker["threads"]], [1, 1])
+    main = [r for r in rows if r["thread"] not in ("maker", "taker")]
+    expect("nobody else", sum(r["allocs"] + r["frees"] for r in main), 0)
+
+
+def remote():
+    pair = only(rows, freed_by="taker")
+    expect("one pair", len(rows), 1)
+    expect("owner", pair["owner"], "maker")
+    expect("blocks", BLOCKS * 0.8 < pair["remote_blocks"] <= BLOCKS, True)
+    expect("bytes", pair["remote_bytes"], 112 * pair["remote_blocks"])
+    expect("batches", 0 < pair["remote_batches"] <= pair["remote_blocks"], True)
+    expect("blocks a batch", abs(pair["blocks_per_batch"] * pair["remote_batches"] -
+                                 pair["remote_blocks"]) < 0.01, True)
+    expect("queue by BPF and by counters", pair["queued_blocks"], report["queued_blocks"])
+    # the owner sleeps: whoever sends takes the queue in its place
+    expect("helped", (pair["drains"] > 0, pair["helped"]), (True, pair["drains"]))
+    expect("waits in order", pair["p50_ns"] <= pair["p99_ns"] <= pair["max_ns"], True)
+    expect("a mean", 0 < pair["mean_ns"] <= pair["max_ns"], True)
+    expect("dropped", report["batches_dropped"], 0)
+
+
+def route():
+    alerts = [r for r in rows if r["alert"]]
+    expect("one alarm", len(alerts), 1)
+    hole = only(rows, reason="over-aligned")
+    expect("of the hole", (hole["from_bytes"], hole["to_bytes"], hole["requests"],
+                           hole["mmap_fallbacks"]), (32768, 65535, 50, 50))
+    expect("is red", hole["alert"], True)
+    size = only(rows, to_bytes=40960)
+    expect("33 KiB by its class", (size["from_bytes"], size["requests"], size["mmap_fallbacks"]),
+           (32769, 1000, 0))
+    layers = ("from_cache", "from_page", "from_remote", "from_fresh", "from_adopted",
+              "from_arena", "from_os", "mmap_fallbacks")
+    for row in rows:
+        expect(f"layers of {row['from_bytes']}", sum(row[l] or 0 for l in layers), row["requests"])
+    large = only(rows, from_bytes=524289)
+    expect("1 MiB", large["requests"], 20)
+    spans = [r for r in rows if r["from_bytes"] == 4 * MIB and r["reason"]]
+    expect("5 MiB", sum(r["requests"] for r in spans), 10)
+    expect("all", sum(r["requests"] for r in rows), 1000 + 50 + 20 + 10)
+
+
+def memory():
+    line = {r["memory"]: r for r in rows}
+    expect("sum of all lines", sum(r["resident_bytes"] for r in rows), report["rss_bytes"])
+    # looked up after hakstat: a page of code with a breakpoint is not mapped once that is gone
+    kernel = int(sys.argv[3]) * 1024
+    expect("RSS as the kernel says", kernel <= report["rss_bytes"] <= kernel + 32768, True)
+    expect("difference", line["difference"]["resident_bytes"], 0)
+    size = only(report["classes"], size=8192)
+    expect("live blocks", size["live_blocks"], 1000)
+    expect("live bytes", size["live_bytes"], 1000 * 8192)
+    expect("the other half", size["cached_blocks"] + size["free_blocks"] >= 1000, True)
+    expect("its bytes", size["cached_bytes"] + size["free_bytes"] >= 1000 * 8192, True)
+    expect("memory of the class", size["live_bytes"] + size["cached_bytes"] + size["free_bytes"] +
+           size["end_bytes"] + size["queued_bytes"], size["resident_bytes"])
+    large = only(report["classes"], size="large")
+    expect("3 of 10 MiB", large["live_bytes"], 3 * MIB)
+    expect("kept", (line["reuse cache"]["resident_bytes"], line["reuse cache"]["count"]),
+           (4 * MIB, 1))
+    expect("live", line["live"]["resident_bytes"],
+           sum(c["live_bytes"] for c in report["classes"]))
+    expect("stacks", MIB <= line["stacks"]["resident_bytes"] < 2 * MIB, True)
+    expect("shared", line["shared memory"]["resident_bytes"], MIB)
+    other = line["other anonymous"]["resident_bytes"]
+    expect("its own 5 MiB", 5 * MIB <= other < 5 * MIB + 256 * 1024, True)
+    expect("metadata", line["metadata"]["resident_bytes"] > 0, True)
+    pages = report["pages"]
+    expect("least used pages first", [p["used"] for p in pages], sorted(p["used"] for p in pages))
+    expect("pages of the class", any(p["size"] == 8192 and 0 < p["live_blocks"] < p["capacity"]
+                                     for p in pages), True)
+
+
+def many():
+    expect("rows", len(rows), 1001)
+    expect("names", sum(r["thread"] == "many" for r in rows), 1000)
+
+
+def convoy():
+    fighters = [r for r in rows if r["thread"] == "fighter"]
+    expect("fighters", len(fighters), 4)
+    locks = json.load(open(sys.argv[3]))["locks"]
+    for count in ("waits", "wait_ns"):
+        expect(count, sum(r[count] for r in rows), sum(l[count] for l in locks))
+    expect("there was a convoy", sum(r["waits"] for r in fighters) > 0, True)
+    expect("the rest of the process stood aside", sum(r["waits"] for r in rows),
+           sum(r["waits"] for r in fighters))
+
+
+def same_as_csv():
+    text = open(sys.argv[3], newline="").read()
+    expect("line ends", text.count("\n"), text.count("\r\n"))
+    head, *lines = list(csv.reader(text.splitlines(keepends=True)))
+    expect("the same columns", head, [k for k in rows[0] if k != "alert"])
+    expect("the same rows", len(lines), len(rows))
+    for line in lines:
+        expect("cells", len(line), len(head))
+
+
+{"threads": threads, "remote": remote, "route": route, "memory": memory, "many": many,
+ "convoy": convoy, "csv": same_as_csv}[scenario]()
