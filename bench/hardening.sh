@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What allocators do with the programs of tests/misuse: a table in Markdown.
-#   bench/hardening.sh "name=/path.so" "name=" ...    no path: the system's; hakmem comes by itself
+#   bench/hardening.sh "name=/path.so,VARIABLE=value" "name=" ...
+# Without a path: the system's; hakmem comes by itself.
 # says: ended by the allocator, with a line; stops: ended by a signal without one; warns: a line,
 # and the program goes on; .: goes on, silently. Each is run 5 times; the weakest counts, and
 # "says 3/5" means that the other two went on.
@@ -36,14 +37,16 @@ of_five() { # PROGRAM ENVIRONMENT...
 }
 
 row() { # SOURCE
-	local program columns="" entry
+	local program columns="" entry env
 
 	program=$tmp/$(basename "$1" .c)
 	gcc -std=gnu11 -D_GNU_SOURCE -O1 -w -fno-builtin "$1" -o "$program" -pthread || exit 1
 	columns+=" $(of_five "$program" "LD_PRELOAD=$LIB") |"
 	columns+=" $(of_five "$program" "LD_PRELOAD=$LIB" HAKMEM_SECURE=1) |"
 	for entry in "${peers[@]}"; do
-		columns+=" $(of_five "$program" "LD_PRELOAD=${entry#*=}") |"
+		entry=${entry#*=}
+		IFS=, read -ra env <<<"LD_PRELOAD=$entry"
+		columns+=" $(of_five "$program" "${env[@]}") |"
 	done
 	echo "| $(basename "$1" .c | tr _ ' ') |$columns"
 }
