@@ -1,8 +1,8 @@
 /*
  * One live block keeps its whole page from the arena, and so blocks that stay can hold many times
  * their size. The free parts of such a page, whole grains of it, give their memory to the system
- * while the page stays in its heap. A grain is an OS page, or two of a page above 256 KiB; a bit
- * in page.gone says that nothing of it was touched since it was without memory.
+ * while the page stays in its heap. A grain is an OS page, or two if the page has more than 64; a
+ * bit in page.gone says that nothing of it was touched since it was without memory.
  *
  * This happens when free blocks in a heap's pages have memory of more than a quarter of its blocks
  * in use and a constant, and it asks for a new page nevertheless: none of its free blocks are of

@@ -60,6 +60,7 @@
 
 _Static_assert(HAK_PAGE_BLOCKS_MAX *HAK_ALIGN == HAK_SLICE, "smallest blocks fill one slice");
 _Static_assert(HAK_SMALL_MAX < HAK_LARGE_MAX, "layers follow each other");
+/* NOLINTNEXTLINE(misc-redundant-expression): the two differ elsewhere */
 _Static_assert(HAK_OS_PAGE >= HAK_OS_PAGE_LEAST && HAK_OS_PAGE <= HAK_SLICE &&
 		       !(HAK_OS_PAGE & (HAK_OS_PAGE - 1)),
 	       "slices are mapped and purged one by one");
