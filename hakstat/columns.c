@@ -176,7 +176,7 @@ static bool make_room(struct row_list *rows, int n)
 {
 	int *more;
 
-	if (n <= rows->room)
+	if (n <= 0 || n <= rows->room)
 		return true;
 	more = realloc(rows->row, (size_t)n * sizeof(*more));
 	if (!more)
