@@ -1,5 +1,5 @@
 /*
- * Every system call the allocator makes, refused at every occurrence in turn.   timeout: 400
+ * The system calls the allocator makes, refused one occurrence after the other.   timeout: 400
  *
  * The linker puts our wrappers around the library's calls. `t_faults` runs itself: once to count
  * the calls of a workload, then for each n with the n-th call of a kind refused (of more
