@@ -32,10 +32,10 @@ static uint64_t seal_for(const void *p, size_t pad)
 	return (secret_of(p) | SEALED) ^ pad;
 }
 
-/* Never 0: the byte that is most often written one too far. */
+/* Never 0 nor another byte of ASCII: those are what is most often written one too far. */
 static int pad_byte(const void *p)
 {
-	return (int)(secret_of(p) >> 40 & 0xff) | 1;
+	return (int)(secret_of(p) >> 40 & 0xff) | 0x80;
 }
 
 static bool is_all(const char *s, size_t n, int byte)

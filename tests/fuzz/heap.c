@@ -326,8 +326,8 @@ static void take(struct side *s, struct block *b, size_t n, bool at)
 	p = at ? hak_alloc_at(n, "fuzz") : hak_malloc(n);
 	if (s->alone && plant("overlap", n)) /* two at once: a race with another message */
 		for (unsigned i = 0; i < SLOTS; i++)
-			if (s->slot[i].usable >= n && s->slot[i].p)
-				p = s->slot[i].p;
+			if (s->slot[i].p && s->slot[i].usable >= n && s->slot[i].usable <= 2 * n)
+				p = s->slot[i].p; /* longer: "far too large" would be said first */
 	if (answered(p, n))
 		enter(s, b, p, n, 16);
 }

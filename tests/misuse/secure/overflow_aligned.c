@@ -8,7 +8,7 @@ int main(void)
 	char *volatile p = aligned_alloc(256, 300);
 
 	dprintf(1, "%p\n", (void *)p);
-	p[300] = 1;
+	p[300] ^= 1;
 	free(p);
 	return 0;
 }

@@ -8,7 +8,7 @@ int main(void)
 	char *volatile p = malloc(100);
 
 	dprintf(1, "%p\n", (void *)p);
-	p[100] = 1;
+	p[100] ^= 1;
 	p = realloc(p, 200);
 	free(p);
 	return 0;

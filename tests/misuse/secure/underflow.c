@@ -25,7 +25,7 @@ int main(void)
 	while (!behind(block[i]))
 		i++;
 	dprintf(1, "%p\n", (void *)block[i]);
-	behind(block[i])[-1] = 1;
+	behind(block[i])[-1] ^= 1;
 	free(block[i]);
 	_Exit(0);
 }
