@@ -157,9 +157,8 @@ long __wrap_os_call(long number, long a, long b, long c, long d, long e, long f)
 	enum kind kind = kind_of(number);
 
 	if (kind == K_msync) /* follows the move that was refused */
-		return run->on && run->kind == K_msync
-			       ? -EPERM
-			       : __real_os_call(number, a, b, c, d, e, f);
+		return run->on && run->kind == K_msync ? -EPERM
+						       : __real_os_call(number, a, b, c, d, e, f);
 	if (kind == K_mremap && is_move(run->kind))
 		kind = run->kind;
 	if (kind == ALL || !refuse(kind))
@@ -170,7 +169,8 @@ long __wrap_os_call(long number, long a, long b, long c, long d, long e, long f)
 }
 /* NOLINTEND(bugprone-reserved-identifier) */
 
-/* ---- the workload: what was wrong goes to run->wrong; NULL while faults are on is no fault ---- */
+/* ---- the workload: what was wrong goes to run->wrong; NULL while faults are on is no fault ----
+ */
 
 #define EXPECT(cond) ((cond) ? true : (complain(__LINE__, #cond), false))
 
@@ -248,8 +248,8 @@ static bool is_zero(const unsigned char *p, size_t n)
 }
 
 #define N_SIZES 16
-static const size_t sizes[N_SIZES] = {1,     16,     100,	1000, 3000, 9000,
-				      20000,  30000,   65536,	66000,	150000, 300000,
+static const size_t sizes[N_SIZES] = {1,      16,     100,     1000,   3000,   9000,
+				      20000,  30000,  65536,   66000,  150000, 300000,
 				      530000, 600000, 2100000, 2200000};
 
 static void allocate(struct block *b, unsigned k)
@@ -471,8 +471,8 @@ static const struct phase {
 	const char *name;
 	void (*function)(void);
 } phases[] = {
-	{"all kinds", all_kinds}, {"growing", growing},	    {"handed over", handed_over},
-	{"child", in_child},	  {"small", many_small},    {"contended", contended},
+	{"all kinds", all_kinds}, {"growing", growing},	   {"handed over", handed_over},
+	{"child", in_child},	  {"small", many_small},   {"contended", contended},
 	{"misused", misused},	  {"all freed", drop_all},
 };
 #define N_PHASES (sizeof(phases) / sizeof(phases[0]))
@@ -718,7 +718,8 @@ static int all_variants(void)
 {
 	static char *usual[] = {"HAKMEM_DECAY_MS=0", "HAKMEM_ABORT=0", NULL};
 	static char *secure[] = {"HAKMEM_DECAY_MS=0", "HAKMEM_ABORT=0", "HAKMEM_SECURE=1", NULL};
-	static char *limit[] = {"HAKMEM_KEEP_BYTES=0", "HAKMEM_DECAY_MS=3600000", "HAKMEM_ABORT=0", NULL};
+	static char *limit[] = {"HAKMEM_KEEP_BYTES=0", "HAKMEM_DECAY_MS=3600000", "HAKMEM_ABORT=0",
+				NULL};
 	static const struct variant {
 		const char *name;
 		char **environment;
