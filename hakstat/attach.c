@@ -186,6 +186,11 @@ void attach_take_time(bool take)
 	stats_fd = take ? bpf_enable_stats(BPF_STATS_RUN_TIME) : -1;
 }
 
+bool attach_takes_time(void)
+{
+	return stats_fd >= 0;
+}
+
 struct attachment *attach_probes(const struct target *t, int *error, char *err, size_t errlen)
 {
 	struct attachment *a = calloc(1, sizeof(*a));

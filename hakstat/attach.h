@@ -41,6 +41,7 @@ bool attach_by_events(const struct attachment *a);
 /* The kernel takes the time of every run of every BPF program, or not: then run time is
  * unknown. It takes CAP_SYS_ADMIN to turn it on. */
 void attach_take_time(bool take);
+bool attach_takes_time(void);
 /* How it is attached, for people. */
 const char *attach_method(const struct attachment *a);
 

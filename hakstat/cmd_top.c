@@ -1,6 +1,7 @@
 /* hakstat top: the live screen, or plain frames. */
 #include "hakstat.h"
 #include "privilege.h"
+#include "report.h"
 #include "stacks.h"
 #include "tui.h"
 #include "views.h"
@@ -17,7 +18,10 @@ struct options {
 	double seconds;
 	long frames; /* 0: no end */
 	bool batch;
+	int view; /* the first one shown */
 };
+
+enum { KEY_VIEW = 256 };
 
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
@@ -25,8 +29,26 @@ static const struct argp_option option_table[] = {
 	{"delay", 'd', "SECONDS", 0, "time between frames (default 1)", 0},
 	{"count", 'n', "COUNT", 0, "end after COUNT frames", 0},
 	{"batch", 'b', NULL, 0, "plain text; the default when output is not a terminal", 0},
+	{"view", KEY_VIEW, "VIEW", 0, "the one to begin with, by its name or key (default: classes)", 0},
 	{0},
 };
+
+/* Of those that are screens of their own. */
+static int find_view(struct argp_state *state, const char *name)
+{
+	char names[256] = "";
+
+	for (int i = 0; i < VIEWS; i++) {
+		if (!views[i]->key)
+			continue;
+		if (!strcmp(views[i]->name, name) || (name[0] == views[i]->key && !name[1]))
+			return i;
+		snprintf(names + strlen(names), sizeof(names) - strlen(names), " %s",
+			 views[i]->name);
+	}
+	argp_error(state, "no view '%s'; there are%s", name, names);
+	return 0;
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -52,6 +74,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		break;
 	case 'b':
 		o->batch = true;
+		break;
+	case KEY_VIEW:
+		o->view = find_view(state, arg);
 		break;
 	case ARGP_KEY_END:
 		if (!o->process == !o->command)
@@ -95,29 +120,15 @@ static int step(struct watch *w, struct pair *p, struct model *m)
 	return r;
 }
 
-static void print_frame(const struct watch *w, const struct model *m, double at)
+static void print_frame(const struct model *m, const struct view *v, double at)
 {
-	const struct view *v = &view_classes;
-	char header[HEADER_LINES][256], line[512];
-	int n = header_lines(m, w->who, 110, header);
-	struct row_list rows = {0};
-	bool fit[COLUMNS_MAX];
+	struct report_options o = {.view = v, .sort = v->sort, .width = text_width()};
 
-	printf("--- %.1f s\n", at);
-	for (int i = 0; i < n; i++)
-		printf("%s\n", header[i]);
-	n = view_rows(v, m, v->sort, false, NULL, &rows);
-	view_fit(v, 110, fit);
-	view_line(v, m, -1, fit, line, sizeof(line));
-	printf("\n%s\n", line);
-	for (int i = 0; i < n; i++) {
-		view_line(v, m, rows.row[i], fit, line, sizeof(line));
-		printf("%s\n", line);
-	}
+	printf("--- %.1f s", at);
+	report_text(stdout, v, m, &o);
 	printf("\n");
 	if (fflush(stdout))
 		output_error = errno;
-	row_list_free(&rows);
 }
 
 static int say_end(struct watch *w)
@@ -150,7 +161,7 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 		at += o->seconds;
 		r = step(w, p, m);
 		if (!r) {
-			print_frame(w, m, at);
+			print_frame(m, views[o->view], at);
 			frames++;
 		}
 		if (e == WATCH_EXIT || (r == -ESRCH && !w->launched)) {
@@ -222,7 +233,7 @@ static int run_screen(struct watch *w, const struct options *o, struct pair *p, 
 	int r = step(w, p, m), result = EXIT_OK;
 	enum watch_event e = WATCH_TIME;
 
-	screen_init(&s, o->seconds);
+	screen_init(&s, o->seconds, o->view);
 	screen_draw(&s, NULL, w->who, NULL);
 	while (!o->frames || frames < o->frames) {
 		/* a first, short interval, so that there is something to see at once */
@@ -260,7 +271,7 @@ int cmd_top(int argc, char **argv)
 	static const struct argp argp = {
 		option_table, parse, NULL, "Live view of a process on libhakmem.",
 		NULL,	      NULL,  NULL};
-	struct options o = {.seconds = 1};
+	struct options o = {.seconds = 1, .view = VIEW_classes};
 	const char *term = getenv("TERM");
 	bool screen;
 	static struct pair p;
@@ -275,7 +286,7 @@ int cmd_top(int argc, char **argv)
 	catch_signals();
 	screen = !o.batch && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && term &&
 		 strcmp(term, "dumb") != 0;
-	r = watch_open(&w, pid, o.command, screen, NULL, NULL);
+	r = watch_open(&w, pid, o.command, screen, views[o.view]->source, NULL);
 	if (r == EXIT_OK)
 		keep_to_watch(attach_by_events(w.a), o.command != NULL);
 	if (r == EXIT_OK && screen && !screen_open()) {

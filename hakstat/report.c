@@ -5,11 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-#define WIDTH_DEFAULT 120
-#define WIDTH_MAX 500
+#define WIDTH_FILE 120
 #define ALERT_ON "\033[1;31m" /* bold red */
 #define ALERT_OFF "\033[0m"
 
@@ -54,18 +52,6 @@ static void find_sort(struct report_options *o, struct argp_state *state)
 	argp_error(state, "no column '%s'; there are%s", name, ids);
 }
 
-static int terminal_width(void)
-{
-	const char *columns = getenv("COLUMNS");
-	struct winsize size;
-
-	if (isatty(STDOUT_FILENO) && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col)
-		return size.ws_col;
-	if (columns && atoi(columns) > 0 && atoi(columns) <= WIDTH_MAX)
-		return atoi(columns);
-	return WIDTH_DEFAULT;
-}
-
 static void begin(struct report_options *o)
 {
 	o->seconds = 0;
@@ -81,7 +67,7 @@ static void end(struct report_options *o, struct argp_state *state)
 	if (o->seconds == 0)
 		o->seconds = o->process ? o->pid_seconds : -1;
 	if (!o->width)
-		o->width = o->output ? WIDTH_DEFAULT : terminal_width();
+		o->width = o->output ? WIDTH_FILE : text_width();
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -200,7 +186,7 @@ static void print_notes(FILE *out, const struct view *v, const struct model *m)
 
 	if (v->note)
 		for (int i = 0; v->note(m, i, line, sizeof(line)); i++)
-			fprintf(out, "%s %s\n", i ? "" : "\n", line);
+			fprintf(out, "%s%s%s\n", i ? "" : "\n", *line ? " " : "", line);
 	report_ended(out, m);
 }
 
@@ -211,6 +197,15 @@ void report_ended(FILE *out, const struct model *m)
 			"\n it ended: counts after %.3f s are what its probes told, memory is as "
 			"of then\n",
 			m->counters_seconds);
+}
+
+void report_text(FILE *out, const struct view *v, const struct model *m,
+		 const struct report_options *o)
+{
+	report_header(out, m, o);
+	if (!report_table(out, v, m, o))
+		fprintf(out, "\n %s\n nothing in this interval\n", v->title);
+	print_notes(out, v, m);
 }
 
 /* --- JSON and CSV --- */
@@ -353,10 +348,7 @@ void report_view(FILE *out, const struct view *v, const struct model *m,
 		report_csv(out, v, m, o);
 		break;
 	case REPORT_TABLE:
-		report_header(out, m, o);
-		if (!report_table(out, v, m, o))
-			fprintf(out, "\n %s\n nothing in this interval\n", v->title);
-		print_notes(out, v, m);
+		report_text(out, v, m, o);
 		break;
 	}
 }

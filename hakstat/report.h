@@ -42,6 +42,8 @@ int report_close(const struct report_options *o, FILE *out);
 /* The view in the format asked for; as a table, with the header and notes. */
 void report_view(FILE *out, const struct view *v, const struct model *m,
 		 const struct report_options *o);
+void report_text(FILE *out, const struct view *v, const struct model *m,
+		 const struct report_options *o);
 /* Parts of it, for reports of several views. */
 void report_header(FILE *out, const struct model *m, const struct report_options *o);
 /* False, and nothing printed, if the view has no row. */

@@ -159,11 +159,8 @@ static bool stack_detail(const struct model *m, int row, int i, char *out, size_
 	if (!m->stacks)
 		return false;
 	if (i == 0) {
-		int n = snprintf(out, len, "%s, for %.0f s: ", m->stacks->title,
-				 m->stacks->seconds);
-
-		if (n > 0 && (size_t)n < len)
-			note_taken(m->stacks, out + n, len - (size_t)n);
+		snprintf(out, len, "%s, for %.0f s: %llu events", m->stacks->title,
+			 m->stacks->seconds, (unsigned long long)m->stacks->events);
 		return true;
 	}
 	if (!r || (unsigned)i > r->frames + r->cut)
