@@ -29,7 +29,8 @@ static const struct argp_option option_table[] = {
 	{"delay", 'd', "SECONDS", 0, "time between frames (default 1)", 0},
 	{"count", 'n', "COUNT", 0, "end after COUNT frames", 0},
 	{"batch", 'b', NULL, 0, "plain text; the default when output is not a terminal", 0},
-	{"view", KEY_VIEW, "VIEW", 0, "the one to begin with, by its name or key (default: classes)", 0},
+	{"view", KEY_VIEW, "VIEW", 0,
+	 "the one to begin with, by its name or key (default: classes)", 0},
 	{0},
 };
 

@@ -1,4 +1,5 @@
 #include "symbols.h"
+#include "called.h"
 #include "target.h"
 
 #include <dwarf.h>
@@ -14,6 +15,13 @@ struct entry {
 	uint64_t pc;
 	unsigned generation, n;
 	struct frame *frame; /* NULL: the slot is free */
+	const char *called;
+	bool asked; /* what is called there */
+};
+
+struct alias {
+	struct alias *next;
+	struct frame frame;
 };
 
 struct symbols {
@@ -22,6 +30,7 @@ struct symbols {
 	size_t room, used;
 	char **text; /* every string handed out */
 	size_t texts, text_room;
+	struct alias *aliases;
 };
 
 /* Of libstdc++: the one demangler that knows all of the ABI. */
@@ -51,6 +60,10 @@ void symbols_close(struct symbols *s)
 		free(s->entry[i].frame);
 	for (size_t i = 0; i < s->texts; i++)
 		free(s->text[i]);
+	for (struct alias *a = s->aliases, *next; a; a = next) {
+		next = a->next;
+		free(a);
+	}
 	free(s->text);
 	free(s->entry);
 	free(s);
@@ -226,7 +239,7 @@ static unsigned look_up(struct symbols *s, unsigned generation, uint64_t pc, str
 	GElf_Sym sym;
 	unsigned n;
 
-	f[0].offset = pc;
+	f[0].offset = f[0].pc = pc;
 	if (!mod)
 		return 1;
 	path = keep(s, dwfl_module_info(mod, NULL, &start, NULL, NULL, NULL, NULL, NULL));
@@ -242,6 +255,7 @@ static unsigned look_up(struct symbols *s, unsigned generation, uint64_t pc, str
 		f[i].module = path;
 		f[i].module_start = start;
 		f[i].offset = pc - bias;
+		f[i].pc = pc;
 	}
 	return n;
 }
@@ -268,9 +282,49 @@ const struct frame *symbols_of(struct symbols *s, unsigned generation, uint64_t 
 	return e->frame;
 }
 
+const char *symbols_called(struct symbols *s, unsigned generation, uint64_t pc)
+{
+	struct entry *e = slot_of(s, generation, pc);
+	Dwfl *dwfl = modules_dwfl_of(s->modules, generation);
+	Dwfl_Module *mod = dwfl ? dwfl_addrmodule(dwfl, pc) : NULL;
+
+	if (!e->frame || !mod)
+		return NULL;
+	if (!e->asked)
+		e->called = keep_function(s, called_at(mod, pc + 1));
+	e->asked = true;
+	return e->called;
+}
+
 bool symbols_know(const struct symbols *s, unsigned generation, uint64_t pc)
 {
 	return slot_of(s, generation, pc)->frame != NULL;
+}
+
+const struct frame *symbols_as(struct symbols *s, const struct frame *f, const char *function)
+{
+	struct alias *a = s->aliases;
+
+	while (a && (a->frame.pc != f->pc || a->frame.module_start != f->module_start ||
+		     strcmp(a->frame.function, function) != 0))
+		a = a->next;
+	if (a)
+		return &a->frame;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return NULL;
+	a->frame = *f;
+	a->frame.function = keep(s, function);
+	a->frame.file = NULL;
+	a->frame.line = 0;
+	a->frame.inlined = false;
+	if (!a->frame.function) {
+		free(a);
+		return NULL;
+	}
+	a->next = s->aliases;
+	s->aliases = a;
+	return &a->frame;
 }
 
 static const char *base_name(const char *path)
