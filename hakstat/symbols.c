@@ -137,13 +137,17 @@ static bool grow(struct symbols *s)
 	return true;
 }
 
-/* The compilation unit of an address. clang writes no .debug_aranges: then they are all asked. */
+/*
+ * The compilation unit of an address. .debug_aranges only gives a hint: libdw takes what lies
+ * between two ranges for part of the first, and clang writes none. Then all are asked.
+ */
 static Dwarf_Die *unit_of(Dwfl_Module *mod, uint64_t pc, Dwarf_Addr *bias)
 {
 	Dwarf_Die *cu = dwfl_module_addrdie(mod, pc, bias);
 
-	if (cu)
+	if (cu && dwarf_haspc(cu, pc - *bias) == 1)
 		return cu;
+	cu = NULL;
 	while ((cu = dwfl_module_nextcu(mod, cu, bias)))
 		if (dwarf_haspc(cu, pc - *bias) == 1)
 			return cu;
@@ -202,13 +206,13 @@ static unsigned by_debug(struct symbols *s, Dwfl_Module *mod, uint64_t pc, struc
 {
 	Dwarf_Addr bias = 0;
 	Dwarf_Die *scopes = NULL, *cu = unit_of(mod, pc, &bias);
-	Dwfl_Line *line = dwfl_module_getsrc(mod, pc);
+	Dwarf_Line *line = cu ? dwarf_getsrc_die(cu, pc - bias) : NULL;
 	const char *file = NULL;
 	int at = 0, n;
 	unsigned frames = 0;
 
-	if (line)
-		file = dwfl_lineinfo(line, NULL, &at, NULL, NULL, NULL);
+	if (line && !dwarf_lineno(line, &at))
+		file = dwarf_linesrc(line, NULL, NULL);
 	f[0].file = keep(s, file);
 	f[0].line = at > 0 ? (unsigned)at : 0;
 	n = cu ? scopes_of(cu, pc - bias, &scopes) : 0;
