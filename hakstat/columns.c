@@ -71,7 +71,9 @@ static void ns_text(double ns, char *out, size_t len)
 {
 	static const char *const units[] = {"ns", "us", "ms", NULL};
 
-	if (ns >= 999.5e6)
+	if (ns >= 99.995e9)
+		snprintf(out, len, "%.0fs", ns / 1e9);
+	else if (ns >= 999.5e6)
 		snprintf(out, len, "%.2fs", ns / 1e9);
 	else
 		scaled(ns, 1000, units, out, len);
@@ -242,6 +244,20 @@ void view_fit(const struct view *v, int width, bool fit[COLUMNS_MAX])
 	}
 }
 
+/* A name that is cut ends with "+"; half a number would be another one. */
+static void cut(char *text, const struct column *c)
+{
+	size_t width = (size_t)c->width;
+
+	if (strlen(text) <= width)
+		return;
+	if (c->unit != UNIT_TEXT)
+		memset(text, '#', width);
+	else
+		text[width - 1] = '+';
+	text[width] = '\0';
+}
+
 void view_line(const struct view *v, const struct model *m, int row, const bool *fit, char *out,
 	       size_t len)
 {
@@ -258,9 +274,10 @@ void view_line(const struct view *v, const struct model *m, int row, const bool 
 		if (row >= 0)
 			x = c->get(m, row);
 		value_text(&x, text, sizeof(text));
+		cut(text, c);
 		at += (size_t)snprintf(out + at, len - at,
-				       c->unit == UNIT_TEXT ? "%s%-*.*s" : "%s%*.*s", at ? " " : "",
-				       c->width, c->width, text);
+				       c->unit == UNIT_TEXT ? "%s%-*s" : "%s%*s", at ? " " : "",
+				       c->width, text);
 	}
 	at = strlen(out);
 	while (at && out[at - 1] == ' ')

@@ -11,6 +11,7 @@ struct state {
 	struct calls *c; /* NULL: could not be attached */
 	struct calls_sample mark, last;
 	struct syscalls out;
+	struct modules *modules; /* to name futex words by; NULL until there are some */
 	uint64_t call_addr;
 	int most_threads; /* since the last mark */
 	pid_t pid;
@@ -99,20 +100,29 @@ static void add_top(struct syscalls *out, size_t row)
 	out->top[at].row = row;
 }
 
-static void fill_top(struct syscalls *out, pid_t pid)
+/* The files of the process, as far as they can be had, when there is something to be named. */
+static void look_at_files(struct state *s)
 {
+	if (!s->out.ntop)
+		return;
+	if (!s->modules)
+		s->modules = modules_open();
+	if (s->modules)
+		modules_look(s->modules, target_reader(s->pid));
+}
+
+static void fill_top(struct state *s)
+{
+	struct syscalls *out = &s->out;
 	const struct wait_row *w = out->d.waits;
 
 	out->ntop = 0;
 	for (size_t i = 0; i < out->d.nwaits; i++)
 		if (w[i].by == BY_REST && w[i].word && (w[i].waits || w[i].ns))
 			add_top(out, i);
-	for (int i = 0; i < out->ntop; i++) {
-		struct top_word *t = &out->top[i];
-
-		snprintf(t->name, sizeof(t->name), "0x%llx", (unsigned long long)w[t->row].word);
-		calls_where(pid, w[t->row].word, t->where, sizeof(t->where));
-	}
+	look_at_files(s);
+	for (int i = 0; i < out->ntop; i++)
+		calls_where(s->modules, s->pid, w[out->top[i].row].word, &out->top[i]);
 }
 
 static void fill(void *state, struct model *m)
@@ -128,7 +138,7 @@ static void fill(void *state, struct model *m)
 	if (calls_between(&s->out.d, &s->mark, &s->last))
 		return;
 	s->out.threads = s->most_threads;
-	fill_top(&s->out, s->pid);
+	fill_top(s);
 	m->syscalls = &s->out;
 }
 
@@ -138,6 +148,8 @@ static void restart(void *state)
 
 	calls_free(&s->mark);
 	calls_free(&s->last);
+	modules_close(s->modules);
+	s->modules = NULL;
 }
 
 static void close_it(void *state)
@@ -148,6 +160,7 @@ static void close_it(void *state)
 	calls_free(&s->mark);
 	calls_free(&s->last);
 	calls_free(&s->out.d);
+	modules_close(s->modules);
 	free(s);
 }
 

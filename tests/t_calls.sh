@@ -119,7 +119,7 @@ assert read["now"] == "2" and read["calls"] == "0" and read["mean_ns"] == "", re
 END
 check "stuck: the same as CSV" python3 "$TMP/stuck.py" "$TMP/csv"
 "$HAKSTAT" locks -p "$known_pid" -d 0.5 --histogram >"$TMP/out" 2>"$TMP/err" 7>&-
-check "stuck: as a table" grep -Eq '^ 0x[0-9a-f]+ +application +calls\+0x[0-9a-f]+ .* 2$' "$TMP/out"
+check "stuck: as a table" grep -Eq '^ mutex +application +calls\+0x[0-9a-f]+ .* 2$' "$TMP/out"
 
 # kill -9 leaves nothing; what there is to be gone is told by its file descriptors
 bpf_of() { sed -n 's/^\(prog\|link\|map\)_id:[[:space:]]*\([0-9]*\)$/\1 \2/p' /proc/"$1"/fdinfo/* | sort -u; }
@@ -198,7 +198,7 @@ check "top: system calls, whose table fits in 80 columns" wait_for 8 shows '^fut
 check "top: two BPF programs more" wait_for 5 programs 3
 check "top: nothing is wider" test -z "$(screen | awk 'length > 80')"
 on send-keys -t top 2
-check "top: contention, the application's own waits too" wait_for 8 shows '^0x[0-9a-f]+ +application'
+check "top: contention, the application's own waits too" wait_for 8 shows '^mutex +application'
 check "top: and the allocator's locks" shows '^arena +allocator'
 on resize-window -t top -x 150 -y 40
 check "top: wide, with what a lock protects" wait_for 8 shows '^arena +allocator +segments and their slices'
