@@ -20,6 +20,8 @@ static void json_class(struct json *j, const struct class_delta *d, unsigned c)
 		json_null(j, "hit_rate");
 	json_number(j, "live_blocks", d->live);
 	json_number(j, "held_bytes", d->held_bytes);
+	json_number(j, "waste_bytes", d->waste_bytes);
+	json_number(j, "unbacked_bytes", d->unbacked_bytes);
 	json_number(j, "cached_blocks", d->cached);
 	json_number(j, "remote_blocks", d->remote_blocks);
 	json_close(j, '}');

@@ -8,7 +8,7 @@ struct class_delta {
 	uint64_t block_bytes;			 /* 0: large blocks */
 	uint64_t refills_from[HAK_SOURCE_COUNT]; /* by BPF */
 	uint64_t allocs, frees, refills, refill_blocks, flushes, flush_blocks, remote_blocks;
-	uint64_t live, cached, held_bytes, waste_bytes;
+	uint64_t live, cached, held_bytes, waste_bytes, unbacked_bytes;
 };
 
 struct lock_delta {

@@ -105,6 +105,14 @@ done
 "$HAKSTAT" memory -p "$known_pid" --by class --csv >"$TMP/csv" 2>"$TMP/err"
 check "memory by class as CSV" grep -q '^size,pages,held_bytes,resident_bytes,' "$TMP/csv"
 kill -CONT "$known_pid"
+go
+wait_for 20 grep -qs '^1' "$TMP/counts"
+kill -STOP "$known_pid"
+"$HAKSTAT" memory -p "$known_pid" --json >"$TMP/trimmed.json" 2>"$TMP/err"
+"$HAKSTAT" stat -p "$known_pid" -d 0.1 --json >"$TMP/stat.json" 2>"$TMP/err"
+judge "memory: what was given back is neither waste nor free" trimmed "$TMP/trimmed.json" "$TMP/stat.json"
+check "memory: no invariant is broken" "$HAKSTAT" dump -p "$known_pid" --check
+kill -CONT "$known_pid"
 end_known
 
 start_known "$TMP/views" many
