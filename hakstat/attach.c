@@ -83,6 +83,8 @@ static int attach_multi(struct probes_link *l, const struct bpf_program *p, cons
 
 	if (attr.count == 0)
 		return -ENOENT;
+	if (getenv("HAKSTAT_NO_MULTI")) /* as a kernel before 6.6 does */
+		return -EOPNOTSUPP;
 	l->multi_fd = (int)syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
 	return l->multi_fd < 0 ? -errno : 0;
 }

@@ -339,15 +339,19 @@ static bool add_stack(struct making *m, const struct raw_stack *r, double scale)
 	return true;
 }
 
+static double progress_after(void)
+{
+	return getenv("HAKSTAT_PROGRESS") ? 0 : PROGRESS_AFTER_S; /* for tests: at once */
+}
+
 static void say_progress(struct making *m, size_t done, size_t n)
 {
 	double now = clock_s();
 
-	if (!m->o->progress || now - m->started < PROGRESS_AFTER_S || now - m->said < 0.1)
+	if (!m->o->progress || now - m->started < progress_after() || now - m->said < 0.1)
 		return;
 	m->said = now;
-	fprintf(stderr, "\rlooking up names: %zu of %zu stacks\033[K", done, n);
-	fflush(stderr);
+	m->o->progress(done, n);
 }
 
 static bool make_rows(struct making *m, struct raw_stack *const *raw, size_t n, const double *scale)
@@ -360,7 +364,7 @@ static bool make_rows(struct making *m, struct raw_stack *const *raw, size_t n, 
 		ok = add_stack(m, raw[i], scale[raw[i]->probe]);
 	}
 	if (m->said > 0)
-		fprintf(stderr, "\r\033[K");
+		m->o->progress(n, n);
 	return ok;
 }
 

@@ -593,6 +593,17 @@ static void draw_bottom(const struct screen *s, const char *note)
 	put(LINES - 1, line, s->paused ? A_BOLD : A_DIM);
 }
 
+void screen_progress(size_t done, size_t of)
+{
+	char line[80];
+
+	snprintf(line, sizeof(line), "looking up names: %zu of %zu stacks", done, of);
+	move(LINES - 1, 0);
+	clrtoeol();
+	put(LINES - 1, line, A_BOLD);
+	refresh();
+}
+
 void screen_draw(struct screen *s, const struct model *m, const char *who, const char *note)
 {
 	char header[HEADER_LINES][256];
