@@ -237,9 +237,8 @@ static struct value lock_now(const struct model *m, int row)
 }
 
 static const struct column columns[] = {
-	{"lock", "LOCK", UNIT_TEXT,
-	 "name of the allocator's; of others the futex operation, or symbol, or address", 14, 99,
-	 lock_name},
+	{"lock", "LOCK", UNIT_TEXT, "its name; of the application the operation, symbol or address",
+	 14, 99, lock_name},
 	{"owner", "OWNER", UNIT_TEXT, "who waits by it: the allocator, or anything else", 11, 98,
 	 lock_owner},
 	{"protects", "PROTECTS", UNIT_TEXT,
