@@ -244,17 +244,26 @@ void view_fit(const struct view *v, int width, bool fit[COLUMNS_MAX])
 	}
 }
 
-/* A name that is cut ends with "+"; half a number would be another one. */
+/*
+ * "~" stands for the part of a name that is left out, which is not what comes after a symbol; half
+ * a number would be another one.
+ */
 static void cut(char *text, const struct column *c)
 {
-	size_t width = (size_t)c->width;
+	size_t width = (size_t)c->width, n = strlen(text), tail;
+	const char *offset = strstr(text, "+0x");
 
-	if (strlen(text) <= width)
+	if (n <= width)
 		return;
-	if (c->unit != UNIT_TEXT)
+	if (c->unit != UNIT_TEXT) {
 		memset(text, '#', width);
-	else
-		text[width - 1] = '+';
+	} else {
+		tail = offset ? strlen(offset) : 0;
+		if (tail + 2 > width)
+			tail = 0;
+		text[width - tail - 1] = '~';
+		memmove(text + width - tail, text + n - tail, tail);
+	}
 	text[width] = '\0';
 }
 
