@@ -311,17 +311,23 @@ static void futex_note(const struct model *m, char *out, size_t len)
 
 static bool lock_note(const struct model *m, int i, char *out, size_t len)
 {
-	if (!m->syscalls)
+	uint64_t lost = m->syscalls ? m->syscalls->d.lost : 0;
+
+	if (!m->syscalls) {
 		snprintf(out, len, "without BPF: the allocator's own counters, nothing else");
-	else if (i == 0)
+		return i == 0;
+	}
+	if (i == 0)
 		futex_note(m, out, len);
+	else if (lost && --i == 0)
+		snprintf(out, len, "%llu waits could not be counted", (unsigned long long)lost);
 	else if (i == 1 && m->waits)
 		snprintf(out, len,
 			 "where the allocator waits from: hakstat stacks --on lock_wait -p %d",
 			 m->target->pid);
 	else
 		return false;
-	return i == 0 || m->syscalls;
+	return true;
 }
 
 static void json_split(struct json *j, const char *key, struct split s)

@@ -196,7 +196,7 @@ check "top: one BPF program" wait_for 5 programs 1
 on send-keys -t top 9
 check "top: system calls, whose table fits in 80 columns" wait_for 8 shows '^futex +application .*2'
 check "top: two BPF programs more" wait_for 5 programs 3
-check "top: nothing is wider" test -z "$(screen | awk 'length > 80')"
+check "top: nothing is wider" eval '[[ $(screen | LC_ALL=C.UTF-8 wc -L) -le 80 ]]'
 on send-keys -t top 2
 check "top: contention, the application's own waits too" wait_for 8 shows '^mutex +application'
 check "top: and the allocator's locks" shows '^arena +allocator'
