@@ -97,8 +97,9 @@ void call_name(unsigned number, char *out, size_t len);
 const char *futex_op_name(uint32_t op);
 /*
  * What is mapped at an address: "libfoo.so+0x1234", counted from its first byte in memory; and the
- * symbol that covers it, or the address itself. m: has looked at the process.
+ * symbol that covers it, or the address itself. m: has looked at the process; maps: the text of
+ * /proc/PID/maps, or NULL.
  */
-void calls_where(const struct modules *m, pid_t pid, uint64_t addr, struct top_word *out);
+void calls_where(const struct modules *m, char *maps, uint64_t addr, struct top_word *out);
 
 #endif

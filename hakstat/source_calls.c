@@ -11,7 +11,9 @@ struct state {
 	struct calls *c; /* NULL: could not be attached */
 	struct calls_sample mark, last;
 	struct syscalls out;
-	struct modules *modules; /* to name futex words by; NULL until there are some */
+	/* to name futex words by, as of the last look: the process may be gone by then */
+	struct modules *modules;
+	char *maps; /* /proc/PID/maps, or NULL */
 	uint64_t call_addr;
 	int most_threads; /* since the last mark */
 	pid_t pid;
@@ -51,6 +53,39 @@ static int attach(void *state, const struct target *t, char *err, size_t errlen)
 	return error;
 }
 
+/* A whole file of /proc, or NULL. Free it. */
+static char *read_text(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	char *text = NULL;
+	size_t len = 0;
+
+	/* no NUL is in it: that is all of it */
+	if (f && getdelim(&text, &len, '\0', f) <= 0) {
+		free(text);
+		text = NULL;
+	}
+	if (f)
+		fclose(f);
+	return text;
+}
+
+static void look_at_files(struct state *s)
+{
+	char path[64], *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", target_reader(s->pid));
+	maps = read_text(path);
+	if (!maps)
+		return;
+	free(s->maps);
+	s->maps = maps;
+	if (!s->modules)
+		s->modules = modules_open();
+	if (s->modules)
+		modules_look(s->modules, target_reader(s->pid));
+}
+
 static void look(void *state, struct watch *w, const struct sample *now)
 {
 	struct state *s = state;
@@ -62,6 +97,18 @@ static void look(void *state, struct watch *w, const struct sample *now)
 		calls_free(&s->last);
 	if (s->most_threads < s->last.threads)
 		s->most_threads = s->last.threads;
+	if (s->what == CALLS_FUTEX)
+		look_at_files(s);
+}
+
+/* A command is looked at when it ends: most of its threads have by then. */
+static void turn(void *state, struct watch *w)
+{
+	struct state *s = state;
+	int n = target_threads(w->t.pid);
+
+	if (s->most_threads < n)
+		s->most_threads = n;
 }
 
 static void mark(void *state)
@@ -100,17 +147,6 @@ static void add_top(struct syscalls *out, size_t row)
 	out->top[at].row = row;
 }
 
-/* The files of the process, as far as they can be had, when there is something to be named. */
-static void look_at_files(struct state *s)
-{
-	if (!s->out.ntop)
-		return;
-	if (!s->modules)
-		s->modules = modules_open();
-	if (s->modules)
-		modules_look(s->modules, target_reader(s->pid));
-}
-
 static void fill_top(struct state *s)
 {
 	struct syscalls *out = &s->out;
@@ -120,9 +156,8 @@ static void fill_top(struct state *s)
 	for (size_t i = 0; i < out->d.nwaits; i++)
 		if (w[i].by == BY_REST && w[i].word && (w[i].waits || w[i].ns))
 			add_top(out, i);
-	look_at_files(s);
 	for (int i = 0; i < out->ntop; i++)
-		calls_where(s->modules, s->pid, w[out->top[i].row].word, &out->top[i]);
+		calls_where(s->modules, s->maps, w[out->top[i].row].word, &out->top[i]);
 }
 
 static void fill(void *state, struct model *m)
@@ -150,6 +185,8 @@ static void restart(void *state)
 	calls_free(&s->last);
 	modules_close(s->modules);
 	s->modules = NULL;
+	free(s->maps);
+	s->maps = NULL;
 }
 
 static void close_it(void *state)
@@ -161,6 +198,7 @@ static void close_it(void *state)
 	calls_free(&s->last);
 	calls_free(&s->out.d);
 	modules_close(s->modules);
+	free(s->maps);
 	free(s);
 }
 
@@ -169,6 +207,7 @@ const struct source source_calls = {
 	.often = true,
 	.open = open_calls,
 	.attach = attach,
+	.turn = turn,
 	.look = look,
 	.mark = mark,
 	.fill = fill,
@@ -181,6 +220,7 @@ const struct source source_futexes = {
 	.often = true,
 	.open = open_futexes,
 	.attach = attach,
+	.turn = turn,
 	.look = look,
 	.mark = mark,
 	.fill = fill,

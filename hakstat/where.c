@@ -64,22 +64,19 @@ static void name_it(const struct modules *m, uint64_t inside, uint64_t addr, cha
 	free(plain);
 }
 
-void calls_where(const struct modules *m, pid_t pid, uint64_t addr, struct top_word *out)
+void calls_where(const struct modules *m, char *maps, uint64_t addr, struct top_word *out)
 {
 	static struct line l, file;
 	const char *name;
-	char path[64];
-	FILE *maps;
+	FILE *f = maps ? fmemopen(maps, strlen(maps), "r") : NULL;
 	bool found;
 
 	snprintf(out->name, sizeof(out->name), "0x%llx", (unsigned long long)addr);
 	snprintf(out->where, sizeof(out->where), "?");
-	snprintf(path, sizeof(path), "/proc/%d/maps", target_reader(pid));
-	maps = fopen(path, "re");
-	if (!maps)
+	if (!f)
 		return;
-	found = find(maps, addr, &l, &file);
-	fclose(maps);
+	found = find(f, addr, &l, &file);
+	fclose(f);
 	if (!found)
 		return;
 	name = strrchr(file.path, '/') ? strrchr(file.path, '/') + 1 : file.path;
