@@ -63,6 +63,13 @@ watched syscalls plain "$TMP/calls.static" "plain, static"
 watched locks convoy
 watched locks convoy "$TMP/calls.static" "convoy, static"
 
+# By -c it has ended when its words are to be named, and most of its threads when they are counted.
+HAKMEM_LIB=$LIB "$HAKSTAT" locks -c "$TMP/calls convoy $TMP/counts now" --json >"$TMP/json" 2>"$TMP/err" </dev/null
+compare "convoy by -c: every number" "$TMP/counts" "$TMP/json"
+check "convoy by -c: the share is of all threads' time" python3 -c 'import json, sys
+r = next(r for r in json.load(open(sys.argv[1]))["rows"] if r["lock"] == "mutex")
+sys.exit(not 0.1 < r["share"] < 0.35)' "$TMP/json"
+
 # Built by the other compiler: what goes into the kernel, and what calls it.
 if command -v clang >/dev/null; then
 	mkdir "$TMP/clang"

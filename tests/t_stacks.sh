@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 120
+# timeout: 240
 # hakstat stacks: every stack of planted programs with its exact count, however they were built;
 # a real server; what is cut and says so; nothing left behind. Needs root.
 # shellcheck source=tests/lib.sh
