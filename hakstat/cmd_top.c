@@ -19,12 +19,18 @@ struct options {
 	bool batch;
 };
 
+enum { KEY_BUDGET = 256 };
+
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
 	{"command", 'c', "CMD", 0, "start CMD on libhakmem and watch it", 0},
 	{"delay", 'd', "SECONDS", 0, "time between frames (default 1)", 0},
 	{"count", 'n', "COUNT", 0, "end after COUNT frames", 0},
 	{"batch", 'b', NULL, 0, "plain text; the default when output is not a terminal", 0},
+	{"budget", KEY_BUDGET, "EVENTS", 0,
+	 "a probe that fires more often, a second in one thread, is taken off for a while (default "
+	 "10000; 0: never)",
+	 0},
 	{0},
 };
 
@@ -32,6 +38,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 	char *end;
+	long n;
 
 	switch (key) {
 	case 'p':
@@ -49,6 +56,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->frames = strtol(arg, &end, 10);
 		if (*end || o->frames < 1)
 			argp_error(state, "not a number of frames: %s", arg);
+		break;
+	case KEY_BUDGET:
+		n = strtol(arg, &end, 10);
+		if (!*arg || *end || n < 0 || n > INT_MAX)
+			argp_error(state, "not a number of events: %s", arg);
+		budget_set((uint32_t)n);
 		break;
 	case 'b':
 		o->batch = true;
