@@ -21,7 +21,7 @@ struct options {
 	int view; /* the first one shown */
 };
 
-enum { KEY_VIEW = 256 };
+enum { KEY_VIEW = 256, KEY_BUDGET };
 
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
@@ -31,6 +31,10 @@ static const struct argp_option option_table[] = {
 	{"batch", 'b', NULL, 0, "plain text; the default when output is not a terminal", 0},
 	{"view", KEY_VIEW, "VIEW", 0,
 	 "the one to begin with, by its name or key (default: classes)", 0},
+	{"budget", KEY_BUDGET, "EVENTS", 0,
+	 "a probe that fires more often, a second in one thread, is taken off for a while (default "
+	 "10000; 0: never)",
+	 0},
 	{0},
 };
 
@@ -55,6 +59,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 	char *end;
+	long n;
 
 	switch (key) {
 	case 'p':
@@ -72,6 +77,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->frames = strtol(arg, &end, 10);
 		if (*end || o->frames < 1)
 			argp_error(state, "not a number of frames: %s", arg);
+		break;
+	case KEY_BUDGET:
+		n = strtol(arg, &end, 10);
+		if (!*arg || *end || n < 0 || n > INT_MAX)
+			argp_error(state, "not a number of events: %s", arg);
+		budget_set((uint32_t)n);
 		break;
 	case 'b':
 		o->batch = true;
