@@ -17,6 +17,7 @@ enum exit_code {
 	EXIT_USAGE = 2,
 	EXIT_NO_HAKMEM = 3,
 	EXIT_PRIVILEGE = 4,
+	EXIT_ALERT = 5, /* of watch: an alert fired */
 };
 
 /* "hakstat: ..." on stderr */
@@ -53,6 +54,7 @@ int cmd_probes(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_stacks(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_watch(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 
 #endif
