@@ -442,19 +442,22 @@ static const char *mark_of(const struct condition *c)
 
 static void one_value(const struct condition *c, char *out, size_t len)
 {
+	const struct selector *s = selector_of(c->view);
 	struct value v = c->value;
 	const char *per = c->grows || is_rate(c) ? c->per_name ? c->per_name : "s" : NULL;
 	bool known = v.kind != VALUE_NONE, falls = known && v.number < 0;
-	char number[48];
+	char number[48], of[ROW_NAME_BYTES + 16] = "";
 
+	if (s)
+		snprintf(of, sizeof(of), "%s=%s ", s->name, *c->of ? c->of : c->row);
 	if (known && c->per > 0)
 		v.number *= c->per;
 	if (falls)
 		v.number = -v.number;
 	value_text(&v, number, sizeof(number));
-	snprintf(out, len, "%s%s%s%s %s%s%s%s%s", c->of, *c->of ? " " : "", c->column->id,
-		 c->grows ? " grows" : "", falls ? "-" : "", number, mark_of(c),
-		 known && per ? "/" : "", known && per ? per : "");
+	snprintf(out, len, "%s%s%s %s%s%s%s%s", of, c->column->id, c->grows ? " grows" : "",
+		 falls ? "-" : "", number, mark_of(c), known && per ? "/" : "",
+		 known && per ? per : "");
 }
 
 void alert_values(const struct alert *a, char *out, size_t len)

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#define CGROUP_BYTES 80
+
 /* Empty: not known, or the root. Safe to print. */
 void cgroup_name(pid_t pid, char *out, size_t len);
 

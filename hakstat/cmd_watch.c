@@ -375,7 +375,7 @@ int cmd_watch(int argc, char **argv)
 	if (o.process && !(pid = parse_process(o.process)))
 		return EXIT_NO_HAKMEM;
 	g.o = &o;
-	g.whole = (struct processes){&g.row, 1};
+	g.whole = (struct processes){.row = &g.row, .n = 1};
 	catch_signals();
 	r = open_watch(&g, &o, pid);
 	if (r == EXIT_OK)

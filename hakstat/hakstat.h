@@ -22,6 +22,8 @@ enum exit_code {
 
 /* "hakstat: ..." on stderr */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* From here on messages go into text, which a screen shows; with NULL to stderr again. */
+void complain_into(char *text, size_t len);
 /* The exit code for a negative errno of target_open or attach. */
 int exit_code_of(int error);
 /* Nobody reads our output any more, as with head(1): no failure of ours. */

@@ -84,10 +84,27 @@ void restore_signals(void)
 	sigprocmask(SIG_SETMASK, &mask_before, NULL);
 }
 
+static char *complaint;
+static size_t complaint_bytes;
+
+void complain_into(char *text, size_t len)
+{
+	complaint = text;
+	complaint_bytes = len;
+}
+
 void complain(const char *format, ...)
 {
 	va_list args;
 
+	if (complaint) {
+		va_start(args, format);
+		/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
+		vsnprintf(complaint, complaint_bytes, format, args);
+		va_end(args);
+		complaint[strcspn(complaint, "\n")] = '\0';
+		return;
+	}
 	fflush(stdout);
 	fputs("hakstat: ", stderr);
 	va_start(args, format);

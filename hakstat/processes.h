@@ -2,9 +2,8 @@
 #ifndef HAKSTAT_PROCESSES_H
 #define HAKSTAT_PROCESSES_H
 
+#include "cgroup.h"
 #include "model.h"
-
-#define CGROUP_BYTES 80
 
 struct process_row {
 	pid_t pid;
@@ -22,6 +21,8 @@ struct process_row {
 struct processes {
 	struct process_row *row;
 	int n;
+	int closed;	  /* processes that may not be looked into */
+	double cpu_share; /* what looking takes of a CPU; negative: not known */
 };
 
 /* Everything but pid, comm and cgroup. */

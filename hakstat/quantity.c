@@ -110,7 +110,7 @@ static const char *scale(const char *s, enum unit unit, double *v, char *err, si
 		return name + n;
 	}
 	list(all, names, sizeof(names));
-	snprintf(err, errlen, "not a unit of it; there are %s", names);
+	snprintf(err, errlen, "no unit '%.*s' here; there are %s", (int)n, name, names);
 	*at = name;
 	return NULL;
 }

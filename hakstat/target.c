@@ -698,6 +698,21 @@ static int open_quietly(struct target *t, pid_t pid, struct strangers *strangers
 	return r;
 }
 
+struct strangers *strangers_new(void)
+{
+	return calloc(1, sizeof(struct strangers));
+}
+
+void strangers_free(struct strangers *s)
+{
+	free(s);
+}
+
+int target_look(struct target *t, pid_t pid, struct strangers *s)
+{
+	return open_quietly(t, pid, s);
+}
+
 int target_open(struct target *t, pid_t pid, char *err, size_t errlen)
 {
 	int r = open_quietly(t, pid, NULL);

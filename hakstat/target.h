@@ -77,6 +77,13 @@ ssize_t target_read(pid_t tid, uint64_t addr, void *buf, size_t bytes);
 /* Text from the target, made safe for a terminal, in place. */
 void sanitize(char *text);
 
+/* Files known not to be libhakmem: who looks at many processes reads each file once. */
+struct strangers;
+struct strangers *strangers_new(void); /* NULL, which is fine: slower */
+void strangers_free(struct strangers *s);
+/* As target_open, without a message. */
+int target_look(struct target *t, pid_t pid, struct strangers *s);
+
 /*
  * Calls fn for every process with hakmem; stops when fn returns false. 0, or a negative errno: some
  * could not be looked at, for a reason that is not theirs.

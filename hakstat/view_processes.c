@@ -182,6 +182,17 @@ static int rows(const struct model *m)
 	return m->processes ? m->processes->n : 0;
 }
 
+static bool note(const struct model *m, int i, char *out, size_t len)
+{
+	if (i || !m->processes || !m->processes->closed)
+		return false;
+	snprintf(out, len,
+		 "%d processes could not be looked into, on libhakmem or not: run as root, or with "
+		 "CAP_SYS_PTRACE",
+		 m->processes->closed);
+	return true;
+}
+
 const struct view view_processes = {
 	.name = "processes",
 	.title = "processes on libhakmem",
@@ -189,4 +200,5 @@ const struct view view_processes = {
 	.rows = rows,
 	.shown = always_shown,
 	.sort = 5,
+	.note = note,
 };
