@@ -1,5 +1,6 @@
 /* hakstat: dispatches to its commands. */
 #include "hakstat.h"
+#include "peek.h"
 #include "target.h"
 
 #include <argp.h>
@@ -271,6 +272,7 @@ int main(int argc, char **argv)
 	/* a report above the limit of a file's size fails like any other */
 	too_large_before = signal(SIGXFSZ, SIG_IGN);
 	argp_err_exit_status = EXIT_USAGE;
+	target_peek = peek_memory;
 	r = run(argc, argv);
 	errno = output_error;
 	if ((fflush(stdout) || ferror(stdout)) && !reader_is_gone()) {
