@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "hakstat.skel.h"
@@ -349,6 +350,15 @@ void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *
 bool attach_by_events(const struct attachment *a)
 {
 	return a && !a->on->multi;
+}
+
+bool attach_before_multi(void)
+{
+	struct utsname u;
+	int major = 0, minor = 0;
+
+	return uname(&u) || sscanf(u.release, "%d.%d", &major, &minor) != 2 || major < 6 ||
+	       (major == 6 && minor < 6);
 }
 
 const char *attach_method(const struct attachment *a)

@@ -47,6 +47,8 @@ void attach_read(struct attachment *a, struct bpf_sums *out);
 void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *run_ns);
 /* By one perf event a probe, where the kernel does not know better. */
 bool attach_by_events(const struct attachment *a);
+/* Is this a kernel on which it will be, before anything is attached? */
+bool attach_before_multi(void);
 /* The kernel takes the time of every run of every BPF program, or not: then run time is
  * unknown. It takes CAP_SYS_ADMIN to turn it on. */
 void attach_take_time(bool take);

@@ -143,6 +143,8 @@ static void process_make(struct model *m, const struct sample *from, const struc
 	m->drains = grown(to->drains, from->drains);
 	m->queued_blocks =
 		to->remote_blocks > to->drain_blocks ? to->remote_blocks - to->drain_blocks : 0;
+	m->ooms = b->ooms;
+	m->misuses = b->misuses;
 	m->rss = to->rss;
 	m->threads = to->threads;
 	m->now = to->root.now;

@@ -28,6 +28,7 @@ struct remotes;
 struct memory_map;
 struct stacks;
 struct syscalls;
+struct processes;
 
 struct model {
 	const struct target *target;	  /* the watch's; its comm is safe to print */
@@ -36,6 +37,7 @@ struct model {
 	const struct memory_map *memory;
 	const struct stacks *stacks;
 	const struct syscalls *syscalls;
+	const struct processes *processes;
 	double seconds;
 	double counters_seconds; /* until the counters were read last: less if it ended by itself */
 	bool ended;
@@ -51,6 +53,7 @@ struct model {
 	uint64_t large_allocs, large_frees, large_live_bytes, large_hits, large_bytes;
 	uint64_t remote_pushes, remote_blocks, remote_bytes, drains;
 	uint64_t queued_blocks;		 /* in queues now */
+	uint64_t ooms, misuses;		 /* since it began */
 	uint64_t allocs, frees, refills; /* over all classes, large included; refills of classes */
 	uint64_t small_allocs, waits;
 	uint64_t rss;

@@ -298,8 +298,10 @@ void report_json(FILE *out, const struct view *v, const struct model *m,
 	snprintf(schema, sizeof(schema), "hakstat.%s/1", v->name);
 	json_open(&j, NULL, '{');
 	json_text(&j, "schema", schema);
-	json_number(&j, "pid", (uint64_t)m->target->pid);
-	json_text(&j, "comm", m->target->comm);
+	if (m->target) {
+		json_number(&j, "pid", (uint64_t)m->target->pid);
+		json_text(&j, "comm", m->target->comm);
+	}
 	json_real(&j, "duration_s", m->seconds);
 	json_open(&j, "rows", '[');
 	for (int i = 0; i < n; i++)

@@ -172,12 +172,25 @@ uint64_t target_rss(pid_t pid)
 	return status_number(pid, "VmRSS:", &kib) ? (uint64_t)kib * 1024 : 0;
 }
 
+int (*target_peek)(pid_t tid, const struct iovec *to, const struct iovec *from, size_t n);
+
+ssize_t target_readv(pid_t tid, const struct iovec *to, const struct iovec *from, size_t n)
+{
+	ssize_t r = process_vm_readv(tid, to, n, from, n, 0), all = 0;
+
+	if (r >= 0 || errno != EPERM || !target_peek)
+		return r < 0 ? -errno : r;
+	for (size_t i = 0; i < n; i++)
+		all += (ssize_t)from[i].iov_len;
+	r = target_peek(tid, to, from, n);
+	return r < 0 ? r : all;
+}
+
 ssize_t target_read(pid_t tid, uint64_t addr, void *buf, size_t bytes)
 {
 	struct iovec to = {buf, bytes}, from = {(void *)(uintptr_t)addr, bytes};
-	ssize_t n = process_vm_readv(tid, &to, 1, &from, 1, 0);
 
-	return n < 0 ? -errno : n;
+	return target_readv(tid, &to, &from, 1);
 }
 
 /* The path goes to the end of the line and may contain spaces. */
@@ -750,6 +763,21 @@ static int open_quietly(struct target *t, pid_t pid, struct strangers *strangers
 		r = is_ours(error) ? -error : -EPERM;
 	fclose(maps);
 	return r;
+}
+
+struct strangers *strangers_new(void)
+{
+	return calloc(1, sizeof(struct strangers));
+}
+
+void strangers_free(struct strangers *s)
+{
+	free(s);
+}
+
+int target_look(struct target *t, pid_t pid, struct strangers *s)
+{
+	return open_quietly(t, pid, s);
 }
 
 int target_open(struct target *t, pid_t pid, char *err, size_t errlen)

@@ -232,6 +232,7 @@ static void stack_json_row(struct json *j, const struct model *m, int row)
 
 const struct view view_stacks = {
 	.name = "stacks",
+	.by_bpf = "*",
 	.title = "stacks",
 	.columns = COLUMNS(columns),
 	.rows = stack_rows,
