@@ -54,6 +54,9 @@ void report_json(FILE *out, const struct view *v, const struct model *m,
 void report_csv(FILE *out, const struct view *v, const struct model *m,
 		const struct report_options *o);
 
+/* What hakstat itself did, as "self" of a JSON object. */
+void report_json_self(struct json *j, const struct model *m);
+
 /* What has to be said of a process that has ended; nothing of others. */
 void report_ended(FILE *out, const struct model *m);
 

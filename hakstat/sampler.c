@@ -79,7 +79,7 @@ static int start(struct sampler *s, const struct target *t, const struct sampler
 	s->ring = ring_buffer__new(bpf_map__fd(s->skel->maps.ring), on_record, s, NULL);
 	if (!s->ring)
 		return -errno;
-	s->on = probes_attach(s->skel->progs.on_stack, t, multi, o->which, &r);
+	s->on = probes_attach(s->skel->progs.on_stack, t, multi, o->which, &s->skel->bss->turn, &r);
 	return r;
 }
 

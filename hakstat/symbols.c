@@ -3,6 +3,7 @@
 #include "target.h"
 
 #include <dwarf.h>
+#include <elfutils/libdwelf.h>
 #include <elfutils/libdw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,6 +203,23 @@ static int scopes_of(Dwarf_Die *cu, uint64_t pc, Dwarf_Die **scopes)
 	return dwarf_getscopes_die(&innermost, scopes);
 }
 
+/*
+ * libdw opens a file that debug information shares with others by any name it finds, and a pipe
+ * would keep us: only of the system's own debug files this is let happen (modules.c:open_shared).
+ */
+static bool may_be_read(Dwfl_Module *mod)
+{
+	const char *name, *debug_file = NULL;
+	Dwarf_Addr bias;
+	Dwarf *dwarf = dwfl_module_getdwarf(mod, &bias);
+	const void *id;
+
+	if (!dwarf || dwelf_dwarf_gnu_debugaltlink(dwarf, &name, &id) <= 0)
+		return true;
+	dwfl_module_info(mod, NULL, NULL, NULL, NULL, NULL, NULL, &debug_file);
+	return debug_file && !strncmp(debug_file, "/usr/lib/debug/", 15);
+}
+
 /* Fills in functions, files and lines from debug information; how many frames, 0 if there is none.
  */
 static unsigned by_debug(struct symbols *s, Dwfl_Module *mod, uint64_t pc, struct frame *f)
@@ -251,7 +269,7 @@ static unsigned look_up(struct symbols *s, unsigned generation, uint64_t pc, str
 	path = keep(s, dwfl_module_info(mod, NULL, &start, NULL, NULL, NULL, NULL, NULL));
 	if (!dwfl_module_getelf(mod, &bias)) /* a file that could not be opened */
 		bias = start;
-	n = by_debug(s, mod, pc, f);
+	n = may_be_read(mod) ? by_debug(s, mod, pc, f) : 0;
 	if (n == 0 || !f[n - 1].function) {
 		n += n == 0;
 		f[n - 1].function = keep_function(

@@ -82,6 +82,8 @@ static int toggle_graph(struct screen *s)
 
 static int enter(struct screen *s)
 {
+	if (s->view == VIEW_processes && s->cursor < s->rows.n)
+		return ACTION_PROCESS;
 	if (!views[s->view]->explain || s->cursor >= s->rows.n)
 		return ACTION_NONE;
 	s->explained = s->rows.row[s->cursor];
@@ -90,11 +92,15 @@ static int enter(struct screen *s)
 	return show(s, VIEW_stacks) | ACTION_EXPLAIN;
 }
 
-/* From stacks back to where they were asked for; else the filter goes. */
+/* From stacks back to where they were asked for; else the filter goes; else back to the host. */
 static int escape(struct screen *s)
 {
+	bool filtered = s->filter[0];
+
 	s->filter[0] = 0;
-	return s->view == VIEW_stacks ? show(s, s->before) : ACTION_REDRAW;
+	if (s->view == VIEW_stacks)
+		return show(s, s->before);
+	return s->inside && !filtered ? ACTION_HOST : ACTION_REDRAW;
 }
 
 static int start_filter(struct screen *s)
@@ -147,7 +153,7 @@ static const struct key keys[] = {
 	{'-', "-", "shorter interval", faster},
 	{KEY_DOWN, "down", "next row; scrolls", down},
 	{KEY_UP, "up", "previous row", up},
-	{'\n', "Enter", "stacks that explain the row (Esc goes back)", enter},
+	{'\n', "Enter", "into the process; stacks that explain the row (Esc goes back)", enter},
 	{'?', "?", "this help", help},
 	{'q', "q", "quit", quit},
 	{'=', NULL, NULL, slower},
@@ -166,6 +172,12 @@ void screen_init(struct screen *s, double interval, int view)
 	s->interval = interval;
 	for (int i = 0; i < VIEWS; i++)
 		s->sort[i] = views[i]->sort;
+}
+
+void screen_free(struct screen *s)
+{
+	row_list_free(&s->rows);
+	history_clear(&s->history);
 }
 
 bool screen_open(void)
@@ -220,7 +232,7 @@ static int press(struct screen *s, int c)
 		return ACTION_REDRAW;
 	}
 	for (int i = 0; i < VIEWS; i++)
-		if (views[i]->key && views[i]->key == c)
+		if (views[i]->key && views[i]->key == c && s->view != VIEW_processes)
 			return show(s, i);
 	for (size_t i = 0; i < KEYS; i++)
 		if (keys[i].code == c)
@@ -285,7 +297,7 @@ static void draw_help(struct screen *s)
 
 	add(&t, true, "Keys");
 	for (int i = 0; i < VIEWS; i++)
-		if (views[i]->key)
+		if (views[i]->key && s->view != VIEW_processes)
 			add(&t, false, "  %-6c %s", views[i]->key, views[i]->title);
 	for (size_t i = 0; i < KEYS; i++)
 		if (keys[i].shown)
@@ -430,7 +442,7 @@ static int table_width(const struct screen *s)
 
 static bool can_enter(const struct view *v)
 {
-	return v->explain || v->detail;
+	return v->explain || v->detail || v == &view_processes;
 }
 
 static void draw_rows(struct screen *s, const struct model *m, const bool *fit, int y, int room)
@@ -573,6 +585,18 @@ static const char *view_keys(void)
 	return text;
 }
 
+static const char *where_to(const struct screen *s)
+{
+	static char text[32];
+
+	if (s->view == VIEW_processes)
+		return "Enter into one";
+	snprintf(text, sizeof(text), "%s%s views",
+		 s->view == VIEW_stacks ? "Esc back," : view_keys(),
+		 s->inside && s->view != VIEW_stacks ? " Esc" : "");
+	return text;
+}
+
 static void draw_bottom(const struct screen *s, const char *note)
 {
 	const char *paused = s->paused ? "PAUSED  " : "";
@@ -587,9 +611,8 @@ static void draw_bottom(const struct screen *s, const char *note)
 			 paused, s->filter, s->interval);
 	else
 		snprintf(line, sizeof(line),
-			 "%s%s  %s views  s sort r rev / filter  +- %.4gs  ? help q quit", paused,
-			 views[s->view]->name, s->view == VIEW_stacks ? "Esc back," : view_keys(),
-			 s->interval);
+			 "%s%s  %s  s sort r rev / filter  +- %.4gs  ? help q quit", paused,
+			 views[s->view]->name, where_to(s), s->interval);
 	put(LINES - 1, line, s->paused ? A_BOLD : A_DIM);
 }
 
