@@ -384,6 +384,15 @@ static void print(FILE *out, const struct model *m, const struct report_options 
 	}
 }
 
+static void say_progress(size_t done, size_t of)
+{
+	if (done < of)
+		fprintf(stderr, "\rlooking up names: %zu of %zu stacks\033[K", done, of);
+	else
+		fprintf(stderr, "\r\033[K");
+	fflush(stderr);
+}
+
 int cmd_stacks(int argc, char **argv)
 {
 	static const struct argp_child children[] = {{&report_argp, 0, NULL, 0}, {0}};
@@ -401,7 +410,7 @@ int cmd_stacks(int argc, char **argv)
 	o.report.view = &view_stacks;
 	o.report.pid_seconds = 5;
 	stacks_options_init(&o.stacks);
-	o.stacks.progress = isatty(STDERR_FILENO);
+	o.stacks.progress = isatty(STDERR_FILENO) ? say_progress : NULL;
 	o.stacks.refused = &refused;
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
 	r = report_run(&o.report, &o.stacks, print);

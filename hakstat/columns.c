@@ -32,6 +32,16 @@ struct value value_ratio(enum value_kind kind, double part, double whole)
 	return whole > 0 ? value_of(kind, part / whole) : value_none();
 }
 
+bool view_by_bpf(const struct view *v, const struct column *c)
+{
+	size_t n = strlen(c->id);
+
+	for (const char *at = v->by_bpf; at && *at; at += strcspn(at, " "), at += *at == ' ')
+		if (*at == '*' || (!strncmp(at, c->id, n) && (!at[n] || at[n] == ' ')))
+			return true;
+	return false;
+}
+
 bool always_shown(const struct model *m, int row)
 {
 	(void)m;
@@ -71,7 +81,9 @@ static void ns_text(double ns, char *out, size_t len)
 {
 	static const char *const units[] = {"ns", "us", "ms", NULL};
 
-	if (ns >= 999.5e6)
+	if (ns >= 99.995e9)
+		snprintf(out, len, "%.0fs", ns / 1e9);
+	else if (ns >= 999.5e6)
 		snprintf(out, len, "%.2fs", ns / 1e9);
 	else
 		scaled(ns, 1000, units, out, len);
@@ -242,6 +254,29 @@ void view_fit(const struct view *v, int width, bool fit[COLUMNS_MAX])
 	}
 }
 
+/*
+ * "~" stands for the part of a name that is left out, which is not what comes after a symbol; half
+ * a number would be another one.
+ */
+static void cut(char *text, const struct column *c)
+{
+	size_t width = (size_t)c->width, n = strlen(text), tail;
+	const char *offset = strstr(text, "+0x");
+
+	if (n <= width)
+		return;
+	if (c->unit != UNIT_TEXT) {
+		memset(text, '#', width);
+	} else {
+		tail = offset ? strlen(offset) : 0;
+		if (tail + 2 > width)
+			tail = 0;
+		text[width - tail - 1] = '~';
+		memmove(text + width - tail, text + n - tail, tail);
+	}
+	text[width] = '\0';
+}
+
 void view_line(const struct view *v, const struct model *m, int row, const bool *fit, char *out,
 	       size_t len)
 {
@@ -258,9 +293,10 @@ void view_line(const struct view *v, const struct model *m, int row, const bool 
 		if (row >= 0)
 			x = c->get(m, row);
 		value_text(&x, text, sizeof(text));
+		cut(text, c);
 		at += (size_t)snprintf(out + at, len - at,
-				       c->unit == UNIT_TEXT ? "%s%-*.*s" : "%s%*.*s", at ? " " : "",
-				       c->width, c->width, text);
+				       c->unit == UNIT_TEXT ? "%s%-*s" : "%s%*s", at ? " " : "",
+				       c->width, text);
 	}
 	at = strlen(out);
 	while (at && out[at - 1] == ' ')

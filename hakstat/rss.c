@@ -20,7 +20,7 @@
 #define SEGMENT_BYTES (SEGMENT_SLICES * SLICE)
 #define OS_PAGES_MAX (SEGMENT_BYTES / OS_PAGE)
 #define CACHE_MAX ((uint64_t)1 << 24) /* blocks in one cache */
-#define CACHED_MAX ((size_t)1 << 27)  /* and in all */
+#define CACHED_MAX ((size_t)1 << 24)  /* and in all: eight times what caches may hold */
 #define PAGE_BLOCKS 4096U
 #define LEAF ((size_t)1 << 16)
 #define GUARD_MAX ((uint64_t)1 << 18) /* 256 KiB: a longer one is no stack's */
@@ -243,7 +243,7 @@ static uint64_t resident_in(const struct residence *r, uint64_t from, uint64_t t
 }
 
 struct page_sums {
-	struct memory_sum live, cached, free, ends;
+	struct memory_sum live, cached, free, ends, gone;
 };
 
 static void sum_blocks(const struct state *st, const struct dump_page *pg,
@@ -262,6 +262,36 @@ static void sum_blocks(const struct state *st, const struct dump_page *pg,
 		else if (k < st->ncached && st->cached[k] == block)
 			to = &s->cached;
 		add_to(to, resident_in(r, block, block + pg->block_bytes), pg->block_bytes, 1);
+	}
+}
+
+static void move_part(struct memory_sum *to, struct memory_sum *from, const struct residence *r,
+		      uint64_t start, uint64_t end)
+{
+	uint64_t resident = resident_in(r, start, end), bytes = end - start;
+
+	if (bytes > from->bytes || resident > (uint64_t)from->resident)
+		return; /* taken meanwhile */
+	from->bytes -= bytes;
+	from->resident -= (int64_t)resident;
+	add_to(to, resident, bytes, 0);
+}
+
+/* What looked free has no memory there. `blocks`: where they end. */
+static void move_gone(const struct dump *d, const struct dump_page *pg, const struct residence *r,
+		      uint64_t blocks, struct page_sums *s)
+{
+	uint64_t grain = dump_grain(d, pg), page_end = pg->start + pg->slices * SLICE;
+
+	for (uint64_t left = pg->gone; left; left &= left - 1) {
+		uint64_t start = pg->start + (uint64_t)__builtin_ctzll(left) * grain;
+		uint64_t end = start + grain, middle;
+
+		if (end > page_end)
+			return;
+		middle = blocks < start ? start : blocks > end ? end : blocks;
+		move_part(&s->gone, &s->free, r, start, middle);
+		move_part(&s->gone, &s->ends, r, middle, end);
 	}
 }
 
@@ -299,6 +329,7 @@ static void add_page_sums(struct memory_class *k, const struct page_sums *s)
 	add_to(&k->cached, (uint64_t)s->cached.resident, s->cached.bytes, s->cached.count);
 	add_to(&k->free, (uint64_t)s->free.resident, s->free.bytes, s->free.count);
 	add_to(&k->ends, (uint64_t)s->ends.resident, s->ends.bytes, 0);
+	add_to(&k->gone, (uint64_t)s->gone.resident, s->gone.bytes, 0);
 }
 
 static void small_page(struct state *st, const struct dump *d, const struct dump_page *pg,
@@ -314,6 +345,7 @@ static void small_page(struct state *st, const struct dump *d, const struct dump
 		return;
 	sum_blocks(st, pg, r, &s);
 	add_to(&s.ends, resident_in(r, blocks, end), end - blocks, 0);
+	move_gone(d, pg, r, blocks, &s);
 	add_page_sums(k, &s);
 	p = (struct memory_page){pg->start,
 				 bytes,
@@ -457,8 +489,7 @@ static void add_tables(struct state *st, const struct dump *d)
 }
 
 /* Resident bytes of a mapping within ranges, and how long these are in it. */
-static uint64_t part(const struct state *st, const struct ranges *r, const struct vma *v,
-		     uint64_t *bytes)
+static uint64_t part(struct state *st, const struct ranges *r, const struct vma *v, uint64_t *bytes)
 {
 	uint64_t sum = 0;
 
@@ -587,6 +618,7 @@ static void sum_up(struct state *st, const struct dump *d)
 		add_line(m, MEMORY_QUEUED, &k->queued);
 		add_line(m, MEMORY_FREE, &k->free);
 		add_line(m, MEMORY_ENDS, &k->ends);
+		add_line(m, MEMORY_PURGED, &k->gone);
 	}
 	m->rss = st->maps.rss;
 	m->line[MEMORY_DIFFERENCE].resident = (int64_t)m->rss;
@@ -609,7 +641,7 @@ static void forget(struct state *st)
 static bool read_once(struct state *st, const struct target *t)
 {
 	const struct dump_visitor v = {take_page, take_segment, take_kept, st};
-	struct memory mem = {.reader = t->reader, .fd = -1};
+	struct memory mem = {.reader = t->reader, .fd = -1, .bytes = target_rss(t->reader)};
 	struct dump d;
 	bool whole;
 	int r;
@@ -630,7 +662,7 @@ static bool read_once(struct state *st, const struct target *t)
 		sort_out(st);
 		sum_up(st, &d);
 	}
-	whole = r || (!d.bad.count && !d.busy);
+	whole = r || d.gave_up || (!d.bad.count && !d.busy);
 	dump_free(&d);
 	return whole;
 }

@@ -15,7 +15,10 @@
 #define DEPTH_DEFAULT 128
 #define STACKS_MAX (1U << 17) /* different ones */
 #define TURNS 16	      /* of records, then other things have to be done */
-#define LOOK_S 1.0	      /* between looks at the mappings */
+/* Between looks at the mappings: what is mapped where another file was is not known before. */
+#define LOOK_LEAST_S 0.05
+#define LOOK_MOST_S 1.0
+#define LOOK_REST 50 /* times what a look takes */
 
 struct collector {
 	struct stacks_options options;
@@ -29,7 +32,8 @@ struct collector {
 	double weight[HAK_PROBE_COUNT]; /* events that the stacks taken stand for */
 	struct stack_counts mark;
 	int64_t bpf_mark, cpu_mark;
-	double since, looked;
+	double since, looked, look_s;
+	bool marked;	      /* `since` is when; else all of the program's life counts */
 	bool fresh;	      /* a look at the mappings is as new as the records being taken */
 	struct stacks result; /* of fill */
 	uint64_t method[UNWIND_BOTH + 1], end[UNWIND_BROKEN + 1], unkept;
@@ -232,8 +236,16 @@ static void look_at_maps(struct collector *c, double at_least)
 
 	if (now - c->looked < at_least)
 		return;
-	c->looked = now;
 	modules_look(c->modules, c->target.reader ? c->target.reader : c->target.pid);
+	c->looked = clock_s();
+	c->look_s = c->looked - now;
+}
+
+static double look_pause(const struct collector *c)
+{
+	double s = c->look_s * LOOK_REST;
+
+	return s < LOOK_LEAST_S ? LOOK_LEAST_S : s > LOOK_MOST_S ? LOOK_MOST_S : s;
 }
 
 static void unwind_event(struct collector *c, const struct stack_event *e)
@@ -314,6 +326,7 @@ static bool open_all(struct collector *c)
 			      ? unwind_open(c->modules, c->options.depth, c->options.frame_pointers)
 			      : NULL;
 	c->looked = 0;
+	c->marked = false;
 	c->since = clock_s();
 	c->bpf_mark = 0;
 	c->cpu_mark = cpu_ns();
@@ -361,7 +374,7 @@ static void stacks_turn(void *state, struct watch *w)
 	if (!c->sampler)
 		return;
 	c->target = w->t;
-	look_at_maps(c, LOOK_S);
+	look_at_maps(c, look_pause(c));
 	drain(c);
 }
 
@@ -389,6 +402,7 @@ static void stacks_mark(void *state)
 	c->bpf_mark = sampler_cost(c->sampler);
 	c->cpu_mark = cpu_ns();
 	c->since = clock_s();
+	c->marked = true;
 }
 
 static void fill_counts(struct collector *c, struct stacks *out)
@@ -405,7 +419,6 @@ static void fill_counts(struct collector *c, struct stacks *out)
 	out->counts.lost -= c->mark.lost;
 	out->title = c->options.title;
 	out->which = c->options.sampler.which;
-	out->seconds = clock_s() - c->since;
 	out->bpf_ns = bpf >= 0 && c->bpf_mark >= 0 ? bpf - c->bpf_mark : -1;
 	out->cpu_ns = cpu >= 0 && c->cpu_mark >= 0 ? cpu - c->cpu_mark : -1;
 	out->closed = modules_closed(c->modules, &out->denied);
@@ -437,6 +450,8 @@ static void stacks_fill(void *state, struct model *m)
 	memset(out, 0, sizeof(*out));
 	drain(c);
 	fill_counts(c, out);
+	out->seconds = c->marked ? clock_s() - c->since : m->seconds;
+	out->off = (m->off & out->which) != 0;
 	find_scale(c, out, scale);
 	raw = calloc(c->used + 1, sizeof(struct raw_stack *));
 	for (size_t i = 0; raw && i < c->room; i++)

@@ -19,7 +19,8 @@ struct stacks_options {
 	bool frame_pointers; /* nothing else */
 	bool internals;	     /* with the functions inside libhakmem */
 	bool cumulative;     /* from the first stack on, not from one mark to the next */
-	bool progress;	     /* on stderr, when looking up names takes long */
+	/* when looking up names takes long, or NULL; at its end, if before, with both the same */
+	void (*progress)(size_t done, size_t of);
 	enum stacks_by by;
 	char title[96]; /* what is looked at, for people; or empty */
 	int *refused; /* gets the error if nothing can be attached: there is no point in waiting */
@@ -49,7 +50,8 @@ struct stacks {
 	const char *title; /* of the options */
 	uint64_t which;	   /* probes, a bit each */
 	struct stack_counts counts;
-	uint64_t events;					  /* of all probes */
+	uint64_t events; /* of all probes */
+	bool off;	 /* for a part of the time the budget kept probes off */
 	uint64_t method[UNWIND_BOTH + 1], end[UNWIND_BROKEN + 1]; /* stacks taken */
 	uint64_t unkept;	/* taken, but there are more different ones than are kept */
 	unsigned closed;	/* files of the process that could not be opened ... */

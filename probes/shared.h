@@ -20,7 +20,7 @@
 
 #include <linux/types.h>
 
-#define HAK_ABI 5U
+#define HAK_ABI 6U
 #define HAK_MAGIC "hakmem\n" /* with its final NUL: 8 bytes */
 #define HAK_NOTE_OWNER "hakmem"
 #define HAK_NOTE_ROOT 1
@@ -243,6 +243,7 @@ struct hak_gauges {
 	X(page, KIND, kind)		  /* u8: enum hak_page_kind */                 \
 	X(page, NFREE, nfree)		  /* u16: bits set */                          \
 	X(page, BITS, bits)		  /* u64[]: 1 = free */                        \
+	X(page, GONE, gone)		  /* u64: mask of grains without memory */     \
 	X(segment, BASE, base)		  /* u64: address */                           \
 	X(segment, FREE, free)		  /* u64: mask of slices not in a page */      \
 	X(segment, DIRTY, dirty)	  /* u64: of them, those that may hold data */ \
@@ -304,6 +305,8 @@ struct hak_root {
 	__u32 page_bytes[HAK_CLASS_MAX];  /* size of a page of the class */
 	__u64 heap_chunk[HAK_HEAP_CHUNKS]; /* addresses */
 	__u64 class_pages[HAK_CLASS_MAX];  /* pages each class holds now; atomic */
+	__u64 class_gone[HAK_CLASS_MAX];   /* bytes of them that have no memory; atomic */
+	__u64 grain_bytes; /* of the parts in which that is known, twice that above 64 of them */
 	struct hak_lock_view lock[HAK_LOCK_MAX];
 	struct hak_os_view os;
 	struct hak_gauges now;
@@ -319,6 +322,6 @@ HAK_SHARED_SIZE(struct hak_bin_stat, 72);
 HAK_SHARED_SIZE(struct hak_heap_view, 64 * (32 + 72) + 16 + 10 * 8);
 HAK_SHARED_SIZE(struct hak_lock_view, 32);
 HAK_SHARED_SIZE(struct hak_layout, 6 * 8 + 64 + 4 * 4 + 64);
-HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56 + 8 + 16 + 192);
+HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56 + 8 + 16 + 192 + 520);
 
 #endif
