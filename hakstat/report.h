@@ -52,6 +52,8 @@ void report_json(FILE *out, const struct view *v, const struct model *m,
 void report_csv(FILE *out, const struct view *v, const struct model *m,
 		const struct report_options *o);
 
+/* What the view does not know without BPF; nothing with it. */
+void report_lacks(FILE *out, const struct view *v, const struct model *m);
 /* What has to be said of a process that has ended; nothing of others. */
 void report_ended(FILE *out, const struct model *m);
 

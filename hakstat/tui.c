@@ -2,6 +2,7 @@
 #include "text.h"
 
 #include <curses.h>
+#include <limits.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -492,6 +493,17 @@ static int table_room(const struct screen *s, int y)
 	return s->rows.n < half ? s->rows.n : half;
 }
 
+/* Above the last line; how many lines it takes. */
+static int draw_lacks(const struct view *v, const struct model *m)
+{
+	char text[PATH_MAX + 512];
+
+	if (!view_lacks(v, m, text, sizeof(text)))
+		return 0;
+	put(LINES - 2, text, A_DIM);
+	return 1;
+}
+
 static void draw_table(struct screen *s, const struct model *m, int y)
 {
 	const struct view *v = views[s->view];
@@ -505,7 +517,7 @@ static void draw_table(struct screen *s, const struct model *m, int y)
 		return;
 	}
 	view_rows(v, m, s->sort[s->view], s->reverse[s->view], s->filter, &s->rows);
-	room = table_room(s, y);
+	room = table_room(s, y) - draw_lacks(v, m);
 	draw_rows(s, m, fit, y, room);
 	if (v->detail)
 		draw_detail(s, m, y + (room ? room : 1) + 1);
