@@ -7,6 +7,7 @@
  *   pairs N    N times malloc and free of 100 bytes
  *   misses N   N blocks of 100 bytes, then frees them all
  *   name TEXT  the name of the process
+ *   quit       ends
  */
 #include <poll.h>
 #include <stdio.h>
@@ -73,6 +74,8 @@ static void step(const char *line)
 		misses(n);
 	else if (!strncmp(line, "name ", 5))
 		prctl(PR_SET_NAME, line + 5);
+	else if (!strcmp(line, "quit"))
+		_exit(0);
 	if (write(STDOUT_FILENO, "done\n", 5) != 5)
 		_exit(1);
 	if (!strcmp(line, "leak"))

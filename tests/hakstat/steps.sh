@@ -30,9 +30,6 @@ step() {
 }
 
 end_steps() {
-	local fd
-
-	fd=${steps_in[$1]}
-	exec {fd}>&-
+	echo quit >&"${steps_in[$1]}"
 	wait_for 10 gone "${steps_pid[$1]}"
 }
