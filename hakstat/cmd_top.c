@@ -1,6 +1,7 @@
 /* hakstat top: the live screen, or plain frames. */
 #include "hakstat.h"
 #include "privilege.h"
+#include "report.h"
 #include "stacks.h"
 #include "top_host.h"
 #include "tui.h"
@@ -20,8 +21,11 @@ struct options {
 	double seconds;
 	long frames; /* 0: no end */
 	bool batch, all;
+	int view; /* the first one shown */
 	struct host_options host;
 };
+
+enum { KEY_VIEW = 256, KEY_BUDGET };
 
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
@@ -34,8 +38,31 @@ static const struct argp_option option_table[] = {
 	{"sort", 's', "COLUMN", 0, "with -a: sort by this column, highest first", 0},
 	{"reverse", 'r', NULL, 0, "with -a: the other way round", 0},
 	{"batch", 'b', NULL, 0, "plain text; the default when output is not a terminal", 0},
+	{"view", KEY_VIEW, "VIEW", 0,
+	 "the one to begin with, by its name or key (default: classes)", 0},
+	{"budget", KEY_BUDGET, "EVENTS", 0,
+	 "a probe that fires more often, a second in one thread, is taken off for a while (default "
+	 "10000; 0: never)",
+	 0},
 	{0},
 };
+
+/* Of those that are screens of their own. */
+static int find_view(struct argp_state *state, const char *name)
+{
+	char names[256] = "";
+
+	for (int i = 0; i < VIEWS; i++) {
+		if (!views[i]->key)
+			continue;
+		if (!strcmp(views[i]->name, name) || (name[0] == views[i]->key && !name[1]))
+			return i;
+		snprintf(names + strlen(names), sizeof(names) - strlen(names), " %s",
+			 views[i]->name);
+	}
+	argp_error(state, "no view '%s'; there are%s", name, names);
+	return 0;
+}
 
 static void check(struct options *o, struct argp_state *state)
 {
@@ -60,6 +87,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 	char *end;
+	long n;
 
 	switch (key) {
 	case 'p':
@@ -78,8 +106,17 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (*end || o->frames < 1)
 			argp_error(state, "not a number of frames: %s", arg);
 		break;
+	case KEY_BUDGET:
+		n = strtol(arg, &end, 10);
+		if (!*arg || *end || n < 0 || n > INT_MAX)
+			argp_error(state, "not a number of events: %s", arg);
+		budget_set((uint32_t)n);
+		break;
 	case 'b':
 		o->batch = true;
+		break;
+	case KEY_VIEW:
+		o->view = find_view(state, arg);
 		break;
 	case 'a':
 		o->all = true;
@@ -137,29 +174,15 @@ static int step(struct watch *w, struct pair *p, struct model *m)
 	return r;
 }
 
-static void print_frame(const struct watch *w, const struct model *m, double at)
+static void print_frame(const struct model *m, const struct view *v, double at)
 {
-	const struct view *v = &view_classes;
-	char header[HEADER_LINES][256], line[512];
-	int n = header_lines(m, w->who, 110, header);
-	struct row_list rows = {0};
-	bool fit[COLUMNS_MAX];
+	struct report_options o = {.view = v, .sort = v->sort, .width = text_width()};
 
-	printf("--- %.1f s\n", at);
-	for (int i = 0; i < n; i++)
-		printf("%s\n", header[i]);
-	n = view_rows(v, m, v->sort, false, NULL, &rows);
-	view_fit(v, 110, fit);
-	view_line(v, m, -1, fit, line, sizeof(line));
-	printf("\n%s\n", line);
-	for (int i = 0; i < n; i++) {
-		view_line(v, m, rows.row[i], fit, line, sizeof(line));
-		printf("%s\n", line);
-	}
+	printf("--- %.1f s", at);
+	report_text(stdout, v, m, &o);
 	printf("\n");
 	if (fflush(stdout))
 		output_error = errno;
-	row_list_free(&rows);
 }
 
 static int say_end(struct watch *w)
@@ -192,7 +215,7 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 		at += o->seconds;
 		r = step(w, p, m);
 		if (!r) {
-			print_frame(w, m, at);
+			print_frame(m, views[o->view], at);
 			frames++;
 		}
 		if (e == WATCH_EXIT || (r == -ESRCH && !w->launched)) {
@@ -296,7 +319,7 @@ static int run_screen(struct watch *w, const struct options *o, struct pair *p, 
 	int r, result = EXIT_OK;
 	enum watch_event e;
 
-	screen_init(&s, o->seconds);
+	screen_init(&s, o->seconds, o->view);
 	e = run_frames(w, &s, o->frames, p, m, &r);
 	screen_close();
 	if (e == WATCH_EXIT) {
@@ -340,7 +363,7 @@ int cmd_top(int argc, char **argv)
 		NULL,	      "Live view of a process on libhakmem, or of all of them.",
 		NULL,	      NULL,
 		NULL};
-	struct options o = {.seconds = 1};
+	struct options o = {.seconds = 1, .view = VIEW_classes};
 	const char *term = getenv("TERM");
 	bool screen;
 	static struct pair p;
@@ -357,7 +380,7 @@ int cmd_top(int argc, char **argv)
 		 strcmp(term, "dumb") != 0;
 	if (o.all)
 		return top_host(&o.host, screen && o.host.format == REPORT_TABLE);
-	r = watch_open(&w, pid, o.command, screen, NULL, NULL);
+	r = watch_open(&w, pid, o.command, screen, views[o.view]->source, NULL);
 	if (r == EXIT_OK)
 		keep_to_watch(attach_by_events(w.a), o.command != NULL);
 	if (r == EXIT_OK && screen && !screen_open()) {

@@ -60,6 +60,9 @@ struct model {
 	int threads;
 	struct hak_gauges now;
 	int64_t events, lost, bpf_ns; /* within the interval, -1 if unknown */
+	/* For how much of the interval the budget kept each probe off, and which those are. */
+	double off_s[HAK_PROBE_COUNT];
+	uint64_t off;
 	/* the two sources beside each other: sums BPF made of probe arguments, and the counters
 	 * as of each thread's last probe */
 	uint64_t bpf_allocs, bpf_frees, bpf_refills, bpf_flushes;
@@ -68,6 +71,9 @@ struct model {
 
 /* Upper edge of the slot, of a histogram by powers of two, that holds that share; at most max. */
 uint64_t quantile(const uint64_t *hist, uint64_t total, double share, uint64_t max);
+
+/* Do we have all events of these probes, a bit each? */
+bool model_knows(const struct model *m, uint64_t probes);
 
 /* `from` may be all zero (collect_zero): then everything since the process began. */
 void model_make(struct model *m, const struct sample *from, const struct sample *to);

@@ -34,6 +34,8 @@ struct target {
 	uint64_t bias;	    /* runtime address = link-time address + bias */
 	uint64_t root_addr; /* runtime address of struct hak_root */
 	uint64_t call_addr; /* where every system call of the library returns to, 0: not told */
+	uint64_t start_ns;  /* of the root */
+	unsigned copies;    /* of libhakmem in the process, of which this one began first */
 	struct probe_site site[HAK_PROBE_COUNT];
 };
 
@@ -44,6 +46,12 @@ struct mapping {
 	bool code;	     /* executable */
 	char path[PATH_MAX];
 };
+
+/*
+ * Opens a file to read, if it is one: nothing else is opened. inode: 0, or that of the only file
+ * meant. A file descriptor or a negative errno, -EINVAL if it is something else.
+ */
+int open_regular(const char *path, unsigned long inode);
 
 /* One line of /proc/PID/maps; false if it is not of a file. */
 bool parse_mapping(char *line, struct mapping *m);

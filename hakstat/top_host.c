@@ -93,7 +93,7 @@ static bool into(struct screen *s, const struct model *m)
 	char why[256];
 	bool back;
 
-	screen_init(&inside, s->interval);
+	screen_init(&inside, s->interval, VIEW_classes);
 	inside.inside = true;
 	back = top_process(&inside, pid, &inner, why, sizeof(why));
 	snprintf(s->note, sizeof(s->note), "%s", why);
@@ -145,8 +145,7 @@ static int run_screen(struct host *h, const struct host_options *o, struct model
 	long frames = 0;
 	int r = 0;
 
-	screen_init(&s, o->seconds);
-	s.view = VIEW_processes;
+	screen_init(&s, o->seconds, VIEW_processes);
 	s.sort[s.view] = o->sort;
 	s.reverse[s.view] = o->reverse;
 	for (double wait = 0.3;; wait = s.interval) {

@@ -166,9 +166,10 @@ static const struct key keys[] = {
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 
-void screen_init(struct screen *s, double interval)
+void screen_init(struct screen *s, double interval, int view)
 {
 	memset(s, 0, sizeof(*s));
+	s->view = view;
 	s->interval = interval;
 	for (int i = 0; i < VIEWS; i++)
 		s->sort[i] = views[i]->sort;
@@ -471,44 +472,92 @@ static void draw_rows(struct screen *s, const struct model *m, const bool *fit, 
 	}
 }
 
-/* Below a table that has something to tell of the row under the cursor, in the rest of the screen.
- */
-static void draw_detail(const struct screen *s, const struct model *m, int y)
+/* Below a table that has something to tell of the row under the cursor, up to line `end`. */
+static void draw_detail(const struct screen *s, const struct model *m, int y, int end)
 {
 	const struct view *v = views[s->view];
 	int row = s->rows.n ? s->rows.row[s->cursor] : -1;
 	char line[512];
 
-	for (int i = 0; y < LINES - 1 && v->detail(m, row, i, line, sizeof(line)); i++)
+	for (int i = 0; y < end && v->detail(m, row, i, line, sizeof(line)); i++)
 		put(y++, line, i ? 0 : A_DIM);
 }
 
-/* Rows of the table: half of the screen at most where there is more to tell of one of them. */
-static int table_room(const struct screen *s, int y)
+/* --- notes, at the bottom --- */
+
+#define NOTES_MAX 12
+
+struct notes {
+	char line[NOTES_MAX][256];
+	int n;
+};
+
+/* As many lines as it takes; those of a table, which have runs of blanks, are cut instead. */
+static bool add_note(struct notes *t, const char *text, int most)
 {
-	int room = LINES - y - 1, half = room / 2;
+	bool table = strstr(text, "  ") != NULL;
+
+	do {
+		size_t fit = text_fit(text, (size_t)COLS);
+
+		if (t->n == most)
+			return false;
+		snprintf(t->line[t->n++], sizeof(t->line[0]), "%.*s", (int)fit, text);
+		text += fit;
+		text += strspn(text, " ");
+	} while (*text && !table);
+	return true;
+}
+
+/* Where there is no room for all, the last line says that there are more. */
+static void collect_notes(const struct view *v, const struct model *m, int most, struct notes *t)
+{
+	char text[256], lacks[PATH_MAX + 512];
+
+	t->n = 0;
+	if (most > NOTES_MAX)
+		most = NOTES_MAX;
+	if (most > 0 && view_lacks(v, m, lacks, sizeof(lacks)))
+		add_note(t, lacks, most);
+	for (int i = 0; most > 0 && v->note && v->note(m, i, text, sizeof(text)); i++)
+		if (!add_note(t, text, most)) {
+			size_t n = strlen(t->line[most - 1]);
+
+			if (n + 4 > (size_t)COLS)
+				n = COLS > 4 ? (size_t)COLS - 4 : 0;
+			snprintf(t->line[most - 1] + n, sizeof(t->line[0]) - n, " ...");
+			break;
+		}
+}
+
+/* Returns the line where they begin. */
+static int draw_notes(const struct view *v, const struct model *m, int y)
+{
+	struct notes t;
+	int first;
+
+	collect_notes(v, m, (LINES - 1 - y) / 3, &t);
+	first = LINES - 1 - t.n;
+	for (int i = 0; i < t.n; i++)
+		put(first + i, t.line[i], A_DIM);
+	return first;
+}
+
+/* Rows of the table: half of the screen at most where there is more to tell of one of them. */
+static int table_room(const struct screen *s, int room)
+{
+	int half = room / 2;
 
 	if (!views[s->view]->detail)
 		return room;
 	return s->rows.n < half ? s->rows.n : half;
 }
 
-/* Above the last line; how many lines it takes. */
-static int draw_lacks(const struct view *v, const struct model *m)
-{
-	char text[PATH_MAX + 512];
-
-	if (!view_lacks(v, m, text, sizeof(text)))
-		return 0;
-	put(LINES - 2, text, A_DIM);
-	return 1;
-}
-
 static void draw_table(struct screen *s, const struct model *m, int y)
 {
 	const struct view *v = views[s->view];
 	bool fit[COLUMNS_MAX];
-	int room;
+	int room, end;
 
 	view_fit(v, table_width(s), fit);
 	draw_heading(v, m, fit, s->sort[s->view], y++);
@@ -517,10 +566,11 @@ static void draw_table(struct screen *s, const struct model *m, int y)
 		return;
 	}
 	view_rows(v, m, s->sort[s->view], s->reverse[s->view], s->filter, &s->rows);
-	room = table_room(s, y) - draw_lacks(v, m);
+	end = draw_notes(v, m, y);
+	room = table_room(s, end - y);
 	draw_rows(s, m, fit, y, room);
 	if (v->detail)
-		draw_detail(s, m, y + (room ? room : 1) + 1);
+		draw_detail(s, m, y + (room ? room : 1) + 1, end);
 	if (!s->rows.n)
 		put(y, s->filter[0] ? "no row matches the filter" : "nothing in this interval",
 		    A_DIM);

@@ -38,7 +38,7 @@ struct screen {
 	char note[256];			/* what went wrong with the view, or empty */
 };
 
-void screen_init(struct screen *s, double interval);
+void screen_init(struct screen *s, double interval, int view); /* view: the first one shown */
 void screen_free(struct screen *s);
 /* False: nothing is known about this terminal ($TERM). */
 bool screen_open(void);

@@ -108,6 +108,10 @@ static int open_pid(struct watch *w, pid_t pid)
 	}
 	w->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	w->ready = true;
+	if (w->t.copies > 1)
+		complain("process %d has %u copies of libhakmem: this is the one that began first, "
+			 "%s",
+			 pid, w->t.copies, w->t.lib);
 	name_it(w);
 	try_attach(w);
 	if (w->a || w->alone || target_alive(target_reader(pid)))
@@ -116,26 +120,16 @@ static int open_pid(struct watch *w, pid_t pid)
 	return exit_code_of(-ESRCH);
 }
 
-static const char *own_file(pid_t pid, char *path, size_t len)
-{
-	char link[64];
-	ssize_t n;
-
-	snprintf(link, sizeof(link), "/proc/%d/exe", pid);
-	n = readlink(link, path, len - 1);
-	path[n > 0 ? n : 0] = '\0';
-	return path;
-}
-
 /*
  * The command stands before its first instruction: a static program has the library in itself.
  * The probes' sums begin with that program, as its counters do.
  */
 static int attach_command(struct watch *w)
 {
-	char exe[PATH_MAX], err[512];
+	char exe[64], err[512];
 
-	if (target_from_file(&w->t, own_file(w->l.pid, exe, sizeof(exe)), err, sizeof(err)) &&
+	snprintf(exe, sizeof(exe), "/proc/%d/exe", w->l.pid);
+	if (target_from_file(&w->t, exe, err, sizeof(err)) &&
 	    target_from_file(&w->t, w->library, err, sizeof(err))) {
 		complain("%s", err);
 		return EXIT_FAIL;
@@ -245,6 +239,8 @@ enum watch_event watch_wait(struct watch *w, double seconds)
 		double left = end - clock_s();
 		int ms = turns ? TURN_MS : POLL_MS;
 
+		if (w->a)
+			attach_keep_budget(w->a);
 		if (turns)
 			w->source->turn(w->state, w);
 		if (stop_requested)

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# timeout: 240
 # hakstat top -a: processes of the host that come and go, their numbers and cgroups, and the way
 # into one of them on a terminal. Needs root.
 # shellcheck source=tests/lib.sh

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# timeout: 240
 # What hakstat shows with CAP_BPF and CAP_PERFMON alone, of another user's process, and without any
 # capability, of one's own; and that it says how to see the rest. Needs root.
 # shellcheck source=tests/lib.sh

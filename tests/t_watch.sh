@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# timeout: 240
 # hakstat watch: alerts on a program that does what it is told, their commands and exit statuses.
 # shellcheck source=tests/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
