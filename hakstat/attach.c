@@ -1,4 +1,5 @@
 #include "attach.h"
+#include "privilege.h"
 #include "hakstat.h"
 #include "turn.h"
 
@@ -291,9 +292,7 @@ struct attachment *attach_probes(const struct target *t, int *error, char *err, 
 	if (*error == -ENOENT)
 		snprintf(err, errlen, "%s has no probes (built with PROBES=0?)", t->lib);
 	else if (*error == -EPERM || *error == -EACCES)
-		snprintf(err, errlen,
-			 "no permission for BPF: run as root, or setcap " HAKSTAT_CAPS
-			 "+ep on hakstat");
+		no_permission("for BPF", err, errlen);
 	else
 		snprintf(err, errlen, "cannot attach BPF: %s (see hakstat doctor)",
 			 strerror(-*error));

@@ -6,9 +6,6 @@
 #include "sums.h"
 #include "target.h"
 
-/* What hakstat needs instead of root. */
-#define HAKSTAT_CAPS "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_checkpoint_restore"
-
 struct attachment;
 
 /*

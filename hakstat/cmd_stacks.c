@@ -1,5 +1,6 @@
 /* hakstat stacks: which code makes a probe fire. */
 #include "hakstat.h"
+#include "privilege.h"
 #include "report.h"
 #include "stacks.h"
 #include "views.h"
@@ -376,10 +377,12 @@ static void print(FILE *out, const struct model *m, const struct report_options 
 			complain("%s", line);
 	}
 	if (m->stacks->denied) {
+		char what_to_do[PATH_MAX + 128];
+
+		remedy(CAPS_ALL, CAPS_PAGES, what_to_do, sizeof(what_to_do));
 		complain("no permission to open %u files of process %d: stacks go by frame "
-			 "pointers where those are missing, and may be wrong or cut (run as root, "
-			 "or setcap " HAKSTAT_CAPS ",cap_dac_read_search+ep on hakstat)",
-			 m->stacks->closed, m->target->pid);
+			 "pointers where those are missing, and may be wrong or cut (%s)",
+			 m->stacks->closed, m->target->pid, what_to_do);
 		*o->stacks.refused = -EPERM;
 	}
 }

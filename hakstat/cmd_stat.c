@@ -132,8 +132,8 @@ static void print_table(FILE *out, const struct model *m, const struct report_op
 {
 	report_header(out, m, o);
 	for (int v = 0; v < VIEWS; v++)
-		if (!views[v]->source || views[v]->in_stat)
-			report_table(out, views[v], m, o);
+		if ((!views[v]->source || views[v]->in_stat) && report_table(out, views[v], m, o))
+			report_lacks(out, views[v], m);
 	fprintf(out, "\n %llu allocations, %llu frees in %.3f s\n", (unsigned long long)m->allocs,
 		(unsigned long long)m->frees, m->seconds);
 	report_ended(out, m);

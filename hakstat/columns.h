@@ -94,6 +94,9 @@ void report_json_rows(struct json *j, const char *key, const struct view *v, con
 /* Is this column of the view unknown without BPF? */
 bool view_by_bpf(const struct view *v, const struct column *c);
 
+/* Without BPF: which columns are unknown, and how to know them. False: none. (lacks.c) */
+bool view_lacks(const struct view *v, const struct model *m, char *out, size_t len);
+
 bool always_shown(const struct model *m, int row);
 
 /* A value as text. */

@@ -54,6 +54,8 @@ void report_json(FILE *out, const struct view *v, const struct model *m,
 void report_csv(FILE *out, const struct view *v, const struct model *m,
 		const struct report_options *o);
 
+/* What the view does not know without BPF; nothing with it. */
+void report_lacks(FILE *out, const struct view *v, const struct model *m);
 /* What hakstat itself did, as "self" of a JSON object. */
 void report_json_self(struct json *j, const struct model *m);
 

@@ -650,7 +650,11 @@ static bool read_once(struct state *st, const struct target *t)
 	r = smaps_open(&st->maps, t->reader);
 	if (r) {
 		snprintf(st->map.error, sizeof(st->map.error),
-			 "cannot read /proc/%d/smaps and pagemap: %s", t->pid, strerror(-r));
+			 "cannot read /proc/%d/smaps and pagemap: %s%s", t->pid, strerror(-r),
+			 r == -EACCES || r == -EPERM
+				 ? "; of another user's process that takes CAP_SYS_PTRACE or "
+				   "CAP_PERFMON, and CAP_DAC_READ_SEARCH (hakstat doctor)"
+				 : "");
 		return true;
 	}
 	r = dump_read(&d, &mem, t->root_addr, &v);

@@ -52,7 +52,7 @@ struct memory_map {
 	unsigned classes;
 	struct memory_page page[MEMORY_PAGES]; /* least used first */
 	int pages;
-	char error[128]; /* not empty: nothing is known, for this reason */
+	char error[256]; /* not empty: nothing is known, for this reason */
 };
 
 extern const struct source source_memory;

@@ -1,5 +1,6 @@
 #include "sampler.h"
 #include "attach.h"
+#include "privilege.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -99,9 +100,7 @@ static void explain(int error, const struct target *t, char *err, size_t errlen)
 	if (error == -ENOENT)
 		snprintf(err, errlen, "%s has none of these probes (built with PROBES=0?)", t->lib);
 	else if (error == -EPERM || error == -EACCES)
-		snprintf(err, errlen,
-			 "no permission for BPF: run as root, or setcap " HAKSTAT_CAPS
-			 "+ep on hakstat");
+		no_permission("for BPF", err, errlen);
 	else
 		snprintf(err, errlen, "cannot attach BPF: %s (see hakstat doctor)",
 			 strerror(-error));

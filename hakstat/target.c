@@ -298,7 +298,9 @@ int open_mapping(pid_t pid, const struct mapping *m, char *path)
 	}
 	if (trouble)
 		return trouble;
-	return denied && ends_with(m->path, " (deleted)") ? -EACCES : -ENOENT;
+	/* gone, or in a mount namespace of its own */
+	denied &= ends_with(m->path, " (deleted)") || (*plain == '/' && access(plain, F_OK));
+	return denied ? -EACCES : -ENOENT;
 }
 
 static int probe_index(const char *provider, const char *name)
@@ -649,7 +651,9 @@ const char *target_reason(int error)
 	case -EACCES:
 		return "a library of it was deleted or replaced, and what it runs cannot be opened "
 		       "(root; or CAP_CHECKPOINT_RESTORE, and for another user's process "
-		       "CAP_DAC_READ_SEARCH): whether that is libhakmem cannot be told";
+		       "CAP_DAC_READ_SEARCH), or it is in another mount namespace "
+		       "(CAP_SYS_PTRACE): "
+		       "whether that is libhakmem cannot be told";
 	case -EAGAIN:
 		return "libhakmem is mapped but has not started";
 	case -EPROTO:

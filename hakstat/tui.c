@@ -2,6 +2,7 @@
 #include "text.h"
 
 #include <curses.h>
+#include <limits.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -511,11 +512,13 @@ static bool add_note(struct notes *t, const char *text, int most)
 /* Where there is no room for all, the last line says that there are more. */
 static void collect_notes(const struct view *v, const struct model *m, int most, struct notes *t)
 {
-	char text[256];
+	char text[256], lacks[PATH_MAX + 512];
 
 	t->n = 0;
 	if (most > NOTES_MAX)
 		most = NOTES_MAX;
+	if (most > 0 && view_lacks(v, m, lacks, sizeof(lacks)))
+		add_note(t, lacks, most);
 	for (int i = 0; most > 0 && v->note && v->note(m, i, text, sizeof(text)); i++)
 		if (!add_note(t, text, most)) {
 			size_t n = strlen(t->line[most - 1]);
