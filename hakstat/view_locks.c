@@ -300,7 +300,8 @@ static void futex_note(const struct model *m, char *out, size_t len)
 static bool lock_note(const struct model *m, int i, char *out, size_t len)
 {
 	if (!m->syscalls)
-		snprintf(out, len, "without BPF: the allocator's own counters, nothing else");
+		snprintf(out, len, "%s: the allocator's own locks, nothing else",
+			 m->recorded ? "recorded" : "without BPF");
 	else if (i == 0)
 		futex_note(m, out, len);
 	else if (i == 1 && m->waits)
