@@ -2,6 +2,7 @@
 #include "hakstat.h"
 #include "privilege.h"
 #include "stacks.h"
+#include "top_replay.h"
 #include "tui.h"
 #include "views.h"
 #include "watch.h"
@@ -13,11 +14,13 @@
 #include <unistd.h>
 
 struct options {
-	const char *process, *command;
-	double seconds;
-	long frames; /* 0: no end */
+	const char *process, *command, *replay, *at;
+	double seconds; /* 0: not given */
+	long frames;	/* 0: no end */
 	bool batch;
 };
+
+enum { KEY_REPLAY = 256, KEY_AT };
 
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
@@ -25,6 +28,8 @@ static const struct argp_option option_table[] = {
 	{"delay", 'd', "SECONDS", 0, "time between frames (default 1)", 0},
 	{"count", 'n', "COUNT", 0, "end after COUNT frames", 0},
 	{"batch", 'b', NULL, 0, "plain text; the default when output is not a terminal", 0},
+	{"replay", KEY_REPLAY, "FILE", 0, "a recording (hakstat record), from its end back", 0},
+	{"at", KEY_AT, "TIME", 0, "of a recording: begin there; see hakstat report --help", 0},
 	{0},
 };
 
@@ -53,9 +58,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'b':
 		o->batch = true;
 		break;
+	case KEY_REPLAY:
+		o->replay = arg;
+		break;
+	case KEY_AT:
+		o->at = arg;
+		break;
 	case ARGP_KEY_END:
-		if (!o->process == !o->command)
-			argp_error(state, "give a process with -p or a command with -c");
+		if (!!o->process + !!o->command + !!o->replay != 1)
+			argp_error(state, "give a process with -p, a command with -c or a "
+					  "recording with --replay");
+		if (o->at && !o->replay)
+			argp_error(state, "--at is a time of a recording: --replay FILE");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -95,15 +109,15 @@ static int step(struct watch *w, struct pair *p, struct model *m)
 	return r;
 }
 
-static void print_frame(const struct watch *w, const struct model *m, double at)
+void top_print(const char *who, const struct model *m, const char *title)
 {
 	const struct view *v = &view_classes;
 	char header[HEADER_LINES][256], line[512];
-	int n = header_lines(m, w->who, 110, header);
+	int n = header_lines(m, who, 110, header);
 	struct row_list rows = {0};
 	bool fit[COLUMNS_MAX];
 
-	printf("--- %.1f s\n", at);
+	printf("--- %s\n", title);
 	for (int i = 0; i < n; i++)
 		printf("%s\n", header[i]);
 	n = view_rows(v, m, v->sort, false, NULL, &rows);
@@ -139,6 +153,7 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 {
 	double at = 0;
 	long frames = 0;
+	char title[32];
 	int r;
 
 	step(w, p, m);
@@ -150,7 +165,8 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 		at += o->seconds;
 		r = step(w, p, m);
 		if (!r) {
-			print_frame(w, m, at);
+			snprintf(title, sizeof(title), "%.1f s", at);
+			top_print(w->who, m, title);
 			frames++;
 		}
 		if (e == WATCH_EXIT || (r == -ESRCH && !w->launched)) {
@@ -255,35 +271,55 @@ static int run_screen(struct watch *w, const struct options *o, struct pair *p, 
 	return result;
 }
 
-int cmd_top(int argc, char **argv)
+static int replay(const struct options *o, bool screen)
 {
-	static const struct argp argp = {
-		option_table, parse, NULL, "Live view of a process on libhakmem.",
-		NULL,	      NULL,  NULL};
-	struct options o = {.seconds = 1};
-	const char *term = getenv("TERM");
-	bool screen;
+	const struct top_replay r = {o->replay, o->at, o->seconds, o->frames};
+
+	catch_signals();
+	if (screen && !screen_open()) {
+		complain("unknown terminal type %s: plain frames", getenv("TERM"));
+		screen = false;
+	}
+	return top_replay(&r, screen);
+}
+
+static int watch(struct options *o, bool screen)
+{
 	static struct pair p;
 	static struct model m;
 	struct watch w;
 	pid_t pid = 0;
 	int r;
 
-	argp_parse(&argp, argc, argv, 0, NULL, &o);
-	if (o.process && !(pid = parse_process(o.process)))
+	if (o->seconds == 0)
+		o->seconds = 1;
+	if (o->process && !(pid = parse_process(o->process)))
 		return EXIT_NO_HAKMEM;
 	catch_signals();
-	screen = !o.batch && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && term &&
-		 strcmp(term, "dumb") != 0;
-	r = watch_open(&w, pid, o.command, screen, NULL, NULL);
+	r = watch_open(&w, pid, o->command, screen, NULL, NULL);
 	if (r == EXIT_OK)
-		keep_to_watch(attach_by_events(w.a), o.command != NULL);
+		keep_to_watch(attach_by_events(w.a), o->command != NULL);
 	if (r == EXIT_OK && screen && !screen_open()) {
-		complain("unknown terminal type %s: plain frames", term);
+		complain("unknown terminal type %s: plain frames", getenv("TERM"));
 		screen = false;
 	}
 	if (r == EXIT_OK)
-		r = screen ? run_screen(&w, &o, &p, &m) : run_batch(&w, &o, &p, &m);
+		r = screen ? run_screen(&w, o, &p, &m) : run_batch(&w, o, &p, &m);
 	watch_close(&w);
 	return r;
+}
+
+int cmd_top(int argc, char **argv)
+{
+	static const struct argp argp = {
+		option_table, parse, NULL, "Live view of a process on libhakmem.",
+		NULL,	      NULL,  NULL};
+	struct options o = {.seconds = 0};
+	const char *term = getenv("TERM");
+	bool screen;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	screen = !o.batch && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && term &&
+		 strcmp(term, "dumb") != 0;
+	return o.replay ? replay(&o, screen) : watch(&o, screen);
 }
