@@ -135,6 +135,11 @@ void probes_detach(struct probes_link *l)
 	free(l);
 }
 
+bool probes_by_events(const struct probes_link *l)
+{
+	return l && l->multi_fd < 0;
+}
+
 /* --- the program of the sums on all of them --- */
 
 static int load(struct attachment *a, bool multi)
@@ -250,7 +255,7 @@ void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *
 
 bool attach_by_events(const struct attachment *a)
 {
-	return a && a->on->multi_fd < 0;
+	return a && probes_by_events(a->on);
 }
 
 const char *attach_method(const struct attachment *a)

@@ -31,6 +31,8 @@ void probes_prepare(struct bpf_program *p, bool multi);
 struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
 				  uint64_t wanted, int *error);
 void probes_detach(struct probes_link *l); /* NULL is fine */
+/* By one perf event a probe, where the kernel does not know better. */
+bool probes_by_events(const struct probes_link *l);
 
 /* A copy of the sums so far; the maxima start over. */
 void attach_read(struct attachment *a, struct bpf_sums *out);

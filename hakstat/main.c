@@ -29,6 +29,7 @@ static const struct command commands[] = {
 	{"locks", cmd_locks, "which locks threads wait for, the allocator's and others"},
 	{"syscalls", cmd_syscalls, "system calls, and which the allocator made"},
 	{"stacks", cmd_stacks, "which code makes a probe fire: events, bytes, time by user stack"},
+	{"trace", cmd_trace, "events one by one, as strace shows system calls"},
 	{"record", cmd_record, "keeps what top shows in a file, for later"},
 	{"report", cmd_report, "the tables of a time in such a file"},
 	{"list", cmd_list, "processes that run on libhakmem"},

@@ -145,6 +145,5 @@ const char *recorded_without(const struct view *v)
 	EACH(i)
 	if (v->source == kept[i])
 		return NULL;
-	return "recordings do not have it: it is watched at a price that is paid only while "
-	       "somebody looks";
+	return "not in recordings: to watch it all the time costs too much";
 }

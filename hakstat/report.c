@@ -339,7 +339,7 @@ void report_json(FILE *out, const struct view *v, const struct model *m,
 }
 
 /* RFC 4180: quotes where something in it would be taken for a separator. */
-static void csv_text(FILE *out, const char *text)
+void report_csv_text(FILE *out, const char *text)
 {
 	if (!strpbrk(text, ",\"\r\n")) {
 		fputs(text, out);
@@ -371,7 +371,7 @@ void report_csv(FILE *out, const struct view *v, const struct model *m,
 			if (i)
 				fputc(',', out);
 			if (x.kind == VALUE_TEXT)
-				csv_text(out, x.text);
+				report_csv_text(out, x.text);
 			else if (plain_number(&x, number, sizeof(number)))
 				fputs(number, out);
 		}

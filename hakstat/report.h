@@ -55,6 +55,9 @@ void report_json_times(struct json *j, const struct model *m);
 void report_csv(FILE *out, const struct view *v, const struct model *m,
 		const struct report_options *o);
 
+/* A cell of CSV. */
+void report_csv_text(FILE *out, const char *text);
+
 /* What has to be said of a process that has ended; nothing of others. */
 void report_ended(FILE *out, const struct model *m);
 
