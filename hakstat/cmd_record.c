@@ -274,8 +274,8 @@ static enum watch_event pass(struct job *j, double *due, double end)
 	double now = clock_s();
 
 	*due += j->o->interval;
-	if (*due < now) /* late: not all that were missed at once */
-		*due = now;
+	if (*due <= now) /* late: not all that were missed at once */
+		*due = now + j->o->interval;
 	return watch_wait(&j->w, (*due < end ? *due : end) - now);
 }
 

@@ -76,9 +76,16 @@ static bool make_room(struct bytes *b, size_t n)
 	return true;
 }
 
+/* A fuzzer would not get past them. */
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+#define CHECKSUMS false
+#else
+#define CHECKSUMS true
+#endif
+
 static bool is_head(const struct block_head *h)
 {
-	return h->mark == RECORDING_MARK && h->head_crc == head_crc(h) &&
+	return h->mark == RECORDING_MARK && (!CHECKSUMS || h->head_crc == head_crc(h)) &&
 	       h->bytes <= BLOCK_BYTES_MAX;
 }
 
@@ -262,7 +269,7 @@ static int read_block(struct recording *r, struct scan *s, uint64_t at, uint64_t
 	if (!make_room(&r->buffer, h.bytes))
 		return -1;
 	if (!read_at(r->fd, r->buffer.at, h.bytes, at + sizeof(h)) ||
-	    block_crc(r->buffer.at, h.bytes) != h.crc)
+	    (CHECKSUMS && block_crc(r->buffer.at, h.bytes) != h.crc))
 		return 0;
 	return take_block(r, s, &h, at) ? 1 : -1;
 }

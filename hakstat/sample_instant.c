@@ -109,5 +109,7 @@ bool sample_load(struct sample *s, const struct instant *f)
 			section_row(from, row,
 				    (uint64_t *)(void *)((char *)s + p->at) + row * p->per, p->per);
 	}
+	if (s->threads < 0)
+		s->threads = 0; /* unknown */
 	return s->root.classes <= HAK_CLASS_MAX;
 }
