@@ -86,7 +86,7 @@ uint64_t replay_time(const struct replay *p, size_t interval)
 	return p->r.frame[p->interval[interval]].wall_ns;
 }
 
-static uint64_t begin_time(const struct replay *p)
+uint64_t replay_begin(const struct replay *p)
 {
 	return p->r.frame[p->interval[0] - 1].wall_ns;
 }
@@ -94,7 +94,7 @@ static uint64_t begin_time(const struct replay *p)
 static bool relative_time(const struct replay *p, const char *text, uint64_t *ns)
 {
 	uint64_t base = *text == '-'   ? replay_time(p, p->intervals - 1)
-			: *text == '+' ? begin_time(p)
+			: *text == '+' ? replay_begin(p)
 				       : 0;
 	char *end;
 	double s = strtod(text + 1, &end);

@@ -30,6 +30,8 @@ void replay_close(struct replay *p);
  */
 bool replay_model(struct replay *p, size_t first, size_t last, struct model *m);
 
+/* When the first interval began. */
+uint64_t replay_begin(const struct replay *p);
 /* When an interval ended. */
 uint64_t replay_time(const struct replay *p, size_t interval);
 /*

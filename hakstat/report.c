@@ -464,14 +464,28 @@ static bool find_time(const struct replay *p, const char *text, uint64_t *ns)
 	return false;
 }
 
+/* A second later is no other time: that is how they are given. */
+static bool is_recorded(const struct replay *p, uint64_t from, uint64_t to, bool at)
+{
+	uint64_t begin = replay_begin(p), end = replay_time(p, p->intervals - 1);
+	char a[40], b[40];
+
+	if (from <= end && to >= begin && (!at || to <= end + 1000000000U))
+		return true;
+	time_text(begin, false, a, sizeof(a));
+	time_text(end, false, b, sizeof(b));
+	complain("the recording is of %s to %s", a, b);
+	return false;
+}
+
 /* The intervals asked for. */
 static bool find_intervals(const struct report_options *o, const struct replay *p, size_t *first,
 			   size_t *last)
 {
-	uint64_t from = 0, to = UINT64_MAX;
+	uint64_t from = 0, to = replay_time(p, p->intervals - 1);
 
 	if ((o->at && !find_time(p, o->at, &to)) || (o->from && !find_time(p, o->from, &from)) ||
-	    (o->to && !find_time(p, o->to, &to)))
+	    (o->to && !find_time(p, o->to, &to)) || !is_recorded(p, from, to, o->at))
 		return false;
 	*last = replay_at(p, to);
 	*first = o->at ? *last : replay_at(p, from);
