@@ -353,7 +353,8 @@ static void fill(void *arg, struct model *m)
 	st->out.n = 0;
 	for (size_t i = 0; i < st->pairs.n; i++)
 		add_pair(st, (const struct pair *)(const void *)st->pairs.item + i);
-	qsort(st->out.row, (size_t)st->out.n, sizeof(*st->out.row), most_first);
+	if (st->out.n)
+		qsort(st->out.row, (size_t)st->out.n, sizeof(*st->out.row), most_first);
 	fold(&st->out, st->most);
 	for (int i = 0; i < st->out.n; i++) {
 		struct remote_row *r = &st->out.row[i];
