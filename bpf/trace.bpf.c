@@ -4,6 +4,7 @@
  */
 #include "thread.h"
 #include "trace_event.h"
+#include "turn.h"
 
 const volatile __u64 budget = 0; /* events a second, 0: all */
 const volatile __u64 min_ns = 0;
@@ -42,7 +43,7 @@ static __always_inline int has_budget(__u64 ns)
 SEC("uprobe")
 int on_event(struct regs *r)
 {
-	__u64 id = bpf_get_attach_cookie(r), ns = bpf_ktime_get_ns();
+	__u64 id = probe_of(r), ns = bpf_ktime_get_ns();
 	struct trace_event *e;
 
 	if (id >= HAK_PROBE_COUNT || is_short(r, id))

@@ -21,7 +21,7 @@
 #define SIZE_DEFAULT ((uint64_t)256 << 20)
 #define SIZE_LEAST ((uint64_t)1 << 20)
 
-enum { KEY_MAX_SIZE = 256 };
+enum { KEY_MAX_SIZE = 256, KEY_BUDGET };
 
 struct options {
 	const char *process, *command, *file;
@@ -37,6 +37,10 @@ static const struct argp_option option_table[] = {
 	{"duration", 'd', "SECONDS", 0, "end after so long (default: with it, or by Ctrl-C)", 0},
 	{"max-size", KEY_MAX_SIZE, "BYTES", 0,
 	 "as 64M, 2G: then the oldest half is dropped; 0: no limit (default 256M)", 0},
+	{"budget", KEY_BUDGET, "EVENTS", 0,
+	 "a probe that fires more often, a second in one thread, is taken off for a while (default "
+	 "10000; 0: never)",
+	 0},
 	{0},
 };
 
@@ -51,6 +55,17 @@ static bool parse_size(const char *text, uint64_t *bytes)
 		return false;
 	*bytes = (uint64_t)v << (unit ? 10 * (unit - units + 1) : 0);
 	return *bytes == 0 || *bytes >= SIZE_LEAST;
+}
+
+static bool parse_events(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (!*text || *end || n < 0 || n > INT_MAX)
+		return false;
+	budget_set((uint32_t)n);
+	return true;
 }
 
 static void end_options(const struct options *o, struct argp_state *state)
@@ -84,6 +99,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->seconds = parse_seconds(arg);
 		if (o->seconds <= 0)
 			argp_error(state, "not a number of seconds: %s", arg);
+		return 0;
+	case KEY_BUDGET:
+		if (!parse_events(arg))
+			argp_error(state, "not a number of events: %s", arg);
 		return 0;
 	case KEY_MAX_SIZE:
 		if (!parse_size(arg, &o->most))

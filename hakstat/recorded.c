@@ -2,6 +2,7 @@
 #include "remotes.h"
 #include "rss.h"
 #include "threads.h"
+#include "views.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -140,6 +141,8 @@ const struct source source_recorded = {
 /* Views of the allocator's own counters need none; those in_stat do without theirs. */
 const char *recorded_without(const struct view *v)
 {
+	if (v == &view_processes)
+		return "not in recordings: they are of one process";
 	if (!v->source || v->in_stat)
 		return NULL;
 	EACH(i)

@@ -38,6 +38,7 @@ struct state {
 	uint64_t dropped;
 	bool has; /* it is told at all */
 	int most;
+	bool gaps; /* probes were off: what waits in queues is not known any more */
 };
 
 /* --- lists --- */
@@ -150,7 +151,7 @@ static int load(struct state *st, const struct target *t, bool multi)
 					       PROBE_BIT(HAK_P_hakmem_remote_drain) |
 					       PROBE_BIT(HAK_P_hakmem_remote_help) |
 					       PROBE_BIT(HAK_P_hakmem_thread_exit),
-				       &r);
+				       &st->bpf->bss->turn, &r);
 	if (r) {
 		remote_bpf__destroy(st->bpf);
 		st->bpf = NULL;
@@ -273,7 +274,7 @@ static void set_owner(const struct state *st, struct remote_row *r)
 	static const struct owner nothing;
 	uint64_t hist[REMOTE_HIST], last = 0;
 
-	if (!b)
+	if (!b || st->gaps)
 		return;
 	if (!a)
 		a = &nothing;
@@ -346,6 +347,9 @@ static void fill(void *arg, struct model *m)
 
 	if (!st->has)
 		return;
+	st->gaps |= (m->off &
+		     (PROBE_BIT(HAK_P_hakmem_remote_push) | PROBE_BIT(HAK_P_hakmem_remote_drain) |
+		      PROBE_BIT(HAK_P_hakmem_remote_help))) != 0;
 	if (m->ended && st->bpf) { /* since the last look it may have gone on */
 		read_all(st);
 		name_pairs(st);
@@ -373,6 +377,7 @@ static void restart(void *arg)
 	detach(st);
 	st->pairs.n = st->pairs_from.n = st->owners.n = st->owners_from.n = 0;
 	names_free(&st->names);
+	st->gaps = false;
 }
 
 /* --- recordings --- */
@@ -423,6 +428,20 @@ static void make_safe(char name[THREAD_NAME_BYTES])
 	sanitize(name);
 }
 
+/* Some of what this needs, at some time since the recording began. */
+static bool was_off(const struct instant *f)
+{
+	static const int needed[] = {HAK_P_hakmem_remote_push, HAK_P_hakmem_remote_drain,
+				     HAK_P_hakmem_remote_help};
+	uint64_t ns, all = 0;
+
+	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+		section_row(instant_get(f, SECTION_PROBES_OFF), (size_t)needed[i], &ns, 1);
+		all |= ns;
+	}
+	return all != 0;
+}
+
 static void load_remotes(void *arg, const struct instant *f)
 {
 	struct state *st = arg;
@@ -430,6 +449,7 @@ static void load_remotes(void *arg, const struct instant *f)
 	struct pair *p;
 
 	st->has = s != NULL;
+	st->gaps = was_off(f);
 	section_row(s, 0, &st->dropped, 1);
 	load_list(&st->pairs, f, SECTION_PAIRS);
 	load_list(&st->owners, f, SECTION_OWNERS);

@@ -55,7 +55,6 @@ static const struct part {
 	PART_(OS, false, root.os, WORDS(struct hak_os_view)),
 	PART_(GAUGES, false, root.now, WORDS(struct hak_gauges)),
 	PART_(CLASSES, false, class_, WORDS(struct class_counts)),
-	PART_(BPF_EVENTS, true, bpf.events, 1),
 	PART_(BPF_REASONS, true, bpf.reasons, 1),
 	PART_(BPF_CLASSES, true, bpf.class_, WORDS(struct class_sums)),
 	PART_(BPF_LOCKS, true, bpf.lock, WORDS(struct lock_sums)),
@@ -86,7 +85,10 @@ bool sample_save(const struct sample *s, struct instant *f)
 			return false;
 		memcpy(w, (const char *)s + p->at, p->bytes);
 	}
-	return true;
+	w = s->has_bpf ? instant_add(f, SECTION_PROBES_OFF, HAK_PROBE_COUNT, 1) : NULL;
+	for (int i = 0; w && i < HAK_PROBE_COUNT; i++)
+		w[i] = (uint64_t)(s->off_s[i] * 1e9);
+	return w || !s->has_bpf;
 }
 
 bool sample_load(struct sample *s, const struct instant *f)
@@ -108,6 +110,10 @@ bool sample_load(struct sample *s, const struct instant *f)
 		for (size_t row = 0; row < p->bytes / 8 / p->per; row++)
 			section_row(from, row,
 				    (uint64_t *)(void *)((char *)s + p->at) + row * p->per, p->per);
+	}
+	for (size_t i = 0; i < HAK_PROBE_COUNT; i++) {
+		section_row(instant_get(f, SECTION_PROBES_OFF), i, w, 1);
+		s->off_s[i] = (double)w[0] / 1e9;
 	}
 	if (s->threads < 0)
 		s->threads = 0; /* unknown */

@@ -156,7 +156,7 @@ static int run_batch(struct state *st, const struct top_replay *o)
 			return EXIT_OK; /* main tells whether that is a failure */
 		time_text(replay_time(&st->p, st->at), true, when, sizeof(when));
 		if (replay_model(&st->p, st->at, st->at, &st->m))
-			top_print(st->p.who, &st->m, when);
+			top_print(&st->m, views[o->view], when);
 		else
 			printf("--- %s\n(damaged)\n\n", when);
 		st->at++;
@@ -184,7 +184,7 @@ static int begin(struct state *st, const struct top_replay *o, char *err, size_t
 	}
 	if (o->at)
 		st->at = replay_at(&st->p, ns);
-	screen_init(&st->s, o->seconds > 0 ? o->seconds : recorded_interval(&st->p));
+	screen_init(&st->s, o->seconds > 0 ? o->seconds : recorded_interval(&st->p), o->view);
 	return EXIT_OK;
 }
 

@@ -100,7 +100,8 @@ static int start(struct state *st, const struct target *t, bool multi)
 			r = -errno;
 	}
 	if (!r)
-		st->on = probes_attach(st->bpf->progs.on_event, t, multi, st->o.which, &r);
+		st->on = probes_attach(st->bpf->progs.on_event, t, multi, st->o.which,
+				       &st->bpf->bss->turn, &r);
 	if (r)
 		detach(st);
 	return r;
@@ -187,7 +188,7 @@ static void close_trace(void *arg)
 
 const struct source source_trace = {
 	.name = "trace",
-	.alone = true,
+	.by_itself = true,
 	.often = true,
 	.open = open_trace,
 	.attach = attach,

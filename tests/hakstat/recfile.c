@@ -313,7 +313,7 @@ static void forge(struct instant *f, uint64_t seed)
 		{SECTION_OS, 1, 12},
 		{SECTION_GAUGES, 1, 7},
 		{SECTION_CLASSES, 64, 10},
-		{SECTION_BPF_EVENTS, 30, 1},
+		{SECTION_PROBES_OFF, 30, 1},
 		{SECTION_BPF_LOCKS, 8, 68},
 		{SECTION_BPF_OS, 3, 21},
 		{SECTION_BPF_FALLBACK, 4, 3},
