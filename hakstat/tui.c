@@ -355,15 +355,15 @@ static void draw_help(struct screen *s)
 	int first, room = LINES - 1;
 
 	add(&t, true, "Keys");
+	for (size_t i = 0; s->replay && i < REPLAY_KEYS; i++)
+		if (replay_keys[i].shown)
+			add(&t, false, "  %-6s %s", replay_keys[i].shown, replay_keys[i].help);
 	for (int i = 0; i < VIEWS; i++)
 		if (views[i]->key && s->view != VIEW_processes)
 			add(&t, false, "  %-6c %s", views[i]->key, views[i]->title);
 	for (size_t i = 0; i < KEYS; i++)
 		if (keys[i].shown)
 			add(&t, false, "  %-6s %s", keys[i].shown, keys[i].help);
-	for (size_t i = 0; s->replay && i < REPLAY_KEYS; i++)
-		if (replay_keys[i].shown)
-			add(&t, false, "  %-6s %s", replay_keys[i].shown, replay_keys[i].help);
 	add(&t, true, "Columns of '%s'", v->title);
 	for (int i = 0; i < v->ncolumns; i++)
 		if (v->columns[i].width)

@@ -123,6 +123,7 @@ static void as_recording(const char *path)
 
 volatile sig_atomic_t stop_requested;
 const struct source source_calls, source_futexes, stacks_source;
+const struct view view_processes;
 
 void complain(const char *format, ...)
 {
@@ -141,9 +142,9 @@ void probes_prepare(struct bpf_program *p, bool multi)
 }
 
 struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
-				  uint64_t wanted, int *error)
+				  uint64_t wanted, uint32_t *turn, int *error)
 {
-	(void)p, (void)t, (void)multi, (void)wanted;
+	(void)p, (void)t, (void)multi, (void)wanted, (void)turn;
 	*error = -1;
 	return NULL;
 }
@@ -156,6 +157,11 @@ void probes_detach(struct probes_link *l)
 void attach_read(struct attachment *a, struct bpf_sums *out)
 {
 	(void)a, (void)out;
+}
+
+void attach_time_off(const struct attachment *a, double off_s[HAK_PROBE_COUNT])
+{
+	(void)a, (void)off_s;
 }
 
 void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *run_ns)
