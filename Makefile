@@ -206,17 +206,20 @@ san-bin: $(patsubst tests/t_%.c,$(B)/tests/san_%,$(SAN_SRC))
 
 # Fuzz targets: the code under test with libFuzzer's counters, ASan and UBSan, by clang.
 FUZZ_SECONDS ?= 60
-FUZZ_FLAGS := $(BASE_CFLAGS) -Ilib -Iprobes -Ihakstat
+FUZZ_FLAGS := $(BASE_CFLAGS) -Ilib -Iprobes -Ihakstat -Ibpf -I$(B)/bpf -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
 FUZZ_BIN := heap heap-plant dump file
-FUZZ_FILE_SRC := $(addprefix hakstat/,memory.c dump.c target.c contract.c)
+# What reads files: cores, notes, recordings; and the views of the latter.
+FUZZ_FILE_SRC := $(patsubst %,hakstat/%.c,memory dump target contract \
+	instant recording sample_instant replay recorded threads remotes rss smaps names collect \
+	model columns emit header view_classes view_os view_threads view_route view_remote view_memory)
 $(B)/fuzz-heap: tests/fuzz/heap.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $< $(B)/libhakmem-api.a -o $@ -pthread
 $(B)/fuzz-heap-plant: tests/fuzz/heap.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -DPLANT $< $(B)/libhakmem-api.a -o $@ -pthread
 $(B)/fuzz-dump: tests/fuzz/dump.c hakstat/dump.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ -pthread
-$(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(B)/.flags
-	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf
+$(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(B)/bpf/waits.skel.h $(B)/bpf/remote.skel.h $(B)/.flags
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf -lbpf -lz
 fuzz-bin:
 	$(Q)$(MAKE) --no-print-directory B=build/fuzz CC=$(CLANG) SANITIZE=fuzzer-no-link,address,undefined \
 		$(FUZZ_BIN:%=build/fuzz/fuzz-%)

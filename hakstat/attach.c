@@ -210,6 +210,11 @@ void probes_detach(struct probes_link *l)
 	free(l);
 }
 
+bool probes_by_events(const struct probes_link *l)
+{
+	return l && !l->multi;
+}
+
 /* Where that fails, as on a process that just ends, all stays as it is until the next time. */
 static void leave_out(uint64_t probes)
 {
@@ -351,7 +356,7 @@ void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *
 
 bool attach_by_events(const struct attachment *a)
 {
-	return a && !a->on->multi;
+	return a && probes_by_events(a->on);
 }
 
 bool attach_before_multi(void)

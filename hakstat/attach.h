@@ -29,6 +29,8 @@ void probes_prepare(struct bpf_program *p, bool multi);
 struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
 				  uint64_t wanted, uint32_t *turn, int *error);
 void probes_detach(struct probes_link *l); /* NULL is fine */
+/* By one perf event a probe, where the kernel does not know better. */
+bool probes_by_events(const struct probes_link *l);
 
 /*
  * Takes probes that fire more often than the budget allows off the target, and puts them back; by

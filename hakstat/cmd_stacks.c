@@ -71,34 +71,19 @@ static long parse_bytes(const char *text)
 	return *end ? -1 : v;
 }
 
-static int find_probe(const char *name)
-{
-	const char *colon = strchr(name, ':');
-
-	if (!strcmp(name, "lock_wait"))
-		return HAK_P_hakmem_lock_wait_done; /* this one knows how long */
-	for (int i = 0; i < HAK_PROBE_COUNT; i++)
-		if (!strcmp(hak_probes[i].name, colon ? colon + 1 : name) &&
-		    (!colon || !strncmp(hak_probes[i].provider, name, (size_t)(colon - name))))
-			return i;
-	return -1;
-}
-
 static void parse_probes(struct options *o, struct argp_state *state, const char *list)
 {
 	char *copy = strdup(list), *at = copy, *name;
-	char names[512] = "";
+	char names[512];
 	int i;
 
 	while ((name = strsep(&at, ","))) {
-		i = find_probe(name);
+		i = contract_probe(name);
 		if (i >= 0) {
 			o->stacks.sampler.which |= PROBE_BIT(i);
 			continue;
 		}
-		for (int k = 0; k < HAK_PROBE_COUNT; k++)
-			snprintf(names + strlen(names), sizeof(names) - strlen(names), " %s",
-				 hak_probes[k].name);
+		contract_probe_names(names, sizeof(names));
 		argp_error(state, "no probe '%s'; there are%s", name, names);
 	}
 	free(copy);

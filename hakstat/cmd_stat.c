@@ -98,6 +98,7 @@ static void print_json(FILE *out, const struct model *m)
 	json_text(&j, "comm", m->target->comm);
 	json_text(&j, "version", m->target->version);
 	json_real(&j, "duration_s", m->seconds);
+	report_json_times(&j, m);
 	json_real(&j, "counters_s", m->counters_seconds);
 	json_known(&j, "rss_bytes", m->rss ? (int64_t)m->rss : -1);
 	json_known(&j, "threads", m->threads ? m->threads : -1);
@@ -139,7 +140,7 @@ static void print_table(FILE *out, const struct model *m, const struct report_op
 	report_ended(out, m);
 }
 
-static void print(FILE *out, const struct model *m, const struct report_options *o)
+void report_stat(FILE *out, const struct model *m, const struct report_options *o)
 {
 	switch (o->format) {
 	case REPORT_JSON:
@@ -162,5 +163,5 @@ int cmd_stat(int argc, char **argv)
 		     "One interval of a process on libhakmem, exactly: with -p until it ends, "
 		     "Ctrl-C, or -d SECONDS. JSON is of schema hakstat.stat/1, CSV of the size "
 		     "classes.");
-	return report_run(&o, NULL, print);
+	return report_run(&o, NULL, report_stat);
 }

@@ -37,6 +37,8 @@ struct model {
 	const struct memory_map *memory;
 	const struct stacks *stacks;
 	const struct syscalls *syscalls;
+	const char *recorded;	 /* of a recording: when and where, for people; else NULL */
+	uint64_t from_ns, to_ns; /* likewise: CLOCK_REALTIME */
 	const struct processes *processes;
 	double seconds;
 	double counters_seconds; /* until the counters were read last: less if it ended by itself */

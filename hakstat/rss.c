@@ -691,6 +691,134 @@ static void fill(void *arg, struct model *m)
 	m->memory = &st->map;
 }
 
+/* --- recordings --- */
+
+#define SUM_WORDS 3
+#define CLASS_WORDS (3 + 5 * SUM_WORDS)
+
+static uint64_t *put_sum(uint64_t *w, const struct memory_sum *s)
+{
+	*w++ = (uint64_t)s->resident;
+	*w++ = s->bytes;
+	*w++ = s->count;
+	return w;
+}
+
+static const uint64_t *get_sum(const uint64_t *w, struct memory_sum *s)
+{
+	s->resident = (int64_t)w[0];
+	s->bytes = w[1];
+	s->count = w[2];
+	return w + SUM_WORDS;
+}
+
+static void put_class(uint64_t *w, const struct memory_class *k)
+{
+	*w++ = k->pages;
+	*w++ = k->held;
+	*w++ = k->resident;
+	w = put_sum(w, &k->live);
+	w = put_sum(w, &k->cached);
+	w = put_sum(w, &k->queued);
+	w = put_sum(w, &k->free);
+	put_sum(w, &k->ends);
+}
+
+static void get_class(const uint64_t *w, struct memory_class *k)
+{
+	k->pages = w[0];
+	k->held = w[1];
+	k->resident = w[2];
+	w = get_sum(w + 3, &k->live);
+	w = get_sum(w, &k->cached);
+	w = get_sum(w, &k->queued);
+	w = get_sum(w, &k->free);
+	get_sum(w, &k->ends);
+}
+
+#define PAGE_FIELDS(X) \
+	X(start)       \
+	X(bytes)       \
+	X(resident)    \
+	X(class_)      \
+	X(block_bytes) \
+	X(capacity)    \
+	X(live)        \
+	X(cached)      \
+	X(owner_tid)
+
+#define COUNT_(field) +1
+#define PAGE_WORDS (0 PAGE_FIELDS(COUNT_))
+
+static void save(const void *arg, struct instant *f)
+{
+	const struct memory_map *m = &((const struct state *)arg)->map;
+	uint64_t *w = instant_add(f, SECTION_MEMORY, 1, 1);
+
+	if (!w)
+		return;
+	*w = m->rss;
+	if (m->error[0]) {
+		w = instant_add(f, SECTION_MEMORY_ERROR, 1, sizeof(m->error) / 8);
+		if (w)
+			memcpy(w, m->error, strlen(m->error));
+		return;
+	}
+	w = instant_add(f, SECTION_MEMORY_LINES, MEMORY_LINE_COUNT, SUM_WORDS);
+	for (int i = 0; w && i < MEMORY_LINE_COUNT; i++)
+		w = put_sum(w, &m->line[i]);
+	w = instant_add(f, SECTION_MEMORY_CLASSES, m->classes, CLASS_WORDS);
+	for (unsigned c = 0; w && c < m->classes; c++)
+		put_class(w + c * CLASS_WORDS, &m->class_[c]);
+	w = instant_add(f, SECTION_MEMORY_PAGES, (size_t)m->pages, PAGE_WORDS);
+	for (int i = 0; w && i < m->pages; i++) {
+		const struct memory_page *p = &m->page[i];
+
+#define PUT_(field) *w++ = p->field;
+		PAGE_FIELDS(PUT_)
+#undef PUT_
+	}
+}
+
+static void load_pages(struct memory_map *m, const struct section *s)
+{
+	for (size_t i = 0; s && i < s->rows && m->pages < MEMORY_PAGES; i++) {
+		struct memory_page *p = &m->page[m->pages++];
+		uint64_t page[PAGE_WORDS], *w = page;
+
+		section_row(s, i, page, PAGE_WORDS);
+#define GET_(field) p->field = (__typeof__(p->field))*w++;
+		PAGE_FIELDS(GET_)
+#undef GET_
+	}
+}
+
+static void load(void *arg, const struct instant *f)
+{
+	struct memory_map *m = &((struct state *)arg)->map;
+	const struct section *s = instant_get(f, SECTION_MEMORY), *error, *classes;
+	uint64_t w[CLASS_WORDS];
+
+	memset(m, 0, sizeof(*m));
+	section_row(s, 0, &m->rss, 1);
+	error = instant_get(f, SECTION_MEMORY_ERROR);
+	section_row(error, 0, (uint64_t *)(void *)m->error, sizeof(m->error) / 8);
+	m->error[sizeof(m->error) - 1] = '\0';
+	sanitize(m->error);
+	if (!s)
+		snprintf(m->error, sizeof(m->error), "not in this part of the recording");
+	for (size_t i = 0; i < MEMORY_LINE_COUNT; i++) {
+		section_row(instant_get(f, SECTION_MEMORY_LINES), i, w, SUM_WORDS);
+		get_sum(w, &m->line[i]);
+	}
+	classes = instant_get(f, SECTION_MEMORY_CLASSES);
+	for (; classes && m->classes < classes->rows && m->classes < HAK_CLASS_MAX; m->classes++) {
+		section_row(classes, m->classes, w, CLASS_WORDS);
+		get_class(w, &m->class_[m->classes]);
+	}
+	load_pages(m, instant_get(f, SECTION_MEMORY_PAGES));
+}
+
 static void restart(void *arg)
 {
 	struct state *st = arg;
@@ -717,5 +845,7 @@ const struct source source_memory = {
 	.look = look,
 	.fill = fill,
 	.restart = restart,
+	.save = save,
+	.load = load,
 	.close = close_memory,
 };

@@ -81,10 +81,53 @@ static int toggle_graph(struct screen *s)
 	return ACTION_REDRAW;
 }
 
+/* Keys that wait in the queue add up. */
+static int go(struct screen *s, long intervals, long seconds)
+{
+	s->move_intervals += intervals;
+	s->move_seconds += seconds;
+	s->note[0] = '\0';
+	return ACTION_MOVE | ACTION_REDRAW;
+}
+
+static int step_back(struct screen *s)
+{
+	return go(s, -1, 0);
+}
+
+static int step_on(struct screen *s)
+{
+	return go(s, 1, 0);
+}
+
+static int minute_back(struct screen *s)
+{
+	return go(s, 0, -60);
+}
+
+static int minute_on(struct screen *s)
+{
+	return go(s, 0, 60);
+}
+
+static int to_begin(struct screen *s)
+{
+	return go(s, -s->move_intervals - SCREEN_FAR, 0);
+}
+
+static int to_end(struct screen *s)
+{
+	return go(s, -s->move_intervals + SCREEN_FAR, 0);
+}
+
 static int enter(struct screen *s)
 {
 	if (s->view == VIEW_processes && s->cursor < s->rows.n)
 		return ACTION_PROCESS;
+	if (s->replay && views[s->view]->explain) {
+		snprintf(s->note, sizeof(s->note), "recordings have no stacks");
+		return ACTION_REDRAW;
+	}
 	if (!views[s->view]->explain || s->cursor >= s->rows.n)
 		return ACTION_NONE;
 	s->explained = s->rows.row[s->cursor];
@@ -149,7 +192,7 @@ static const struct key keys[] = {
 	{'r', "r", "reverse the order", reverse},
 	{'/', "/", "filter rows (Enter keeps it, Esc clears it)", start_filter},
 	{'g', "g", "history of the sort column, row by row", toggle_graph},
-	{' ', "space", "pause", pause_it},
+	{' ', "space", "pause; of a recording: play", pause_it},
 	{'+', "+", "longer interval", slower},
 	{'-', "-", "shorter interval", faster},
 	{KEY_DOWN, "down", "next row; scrolls", down},
@@ -165,6 +208,19 @@ static const struct key keys[] = {
 	{KEY_RESIZE, NULL, NULL, resized},
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
+
+/* And those of a recording. */
+static const struct key replay_keys[] = {
+	{'[', "[ left", "one interval back", step_back},
+	{']', "] right", "one interval on", step_on},
+	{'{', "{", "a minute back", minute_back},
+	{'}', "}", "a minute on", minute_on},
+	{KEY_HOME, "Home", "to its begin", to_begin},
+	{KEY_END, "End", "to its end", to_end},
+	{KEY_LEFT, NULL, NULL, step_back},
+	{KEY_RIGHT, NULL, NULL, step_on},
+};
+#define REPLAY_KEYS (sizeof(replay_keys) / sizeof(replay_keys[0]))
 
 void screen_init(struct screen *s, double interval, int view)
 {
@@ -238,6 +294,9 @@ static int press(struct screen *s, int c)
 	for (size_t i = 0; i < KEYS; i++)
 		if (keys[i].code == c)
 			return keys[i].act(s);
+	for (size_t i = 0; s->replay && i < REPLAY_KEYS; i++)
+		if (replay_keys[i].code == c)
+			return replay_keys[i].act(s);
 	return ACTION_NONE;
 }
 
@@ -297,6 +356,9 @@ static void draw_help(struct screen *s)
 	int first, room = LINES - 1;
 
 	add(&t, true, "Keys");
+	for (size_t i = 0; s->replay && i < REPLAY_KEYS; i++)
+		if (replay_keys[i].shown)
+			add(&t, false, "  %-6s %s", replay_keys[i].shown, replay_keys[i].help);
 	for (int i = 0; i < VIEWS; i++)
 		if (views[i]->key && s->view != VIEW_processes)
 			add(&t, false, "  %-6c %s", views[i]->key, views[i]->title);
@@ -561,8 +623,8 @@ static void draw_table(struct screen *s, const struct model *m, int y)
 
 	view_fit(v, table_width(s), fit);
 	draw_heading(v, m, fit, s->sort[s->view], y++);
-	if (v->source && v->source != s->filled) {
-		put(y, "waiting for the first interval ...", A_DIM);
+	if (s->missing || (v->source && v->source != s->filled)) {
+		put(y, s->missing ? s->missing : "waiting for the first interval ...", A_DIM);
 		return;
 	}
 	view_rows(v, m, s->sort[s->view], s->reverse[s->view], s->filter, &s->rows);
@@ -609,6 +671,10 @@ static void draw_bottom(const struct screen *s, const char *note)
 		snprintf(line, sizeof(line), "filter: %s_", s->filter);
 	else if (note && *note)
 		snprintf(line, sizeof(line), "%s", note);
+	else if (s->replay)
+		snprintf(line, sizeof(line), "%s %s  [ ] { } Home End space%s%s  ? help q quit",
+			 s->position, s->paused ? "paused" : "playing",
+			 s->filter[0] ? "  filter: " : "", s->filter);
 	else if (s->filter[0])
 		snprintf(line, sizeof(line), "%sfilter: %s (Esc clears)  +- %.4gs  ? help q quit",
 			 paused, s->filter, s->interval);

@@ -17,7 +17,10 @@ enum action {
 	ACTION_EXPLAIN = 16, /* that is the one of stacks, of another row */
 	ACTION_PROCESS = 32, /* of a host: into the process under the cursor */
 	ACTION_HOST = 64,    /* and back */
+	ACTION_MOVE = 128,   /* to another time of a recording */
 };
+
+#define SCREEN_FAR (1L << 40) /* intervals: to the begin or the end */
 
 struct screen {
 	int view;
@@ -32,6 +35,11 @@ struct screen {
 	char filter[32];
 	double interval;
 	const struct source *filled; /* whose numbers are in the model */
+	/* Of a recording: where to go from here, until who draws has done it. */
+	bool replay;
+	long move_intervals, move_seconds;
+	char position[64];   /* for the last line */
+	const char *missing; /* why there is nothing in this view, or NULL */
 	struct row_list rows;
 	struct series allocs, rss, hit; /* of the header */
 	struct history history;		/* of the sort column, by row, while `graph` */

@@ -314,7 +314,8 @@ static bool lock_note(const struct model *m, int i, char *out, size_t len)
 	uint64_t lost = m->syscalls ? m->syscalls->d.lost : 0;
 
 	if (!m->syscalls) {
-		snprintf(out, len, "without BPF: the allocator's own counters, nothing else");
+		snprintf(out, len, "%s: the allocator's own counters, nothing else",
+			 m->recorded ? "recorded" : "without BPF");
 		return i == 0;
 	}
 	if (i == 0)
