@@ -46,14 +46,25 @@ void probes_prepare(struct bpf_program *p, bool multi)
 		bpf_program__set_expected_attach_type(p, (enum bpf_attach_type)TRACE_UPROBE_MULTI);
 }
 
+uint64_t probes_that_fire(const struct target *t)
+{
+	uint64_t all = 0;
+
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		if (!t->site[i].semaphore)
+			all |= PROBE_BIT(i);
+	return all;
+}
+
 static unsigned list_sites(const struct target *t, uint64_t wanted, uint64_t *offsets,
-			   uint64_t *cookies)
+			   uint64_t *semaphores, uint64_t *cookies)
 {
 	unsigned n = 0;
 
 	for (int i = 0; i < HAK_PROBE_COUNT; i++)
 		if (t->site[i].found && wanted & PROBE_BIT(i)) {
 			offsets[n] = t->site[i].offset;
+			semaphores[n] = t->site[i].semaphore;
 			cookies[n++] = (uint64_t)i;
 		}
 	return n;
@@ -66,7 +77,7 @@ static unsigned list_sites(const struct target *t, uint64_t wanted, uint64_t *of
 static int attach_multi(struct probes_link *l, const struct bpf_program *p, const struct target *t,
 			uint64_t wanted)
 {
-	uint64_t offsets[HAK_PROBE_COUNT], cookies[HAK_PROBE_COUNT];
+	uint64_t offsets[HAK_PROBE_COUNT], semaphores[HAK_PROBE_COUNT], cookies[HAK_PROBE_COUNT];
 	struct {
 		uint32_t prog_fd, target_fd, attach_type, flags;
 		uint64_t path, offsets, ref_ctr_offsets, cookies;
@@ -76,8 +87,9 @@ static int attach_multi(struct probes_link *l, const struct bpf_program *p, cons
 		.attach_type = TRACE_UPROBE_MULTI,
 		.path = (uintptr_t)t->open_path,
 		.offsets = (uintptr_t)offsets,
+		.ref_ctr_offsets = (uintptr_t)semaphores,
 		.cookies = (uintptr_t)cookies,
-		.count = list_sites(t, wanted, offsets, cookies),
+		.count = list_sites(t, wanted, offsets, semaphores, cookies),
 		.pid = (uint32_t)t->pid,
 	};
 
@@ -94,7 +106,8 @@ static int attach_single(struct probes_link *l, const struct bpf_program *p, con
 	int n = 0;
 
 	for (int i = 0; i < HAK_PROBE_COUNT; i++) {
-		LIBBPF_OPTS(bpf_uprobe_opts, opts, .bpf_cookie = (uint64_t)i);
+		LIBBPF_OPTS(bpf_uprobe_opts, opts, .bpf_cookie = (uint64_t)i,
+			    .ref_ctr_offset = t->site[i].semaphore);
 
 		if (!t->site[i].found || !(wanted & PROBE_BIT(i)))
 			continue;
@@ -161,7 +174,7 @@ static int load_and_attach(struct attachment *a, const struct target *t, bool mu
 	int r = load(a, multi);
 
 	if (!r)
-		a->on = probes_attach(a->skel->progs.on_probe, t, multi, ~(uint64_t)0, &r);
+		a->on = probes_attach(a->skel->progs.on_probe, t, multi, probes_that_fire(t), &r);
 	return r;
 }
 

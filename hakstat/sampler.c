@@ -22,6 +22,7 @@ struct sampler {
 	void (*fn)(void *arg, const struct stack_event *e);
 	void *arg;
 	unsigned left; /* records of this turn */
+	uint64_t bare; /* of the options */
 };
 
 static void configure(struct stacks_bpf__rodata *c, const struct sampler_options *o)
@@ -36,6 +37,16 @@ static void configure(struct stacks_bpf__rodata *c, const struct sampler_options
 	for (int i = 0; i < HAK_PROBE_COUNT; i++)
 		c->filter_arg[i] = o->filter_arg[i];
 	c->filter_value = o->filter_value;
+	c->bare = o->bare;
+}
+
+static bool is_whole(const struct sampler *s, const struct stack_event *e, size_t bytes)
+{
+	if (bytes < STACK_BARE_BYTES || e->probe >= HAK_PROBE_COUNT)
+		return false;
+	if (s->bare & PROBE_BIT(e->probe))
+		return true;
+	return bytes >= sizeof(*e) && e->bytes <= bytes - sizeof(*e) && e->chain <= STACK_CHAIN_MAX;
 }
 
 static int on_record(void *arg, void *data, size_t bytes)
@@ -43,8 +54,7 @@ static int on_record(void *arg, void *data, size_t bytes)
 	struct sampler *s = arg;
 	const struct stack_event *e = data;
 
-	if (bytes >= sizeof(*e) && e->bytes <= bytes - sizeof(*e) && e->probe < HAK_PROBE_COUNT &&
-	    e->chain <= STACK_CHAIN_MAX)
+	if (is_whole(s, e, bytes))
 		s->fn(s->arg, e);
 	return --s->left ? 0 : -EINTR;
 }
@@ -120,6 +130,7 @@ struct sampler *sampler_open(const struct target *t, const struct sampler_option
 		return NULL;
 	}
 	s->stats_fd = -1;
+	s->bare = o->bare;
 	*error = start(s, t, o, true);
 	if (*error && *error != -EPERM && *error != -ENOENT) { /* a kernel before 6.6 */
 		stop(s);

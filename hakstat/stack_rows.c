@@ -259,7 +259,7 @@ static void trim(const struct making *m, struct stack_row *row)
 	row->frames = n;
 }
 
-static bool add_stack(struct making *m, const struct raw_stack *r, double scale)
+static bool add_stack(struct making *m, struct raw_stack *r, double scale)
 {
 	struct stack_row row = {.probe = (int)r->probe, .cut = r->cut}, *to;
 
@@ -270,6 +270,7 @@ static bool add_stack(struct making *m, const struct raw_stack *r, double scale)
 	to = row_of(m, &row);
 	if (!to)
 		return false;
+	r->row = (unsigned)(to - m->out->row);
 	add_tally(&to->sum, &r->sum, scale);
 	add_tally(&m->out->all, &r->sum, scale);
 	return true;

@@ -4,8 +4,7 @@
 
 #include "sampler.h"
 #include "source.h"
-#include "symbols.h"
-#include "unwind.h"
+#include "traces.h"
 
 enum stacks_by {
 	STACKS_BY_STACK,    /* whole stacks, with lines */
@@ -23,12 +22,6 @@ struct stacks_options {
 	enum stacks_by by;
 	char title[96]; /* what is looked at, for people; or empty */
 	int *refused; /* gets the error if nothing can be attached: there is no point in waiting */
-};
-
-struct stack_tally {
-	double events, bytes, ns; /* estimates, where not every stack was taken */
-	uint64_t taken;
-	uint64_t cut; /* of them, not whole */
 };
 
 struct stack_row {
@@ -79,16 +72,8 @@ int probe_argument(int probe, const char *unit);
 
 /* --- of the parts of stacks.c --- */
 
-/* One stack as it was found: addresses, not names. */
-struct raw_stack {
-	uint64_t hash;
-	unsigned probe, generation, n;
-	bool cut;
-	struct stack_tally sum;
-	uint64_t pc[];
-};
-
-/* Makes rows of raw stacks; `scale` by probe. False: no memory. (stack_rows.c) */
+/* Makes rows of raw stacks, and tells each its row; `scale` by probe. False: no memory.
+ * (stack_rows.c) */
 bool stack_rows_make(struct stacks *out, struct raw_stack *const *raw, size_t n,
 		     const double *scale, struct symbols *symbols, const struct stacks_options *o,
 		     const char *comm, bool is_static);
