@@ -11,8 +11,8 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-#include "regs.h"
 #include "stack_event.h"
+#include "thread.h"
 
 const volatile __u32 pages = 4;	      /* of a slice, at most STACK_PAGES_MAX */
 const volatile __u32 small_pages = 1; /* stacks of so few take a smaller record */
@@ -31,8 +31,6 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 24);
 } ring SEC(".maps");
-
-#define ADD(field, v) ((void)__sync_fetch_and_add(&(field), (v)))
 
 /* Of several tasks that see the window end one opens the next; the others may still use the old. */
 static __always_inline void next_window(struct stack_pace *p, __u64 now)
@@ -123,7 +121,7 @@ static __always_inline void fill_event(struct stack_event *e, struct regs *r, __
 	e->arg[5] = r->r9;
 	e->time_ns = bpf_ktime_get_ns();
 	e->probe = probe;
-	e->tid = (__u32)bpf_get_current_pid_tgid();
+	e->tid = own_tid();
 	e->period = period;
 }
 

@@ -1,5 +1,6 @@
 #include "sampler.h"
 #include "attach.h"
+#include "names.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -16,7 +17,7 @@
 
 struct sampler {
 	struct stacks_bpf *skel;
-	struct probes_link *on;
+	struct probes_link *switches, *on;
 	struct ring_buffer *ring;
 	int stats_fd; /* keeps the kernel's run time statistics on, or -1 */
 	void (*fn)(void *arg, const struct stack_event *e);
@@ -25,8 +26,10 @@ struct sampler {
 	uint64_t bare; /* of the options */
 };
 
-static void configure(struct stacks_bpf__rodata *c, const struct sampler_options *o)
+static void configure(struct stacks_bpf__rodata *c, const struct target *t,
+		      const struct sampler_options *o)
 {
+	uint64_t dev, ino;
 	uint32_t pages = (o->slice_bytes + STACK_PAGE - 1) / STACK_PAGE;
 
 	c->pages = pages > STACK_PAGES_MAX ? STACK_PAGES_MAX : pages ? pages : 1;
@@ -38,6 +41,9 @@ static void configure(struct stacks_bpf__rodata *c, const struct sampler_options
 		c->filter_arg[i] = o->filter_arg[i];
 	c->filter_value = o->filter_value;
 	c->bare = o->bare;
+	pid_namespace(t->pid, &dev, &ino);
+	c->pid_ns_dev = dev;
+	c->pid_ns_ino = ino;
 }
 
 static bool is_whole(const struct sampler *s, const struct stack_event *e, size_t bytes)
@@ -59,14 +65,15 @@ static int on_record(void *arg, void *data, size_t bytes)
 	return --s->left ? 0 : -EINTR;
 }
 
-static int load(struct sampler *s, const struct sampler_options *o, bool multi)
+static int load(struct sampler *s, const struct target *t, const struct sampler_options *o,
+		bool multi)
 {
 	int r;
 
 	s->skel = stacks_bpf__open();
 	if (!s->skel)
 		return -errno;
-	configure(s->skel->rodata, o);
+	configure(s->skel->rodata, t, o);
 	if (!o->per_second)
 		bpf_map__set_max_entries(s->skel->maps.ring, RING_BYTES_ALL);
 	probes_prepare(s->skel->progs.on_stack, multi);
@@ -84,24 +91,29 @@ static int load(struct sampler *s, const struct sampler_options *o, bool multi)
 static int start(struct sampler *s, const struct target *t, const struct sampler_options *o,
 		 bool multi)
 {
-	int r = load(s, o, multi);
+	int r = load(s, t, o, multi);
 
 	if (r)
 		return r;
 	s->ring = ring_buffer__new(bpf_map__fd(s->skel->maps.ring), on_record, s, NULL);
 	if (!s->ring)
 		return -errno;
-	s->on = probes_attach(s->skel->progs.on_stack, t, multi, o->which, &r);
+	if (o->switches)
+		s->switches =
+			probes_attach(s->skel->progs.on_stack, t, multi, o->switches, &r);
+	if (!r)
+		s->on = probes_attach(s->skel->progs.on_stack, t, multi, o->which, &r);
 	return r;
 }
 
 static void stop(struct sampler *s)
 {
 	probes_detach(s->on);
+	probes_detach(s->switches);
 	ring_buffer__free(s->ring);
 	if (s->skel)
 		stacks_bpf__destroy(s->skel);
-	s->on = NULL;
+	s->on = s->switches = NULL;
 	s->ring = NULL;
 	s->skel = NULL;
 }

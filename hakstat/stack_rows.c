@@ -104,6 +104,22 @@ static const struct frame **frames_of(const struct raw_stack *r, struct symbols 
 	return all;
 }
 
+unsigned stack_entry(const struct raw_stack *r, struct symbols *symbols, bool is_static)
+{
+	unsigned frames, more, at = 0, entry, i = 0;
+	const struct frame **f = frames_of(r, symbols, &frames);
+
+	entry = f ? entry_of(f, frames, is_static) : 0;
+	for (; i + 1 < r->n; i++) {
+		if (symbols_of(symbols, r->generation, r->pc[i], &more))
+			at += more;
+		if (at > entry)
+			break;
+	}
+	free(f);
+	return r->n ? i : 0;
+}
+
 /* --- rows --- */
 
 struct making {
@@ -172,9 +188,11 @@ static char *fold(const struct making *m, const struct stack_row *row)
 		if (row->frame[i]->inlined)
 			add(&t, "_[i]"); /* as flamegraph.pl colours them */
 	}
-	add(&t, ";[");
-	add(&t, hak_probes[row->probe].name);
-	add(&t, "]");
+	if (!m->o->no_probe) {
+		add(&t, ";[");
+		add(&t, hak_probes[row->probe].name);
+		add(&t, "]");
+	}
 	return t.s;
 }
 

@@ -17,6 +17,7 @@ struct stacks_options {
 	unsigned depth;	     /* frames at most */
 	bool frame_pointers; /* nothing else */
 	bool internals;	     /* with the functions inside libhakmem */
+	bool no_probe;	     /* folded stacks do not end with it */
 	bool cumulative;     /* from the first stack on, not from one mark to the next */
 	bool progress;	     /* on stderr, when looking up names takes long */
 	enum stacks_by by;
@@ -78,5 +79,7 @@ bool stack_rows_make(struct stacks *out, struct raw_stack *const *raw, size_t n,
 		     const double *scale, struct symbols *symbols, const struct stacks_options *o,
 		     const char *comm, bool is_static);
 void stack_rows_free(struct stacks *s);
+/* Index of the address that is what the program called of libhakmem. */
+unsigned stack_entry(const struct raw_stack *r, struct symbols *symbols, bool is_static);
 
 #endif
