@@ -238,7 +238,7 @@ static void heap_turn(void *state, struct watch *w)
 /* What of `before' was sampled has been allocated since: it is counted there. */
 static void take_before(struct heap_collector *c, const struct watch *w)
 {
-	struct heap *h = &c->result;
+	struct heap_profile *h = &c->result;
 
 	c->looked = true;
 	h->begun_with = w->launched && w->programs == 0;
@@ -250,7 +250,7 @@ static void take_before(struct heap_collector *c, const struct watch *w)
 static void heap_look(void *state, struct watch *w, const struct sample *s)
 {
 	struct heap_collector *c = state;
-	struct heap *h = &c->result;
+	struct heap_profile *h = &c->result;
 
 	if (!c->sampler)
 		return;
@@ -275,7 +275,7 @@ static void heap_look(void *state, struct watch *w, const struct sample *s)
 }
 
 /* Of the blocks that were there before, those that must be there still, for all that is known. */
-static void find_remains(struct heap *h)
+static void find_remains(struct heap_profile *h)
 {
 	memset(&h->all_before, 0, sizeof(h->all_before));
 	memset(&h->all_now, 0, sizeof(h->all_now));
@@ -304,7 +304,7 @@ static void find_remains(struct heap *h)
 
 static void fill_sums(struct heap_collector *c)
 {
-	struct heap *h = &c->result;
+	struct heap_profile *h = &c->result;
 
 	heap_store_sum(&c->store, now_ns());
 	memset(&h->all, 0, sizeof(h->all));
@@ -322,7 +322,7 @@ static void fill_sums(struct heap_collector *c)
 
 static void fill_counts(struct heap_collector *c)
 {
-	struct heap *h = &c->result;
+	struct heap_profile *h = &c->result;
 	struct stacks *s = &h->stacks;
 	int64_t cpu = cpu_ns();
 
@@ -346,6 +346,8 @@ static void fill_counts(struct heap_collector *c)
 	h->store = &c->store;
 	h->names = &c->names;
 	h->leaks = c->leaks;
+	h->all_leaks = c->options.all_leaks;
+	h->show = c->options.show;
 }
 
 static void heap_fill(void *state, struct model *m)

@@ -9,16 +9,22 @@
 
 enum heap_by { HEAP_BY_STACK, HEAP_BY_FUNCTION, HEAP_BY_CLASS, HEAP_BY_THREAD, HEAP_BY_SITE };
 
-#define MEAN_LOG2_LEAST 12 /* what the library takes for the mean: a power of two, from 4 KiB on \
-			    */
+/* What of a row there must be something of, for it to be shown. */
+enum heap_show { HEAP_SHOW_ANY, HEAP_SHOW_LIVE, HEAP_SHOW_ALLOC };
+
+#define MEAN_LOG2_LEAST                                                          \
+	12 /* what the library takes for the mean: a power of two, from 4 KiB on \
+	    */
 #define MEAN_LOG2_MOST 31
 #define MEAN_LOG2_DEFAULT 19
 
 struct heap_options {
 	enum heap_by by;
+	enum heap_show show;
 	bool folded;	    /* by the names of functions alone */
 	unsigned mean_log2; /* of the bytes between two samples; 0: as the library has it */
 	double old_after_s; /* for leaks: a block is old from that age on, 0: none is */
+	bool all_leaks;	    /* and those that are none */
 	struct stacks_options stacks; /* depth, slice, internals, progress, refused */
 };
 void heap_options_init(struct heap_options *o);
@@ -43,7 +49,7 @@ struct heap_site {
 	uint64_t allocs, alloc_bytes, live, live_bytes;
 };
 
-struct heap {
+struct heap_profile {
 	struct heap_row *row;
 	unsigned rows;
 	enum heap_by by;
@@ -68,6 +74,8 @@ struct heap {
 	struct raw_stack *const *raw;
 	const struct names *names;
 	struct leaks *leaks; /* of `hakstat leaks' */
+	bool all_leaks;
+	enum heap_show show;
 };
 
 extern const struct source heap_source; /* options: struct heap_options */
@@ -91,7 +99,7 @@ struct heap_collector {
 	double names_read;
 	uint64_t attached_ns;
 	bool looked; /* `before' is known */
-	struct heap result;
+	struct heap_profile result;
 	uint64_t unkept; /* stacks */
 	struct heap_site *site_mark;
 	unsigned site_marks;
@@ -105,6 +113,6 @@ void heap_read_history(struct heap_collector *c);
 unsigned heap_read_sites(const struct heap_collector *c, struct heap_site **sites, uint64_t *lost);
 /* Fills result.row. False: no memory. (heap_rows.c) */
 bool heap_rows_make(struct heap_collector *c);
-void heap_rows_free(struct heap *h);
+void heap_rows_free(struct heap_profile *h);
 
 #endif

@@ -36,7 +36,7 @@ static bool make_stacks(struct heap_collector *c)
 
 static bool rows_by_stack(struct heap_collector *c)
 {
-	struct heap *h = &c->result;
+	struct heap_profile *h = &c->result;
 
 	if (!make_stacks(c))
 		return false;
@@ -55,7 +55,7 @@ static bool rows_by_stack(struct heap_collector *c)
 
 /* --- by class, by thread --- */
 
-static void name_class(const struct heap *h, struct heap_row *row, uint32_t class)
+static void name_class(const struct heap_profile *h, struct heap_row *row, uint32_t class)
 {
 	row->class = class;
 	if (class)
@@ -66,7 +66,7 @@ static void name_class(const struct heap *h, struct heap_row *row, uint32_t clas
 
 static bool rows_by_class(struct heap_collector *c)
 {
-	struct heap *h = &c->result;
+	struct heap_profile *h = &c->result;
 
 	h->row = calloc(HAK_CLASS_MAX, sizeof(*h->row));
 	if (!h->row)
@@ -80,7 +80,7 @@ static bool rows_by_class(struct heap_collector *c)
 	return true;
 }
 
-static void name_thread(const struct heap *h, struct heap_row *row, uint32_t tid)
+static void name_thread(const struct heap_profile *h, struct heap_row *row, uint32_t tid)
 {
 	const char *name = names_get(h->names, tid);
 
@@ -88,7 +88,7 @@ static void name_thread(const struct heap *h, struct heap_row *row, uint32_t tid
 	snprintf(row->name, sizeof(row->name), "%s %u", name && *name ? name : "-", tid);
 }
 
-static struct heap_row *row_of_thread(struct heap *h, uint32_t tid)
+static struct heap_row *row_of_thread(struct heap_profile *h, uint32_t tid)
 {
 	for (unsigned i = 0; i < h->rows; i++)
 		if (h->row[i].class == tid)
@@ -99,7 +99,7 @@ static struct heap_row *row_of_thread(struct heap *h, uint32_t tid)
 
 static bool rows_by_thread(struct heap_collector *c)
 {
-	struct heap *h = &c->result;
+	struct heap_profile *h = &c->result;
 
 	h->row = calloc((size_t)c->store.cells + 1, sizeof(*h->row));
 	if (!h->row)
@@ -123,7 +123,7 @@ static const struct heap_site *site_before(const struct heap_collector *c, const
 
 static bool rows_by_site(struct heap_collector *c)
 {
-	struct heap *h = &c->result;
+	struct heap_profile *h = &c->result;
 	struct heap_site *site = NULL;
 	unsigned n = heap_read_sites(c, &site, &h->sites_lost);
 
@@ -159,7 +159,7 @@ bool heap_rows_make(struct heap_collector *c)
 	return ok;
 }
 
-void heap_rows_free(struct heap *h)
+void heap_rows_free(struct heap_profile *h)
 {
 	for (unsigned i = 0; i < h->rows; i++)
 		free(h->row[i].net);

@@ -140,7 +140,7 @@ static void find_class(struct leak *k, const double *by_class)
 
 static bool add_survivors(struct leaks *l, struct heap_collector *c, const struct times *t)
 {
-	struct heap *h = &c->result;
+	struct heap_profile *h = &c->result;
 	double *by_class = calloc(((size_t)h->rows + 1) * HAK_CLASS_MAX, sizeof(*by_class));
 
 	for (size_t i = 0; by_class && i < c->store.room; i++) {
@@ -180,7 +180,7 @@ static enum leak_verdict judge(const struct leaks *l, struct leak *k)
 
 bool leaks_judge(struct leaks *l, struct heap_collector *c)
 {
-	struct heap *h = &c->result;
+	struct heap_profile *h = &c->result;
 	double watched = h->seconds * 1e9;
 	struct times t;
 	unsigned tested = 0;
@@ -204,4 +204,11 @@ bool leaks_judge(struct leaks *l, struct heap_collector *c)
 		h->row[i].leak = k;
 	}
 	return true;
+}
+
+unsigned leak_steps(const struct heap_profile *h)
+{
+	double steps = h->seconds * 1e9 / (double)h->store->step_ns;
+
+	return steps >= STEPS_MAX ? STEPS_MAX : (unsigned)steps + 1;
 }

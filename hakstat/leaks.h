@@ -55,6 +55,8 @@ void leaks_free(struct leaks *l); /* NULL is fine */
 void leaks_point(struct leaks *l, uint64_t t_ns, const struct class_live *live, unsigned classes);
 /* Fills `leak` of every row. False: no memory. */
 bool leaks_judge(struct leaks *l, struct heap_collector *c);
+/* Steps of the timeline that have begun. */
+unsigned leak_steps(const struct heap_profile *h);
 /* The chance that a Poisson distributed number with this mean is no higher than n. */
 double poisson_cdf(uint64_t n, double mean);
 

@@ -29,6 +29,8 @@ static const struct command commands[] = {
 	{"locks", cmd_locks, "which locks threads wait for, the allocator's and others"},
 	{"syscalls", cmd_syscalls, "system calls, and which the allocator made"},
 	{"stacks", cmd_stacks, "which code makes a probe fire: events, bytes, time by user stack"},
+	{"heap", cmd_heap, "which code holds the memory: live bytes and allocation rate by stack"},
+	{"leaks", cmd_leaks, "which stacks only accumulate, and how sure that is"},
 	{"list", cmd_list, "processes that run on libhakmem"},
 	{"probes", cmd_probes, "the probes, and commands for perf and bpftrace"},
 	{"dump", cmd_dump, "the heap of a process or a core file, page by page"},

@@ -27,7 +27,7 @@ struct threads;
 struct remotes;
 struct memory_map;
 struct stacks;
-struct heap;
+struct heap_profile;
 struct syscalls;
 
 struct model {
@@ -36,7 +36,7 @@ struct model {
 	const struct remotes *remotes;
 	const struct memory_map *memory;
 	const struct stacks *stacks;
-	const struct heap *heap;
+	const struct heap_profile *heap;
 	const struct syscalls *syscalls;
 	double seconds;
 	double counters_seconds; /* until the counters were read last: less if it ended by itself */

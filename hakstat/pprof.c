@@ -17,7 +17,7 @@ struct numbers {
 };
 
 struct writer {
-	const struct heap *h;
+	const struct heap_profile *h;
 	struct wire out;
 	struct numbers strings, mappings, locations, functions;
 	bool failed;
@@ -289,7 +289,7 @@ static uint64_t wall_ns(void)
 
 static void fill(struct writer *w)
 {
-	const struct heap *h = w->h;
+	const struct heap_profile *h = w->h;
 	uint64_t duration = (uint64_t)(h->seconds * 1e9);
 
 	string(w, "");
@@ -327,7 +327,7 @@ static bool write_gzip(FILE *out, const struct wire *w)
 	return r == Z_STREAM_END;
 }
 
-bool pprof_write(FILE *out, const struct heap *h)
+bool pprof_write(FILE *out, const struct heap_profile *h)
 {
 	struct writer w = {.h = h};
 	bool ok;

@@ -89,7 +89,7 @@ static bool add_row(struct profile *p, const struct heap_row *row)
 	return true;
 }
 
-static bool add_before(struct profile *p, const struct heap *h, unsigned class)
+static bool add_before(struct profile *p, const struct heap_profile *h, unsigned class)
 {
 	struct profile_stack *s = add_stack(p, 2);
 	char name[32] = "[large]";
@@ -103,7 +103,7 @@ static bool add_before(struct profile *p, const struct heap *h, unsigned class)
 	return true;
 }
 
-bool profile_of_heap(struct profile *p, const struct heap *h)
+bool profile_of_heap(struct profile *p, const struct heap_profile *h)
 {
 	bool ok = true;
 
@@ -135,6 +135,20 @@ double profile_total(const struct profile *p, enum profile_value v)
 	for (size_t i = 0; i < p->n; i++)
 		sum += p->stack[i].value[v];
 	return sum;
+}
+
+void profile_print_folded(FILE *out, const char *first, const struct profile_stack *s,
+			  enum profile_value v)
+{
+	if (s->value[v] < 0.5)
+		return;
+	fputs(*first ? first : "?", out);
+	for (unsigned i = 0; i < s->n; i++) {
+		fputc(';', out);
+		for (const char *c = s->frame[i]; *c; c++)
+			fputc(*c == ';' ? ':' : *c, out);
+	}
+	fprintf(out, " %.0f\n", s->value[v]);
 }
 
 /* --- reading a file --- */

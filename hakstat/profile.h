@@ -34,17 +34,21 @@ struct profile {
 	size_t texts, texts_room;
 };
 
-struct heap;
+struct heap_profile;
 
 /* Begin with {0}. False: no memory; profile_free in any case. */
-bool profile_of_heap(struct profile *p, const struct heap *h);
+bool profile_of_heap(struct profile *p, const struct heap_profile *h);
 /* 0, or a negative errno with the reason in err. Any file of pprof's that has some of the values.
  */
 int profile_read(struct profile *p, const char *path, char *err, size_t errlen);
 void profile_free(struct profile *p);
 double profile_total(const struct profile *p, enum profile_value v);
 
+/* "redis-server;main;sdsnew 4096", if it is not 0. */
+void profile_print_folded(FILE *out, const char *first, const struct profile_stack *s,
+			  enum profile_value v);
+
 /* A report in pprof's format. False: no memory; errors of writing are out's. (pprof.c) */
-bool pprof_write(FILE *out, const struct heap *h);
+bool pprof_write(FILE *out, const struct heap_profile *h);
 
 #endif

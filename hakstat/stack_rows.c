@@ -46,7 +46,7 @@ static bool is_entry(const struct frame *f)
 		" malloc calloc realloc reallocarray aligned_alloc posix_memalign memalign valloc"
 		" pvalloc free free_sized free_aligned_sized cfree malloc_trim hak_malloc"
 		" hak_calloc hak_realloc hak_free hak_aligned_alloc hak_alloc_at hak_free_at"
-		" hak_trim alloc_slow alloc_large free_slow ";
+		" hak_trim alloc_slow alloc_large alloc_aside free_slow ";
 	char name[64];
 
 	if (!f->function)

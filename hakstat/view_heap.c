@@ -145,12 +145,16 @@ static bool heap_shown(const struct model *m, int row)
 {
 	const struct heap_sums *s = SUM(m, row);
 
-	return s->live_bytes > 0 || s->alloc_bytes > 0;
+	bool live = s->live_bytes > 0, alloc = s->alloc_bytes > 0;
+
+	return m->heap->show == HEAP_SHOW_LIVE	  ? live
+	       : m->heap->show == HEAP_SHOW_ALLOC ? alloc
+						  : live || alloc;
 }
 
 /* --- notes --- */
 
-static void note_before(const struct heap *h, char *out, size_t len)
+static void note_before(const struct heap_profile *h, char *out, size_t len)
 {
 	char before[32], now[32];
 
@@ -168,7 +172,7 @@ static void note_before(const struct heap *h, char *out, size_t len)
 		before, (unsigned long long)h->all_before.blocks, now);
 }
 
-static void note_samples(const struct heap *h, char *out, size_t len)
+static void note_samples(const struct heap_profile *h, char *out, size_t len)
 {
 	char mean[32];
 
@@ -182,7 +186,7 @@ static void note_samples(const struct heap *h, char *out, size_t len)
 		 (unsigned long long)(h->stacks.counts.lost + h->unkept));
 }
 
-static void note_history(const struct heap *h, char *out, size_t len)
+static void note_history(const struct heap_profile *h, char *out, size_t len)
 {
 	snprintf(out, len, "history: %llu blocks sampled before we attached",
 		 (unsigned long long)h->history_blocks);
@@ -196,7 +200,7 @@ static void note_history(const struct heap *h, char *out, size_t len)
 
 static bool heap_note(const struct model *m, int i, char *out, size_t len)
 {
-	const struct heap *h = m->heap;
+	const struct heap_profile *h = m->heap;
 
 	if (!h)
 		return false;
@@ -226,7 +230,7 @@ static bool heap_note(const struct model *m, int i, char *out, size_t len)
 
 static void heap_json(struct json *j, const struct model *m)
 {
-	const struct heap *h = m->heap;
+	const struct heap_profile *h = m->heap;
 
 	if (!h)
 		return;
@@ -285,7 +289,7 @@ const struct view view_heap = {
 
 static struct value before_size(const struct model *m, int row)
 {
-	return row ? value_of(VALUE_ID, m->heap->class_bytes[row]) : value_text_of("large", 1e18);
+	return value_of(VALUE_ID, m->heap->class_bytes[row]);
 }
 
 static struct value before_blocks(const struct model *m, int row)
@@ -320,7 +324,8 @@ static struct value before_since(const struct model *m, int row)
 }
 
 static const struct column before_columns[] = {
-	{"class_bytes", "SIZE", UNIT_BYTES, "size of its blocks, or large", 8, 100, before_size},
+	{"class_bytes", "SIZE", UNIT_BYTES, "size of its blocks, 0: large ones", 8, 100,
+	 before_size},
 	{"before_blocks", "BLOCKS", UNIT_COUNT, "that were there when we attached, exactly", 9, 90,
 	 before_blocks},
 	{"before_bytes", "BEFORE", UNIT_BYTES, "the same in bytes", 8, 99, before_bytes},

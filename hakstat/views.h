@@ -18,7 +18,6 @@
 	X(stacks)      \
 	X(heap)        \
 	X(heap_before) \
-	X(heap_tree)   \
 	X(leaks)
 
 #define VIEW_(name) VIEW_##name,

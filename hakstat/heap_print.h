@@ -1,0 +1,10 @@
+/* What `hakstat heap' and `hakstat leaks' print alike. (cmd_heap.c) */
+#ifndef HAKSTAT_HEAP_PRINT_H
+#define HAKSTAT_HEAP_PRINT_H
+
+#include "report.h"
+
+/* The table of o->view, what was there before by class, and the notes. */
+void heap_print_table(FILE *out, const struct model *m, const struct report_options *o);
+
+#endif
