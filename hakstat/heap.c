@@ -24,7 +24,7 @@ void heap_options_init(struct heap_options *o)
 {
 	memset(o, 0, sizeof(*o));
 	stacks_options_init(&o->stacks);
-	o->stacks.no_probe = true;
+	o->stacks.callers = true;
 	o->stacks.sampler.per_second = 0;
 	o->stacks.sampler.which = SAMPLED | FREED;
 	o->stacks.sampler.bare = FREED;
@@ -256,6 +256,8 @@ static void heap_look(void *state, struct watch *w, const struct sample *s)
 		return;
 	c->target = w->t;
 	h->classes = s->root.classes;
+	h->sampled_by_target = s->root.sampling.samples;
+	h->freed_by_target = s->root.sampling.sample_frees;
 	for (unsigned i = 0; i < h->classes; i++) {
 		const struct class_counts *n = &s->class_[i];
 		uint64_t bytes = i ? s->root.class_bytes[i] : 0;
@@ -341,6 +343,7 @@ static void fill_counts(struct heap_collector *c)
 	h->unknown_frees = c->store.unknown_frees;
 	h->replaced = c->store.replaced;
 	h->unkept = c->store.unkept + c->unkept;
+	h->internals = c->options.stacks.internals;
 	h->target = &c->target;
 	h->traces = &c->traces;
 	h->store = &c->store;

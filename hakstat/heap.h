@@ -74,8 +74,9 @@ struct heap_profile {
 	struct raw_stack *const *raw;
 	const struct names *names;
 	struct leaks *leaks; /* of `hakstat leaks' */
-	bool all_leaks;
+	bool all_leaks, internals;
 	enum heap_show show;
+	uint64_t sampled_by_target, freed_by_target; /* ever, by its own counts */
 };
 
 extern const struct source heap_source; /* options: struct heap_options */

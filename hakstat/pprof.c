@@ -243,6 +243,17 @@ static void label(struct writer *w, struct wire *sample, const char *name, uint6
 	wire_message(sample, 3, &m);
 }
 
+/* The function that called the allocator. */
+static unsigned first_shown(const struct writer *w, const struct raw_stack *r)
+{
+	unsigned i;
+
+	if (w->h->internals)
+		return 0;
+	i = stack_entry(r, w->h->traces->symbols, w->h->target->link == LINK_STATIC);
+	return i + 1 < r->n ? i + 1 : i;
+}
+
 static void cell_sample(struct writer *w, const struct cell *cell)
 {
 	const struct raw_stack *r = w->h->raw[cell->key.stack];
@@ -250,8 +261,7 @@ static void cell_sample(struct writer *w, const struct cell *cell)
 	const double value[] = {s->alloc_objects, s->alloc_bytes, s->live_objects, s->live_bytes};
 	struct wire m = {0}, ids = {0};
 
-	for (unsigned i = stack_entry(r, w->h->traces->symbols, w->h->target->link == LINK_STATIC);
-	     i < r->n; i++)
+	for (unsigned i = first_shown(w, r); i < r->n; i++)
 		wire_varint(&ids, location(w, r->generation, r->pc[i]));
 	if (r->cut)
 		wire_varint(&ids, named_location(w, "[cut]"));
@@ -279,6 +289,26 @@ static void before_sample(struct writer *w, unsigned class)
 	wire_message(&w->out, 2, &m);
 }
 
+/* pprof takes the first mapping for the program. */
+static void program_first(struct writer *w)
+{
+	const struct traces *t = w->h->traces;
+
+	for (size_t i = 0; i < t->used; i++) {
+		const struct raw_stack *r = w->h->raw[i];
+
+		for (unsigned k = r->n; k--;) {
+			unsigned n;
+			const struct frame *f = symbols_of(t->symbols, r->generation, r->pc[k], &n);
+
+			if (f && f->module && !strcmp(f->module, w->h->target->exe)) {
+				mapping(w, r->generation, r->pc[k]);
+				return;
+			}
+		}
+	}
+}
+
 static uint64_t wall_ns(void)
 {
 	struct timespec t;
@@ -295,6 +325,7 @@ static void fill(struct writer *w)
 	string(w, "");
 	for (int i = 0; i < PROFILE_VALUE_COUNT; i++)
 		value_type(w, 1, profile_types[i], profile_units[i]);
+	program_first(w);
 	for (uint32_t i = 0; i < h->store->cells; i++)
 		cell_sample(w, &h->store->cell[i]);
 	for (unsigned i = 0; i < h->classes; i++)

@@ -188,7 +188,7 @@ static char *fold(const struct making *m, const struct stack_row *row)
 		if (row->frame[i]->inlined)
 			add(&t, "_[i]"); /* as flamegraph.pl colours them */
 	}
-	if (!m->o->no_probe) {
+	if (!m->o->callers) {
 		add(&t, ";[");
 		add(&t, hak_probes[row->probe].name);
 		add(&t, "]");
@@ -270,7 +270,9 @@ static void trim(const struct making *m, struct stack_row *row)
 	} else {
 		if (m->o->internals)
 			first = 0;
-		row->entry = !m->o->internals && row->frames > 1;
+		else if (m->o->callers && first + 1 < row->frames)
+			first++;
+		row->entry = !m->o->internals && !m->o->callers && row->frames > 1;
 		n = row->frames - first;
 	}
 	memmove(row->frame, row->frame + first, n * sizeof(struct frame *));

@@ -17,7 +17,7 @@ struct stacks_options {
 	unsigned depth;	     /* frames at most */
 	bool frame_pointers; /* nothing else */
 	bool internals;	     /* with the functions inside libhakmem */
-	bool no_probe;	     /* folded stacks do not end with it */
+	bool callers;	     /* from the function that called the allocator on, without the probe */
 	bool cumulative;     /* from the first stack on, not from one mark to the next */
 	bool progress;	     /* on stderr, when looking up names takes long */
 	enum stacks_by by;

@@ -239,6 +239,8 @@ static void heap_json(struct json *j, const struct model *m)
 	json_real(j, "seconds", h->seconds);
 	json_number(j, "sampled", h->stacks.counts.events[HAK_P_otel_memory_alloc]);
 	json_number(j, "samples", h->all.samples);
+	json_number(j, "sampled_by_target", h->sampled_by_target);
+	json_number(j, "freed_by_target", h->freed_by_target);
 	json_number(j, "freed", h->stacks.counts.events[HAK_P_otel_memory_free]);
 	json_number(j, "frees", h->all.frees);
 	json_number(j, "frees_unknown", h->unknown_frees);
