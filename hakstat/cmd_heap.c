@@ -192,9 +192,11 @@ static void print_notes(FILE *out, const struct view *v, const struct model *m)
 	report_ended(out, m);
 }
 
-void heap_print_table(FILE *out, const struct model *m, const struct report_options *o)
+void heap_print_table(FILE *out, const struct model *m, const struct report_options *o,
+		      void (*more)(FILE *out, const struct model *m, int row))
 {
 	const struct heap_profile *h = m->heap;
+	const struct stack_printer printer = {h->by == HEAP_BY_FUNCTION, stack_of, more};
 	const struct view *v = o->view;
 	bool fit[COLUMNS_MAX], stacks = h->by == HEAP_BY_STACK || h->by == HEAP_BY_FUNCTION;
 
@@ -202,14 +204,14 @@ void heap_print_table(FILE *out, const struct model *m, const struct report_opti
 	view_fit(v, o->width - 1, fit);
 	if (stacks) {
 		fit[view_column(v, v == &view_heap ? "what" : "callers")] = false;
-		if (!stack_print(out, m, o, fit, h->by == HEAP_BY_FUNCTION, stack_of))
-			fprintf(out, " %s\n",
-				v == &view_heap ? "nothing was sampled in this interval" : "none");
+		if (!stack_print(out, m, o, fit, &printer))
+			fprintf(out, " none\n");
 	} else if (!report_table(out, v, m, o)) {
 		fprintf(out, "\n nothing was %s in this interval\n",
 			h->by == HEAP_BY_SITE ? "allocated by hak_alloc_at" : "sampled");
 	}
-	report_table(out, &view_heap_before, m, o);
+	if (v == &view_heap)
+		report_table(out, &view_heap_before, m, o);
 	print_notes(out, v, m);
 }
 
@@ -275,7 +277,7 @@ static void print(FILE *out, const struct model *m, const struct report_options 
 	} else if (report->format != REPORT_TABLE) {
 		report_view(out, report->view, m, report);
 	} else if (!o->svg || report->output) {
-		heap_print_table(out, m, report);
+		heap_print_table(out, m, report, NULL);
 		return;
 	}
 	say_what_is_missing(m);

@@ -3,6 +3,9 @@
 #include "heap.h"
 #include "heap_diff.h"
 #include "heap_print.h"
+#include "history.h"
+#include "leaks.h"
+#include "text.h"
 #include "views.h"
 
 #include <string.h>
@@ -72,12 +75,43 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
+static void print_ages(FILE *out, const struct leak *k)
+{
+	fprintf(out, "      ages:");
+	for (unsigned i = 0; i < LEAK_AGES; i++)
+		if (k->age[i])
+			fprintf(out, " %u of %s%u s%s", k->age[i], i ? "over " : "less than ",
+				i ? 1U << (i - 1) : 1U, i + 1 < LEAK_AGES ? "," : "");
+	fprintf(out, " %u in all\n", k->survivors);
+}
+
+/* How it grew, interval by interval: of a leak each is as high as the others. */
+static void print_growth(FILE *out, const struct model *m, int row)
+{
+	const struct heap_row *r = &m->heap->row[row];
+	unsigned steps = leak_steps(m->heap);
+	struct series s = {.n = 0};
+	char line[3 * STEPS_MAX + 8], low[32] = "-", high[32] = "-";
+	double least, most;
+
+	for (unsigned i = 0; r->net && i < steps; i++)
+		series_add(&s, r->net[i] > 0 ? r->net[i] : 0);
+	series_line(&s, (int)steps, text_is_utf8(), line, sizeof(line));
+	if (series_range(&s, &least, &most)) {
+		bytes_text(least, low, sizeof(low));
+		bytes_text(most, high, sizeof(high));
+	}
+	fprintf(out, "      growth by interval of %.3g s: %s %s..%s\n",
+		(double)m->heap->store->step_ns / 1e9, line, low, high);
+	print_ages(out, r->leak);
+}
+
 static void print(FILE *out, const struct model *m, const struct report_options *o)
 {
 	if (!m->heap)
 		return;
 	if (o->format == REPORT_TABLE)
-		heap_print_table(out, m, o);
+		heap_print_table(out, m, o, print_growth);
 	else
 		report_view(out, o->view, m, o);
 }

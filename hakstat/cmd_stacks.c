@@ -255,12 +255,13 @@ static const struct stack_row *stack_of(const struct model *m, int row)
 
 static void print_table(FILE *out, const struct model *m, const struct report_options *o, bool flat)
 {
+	const struct stack_printer printer = {flat, stack_of, NULL};
 	bool fit[COLUMNS_MAX];
 	char line[1024];
 
 	report_header(out, m, o);
 	fit_columns(m->stacks, o, fit);
-	if (!stack_print(out, m, o, fit, flat, stack_of))
+	if (!stack_print(out, m, o, fit, &printer))
 		fprintf(out, " no event in this interval\n");
 	fprintf(out, "\n");
 	for (int i = 0; o->view->note(m, i, line, sizeof(line)); i++)

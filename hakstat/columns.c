@@ -41,13 +41,15 @@ bool always_shown(const struct model *m, int row)
 
 static void scaled(double v, double step, const char *const *units, char *out, size_t len)
 {
+	const char *sign = v <= -0.5 ? "-" : "";
 	int u = 0;
 
+	v = v < 0 ? -v : v;
 	while (v >= 999.5 && units[u + 1]) {
 		v /= step;
 		u++;
 	}
-	snprintf(out, len, u == 0 || v >= 99.95 ? "%.0f%s" : "%.1f%s", v, units[u]);
+	snprintf(out, len, u == 0 || v >= 99.95 ? "%s%.0f%s" : "%s%.1f%s", sign, v, units[u]);
 }
 
 void bytes_text(double bytes, char *out, size_t len)

@@ -4,7 +4,8 @@
 
 #include "report.h"
 
-/* The table of o->view, what was there before by class, and the notes. */
-void heap_print_table(FILE *out, const struct model *m, const struct report_options *o);
+/* The table of o->view, with the notes. more: see stack_print.h. */
+void heap_print_table(FILE *out, const struct model *m, const struct report_options *o,
+		      void (*more)(FILE *out, const struct model *m, int row));
 
 #endif

@@ -27,7 +27,6 @@ static void print_frames(FILE *out, const struct stack_row *r, const struct repo
 	}
 	if (r->cut)
 		fprintf(out, "      ... (cut: its callers are not known)\n");
-	fprintf(out, "\n");
 }
 
 static int fit_width(const struct view *v, const bool *fit)
@@ -58,7 +57,7 @@ static void print_functions(FILE *out, const struct model *m, const struct repor
 }
 
 bool stack_print(FILE *out, const struct model *m, const struct report_options *o, const bool *fit,
-		 bool flat, const struct stack_row *(*stack)(const struct model *m, int row))
+		 const struct stack_printer *p)
 {
 	const struct view *v = o->view;
 	struct row_list rows = {0};
@@ -67,13 +66,17 @@ bool stack_print(FILE *out, const struct model *m, const struct report_options *
 
 	n = o->limit && o->limit < n ? o->limit : n;
 	view_line(v, m, -1, fit, line, sizeof(line));
-	fprintf(out, "\n %-*s%s\n", flat ? fit_width(v, fit) + 2 : 0, line, flat ? "FUNCTION" : "");
-	if (flat)
-		print_functions(out, m, o, &rows, n, fit, stack);
-	for (int i = 0; !flat && i < n; i++) {
+	fprintf(out, "\n %-*s%s\n", p->flat ? fit_width(v, fit) + 2 : 0, line,
+		p->flat ? "FUNCTION" : "");
+	if (p->flat)
+		print_functions(out, m, o, &rows, n, fit, p->stack);
+	for (int i = 0; !p->flat && i < n; i++) {
 		view_line(v, m, rows.row[i], fit, line, sizeof(line));
 		fprintf(out, " %s\n", line);
-		print_frames(out, stack(m, rows.row[i]), o);
+		print_frames(out, p->stack(m, rows.row[i]), o);
+		if (p->more)
+			p->more(out, m, rows.row[i]);
+		fprintf(out, "\n");
 	}
 	if (n < rows.n)
 		fprintf(out, " ... %d more rows (-n)\n", rows.n - n);

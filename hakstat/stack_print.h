@@ -5,9 +5,14 @@
 #include "report.h"
 #include "stacks.h"
 
-/* `flat`: a function a row. stack: of a row. False: there is no row. */
+struct stack_printer {
+	bool flat; /* a function a row */
+	const struct stack_row *(*stack)(const struct model *m, int row);
+	void (*more)(FILE *out, const struct model *m, int row); /* below its frames; or NULL */
+};
+/* False: there is no row. */
 bool stack_print(FILE *out, const struct model *m, const struct report_options *o, const bool *fit,
-		 bool flat, const struct stack_row *(*stack)(const struct model *m, int row));
+		 const struct stack_printer *p);
 /* One line of a stack; false: there are no more. */
 bool stack_line(const struct stack_row *r, unsigned i, char *out, size_t len);
 
