@@ -99,8 +99,7 @@ static int start(struct sampler *s, const struct target *t, const struct sampler
 	if (!s->ring)
 		return -errno;
 	if (o->switches)
-		s->switches =
-			probes_attach(s->skel->progs.on_stack, t, multi, o->switches, &r);
+		s->switches = probes_attach(s->skel->progs.on_stack, t, multi, o->switches, &r);
 	if (!r)
 		s->on = probes_attach(s->skel->progs.on_stack, t, multi, o->which, &r);
 	return r;

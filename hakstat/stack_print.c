@@ -72,7 +72,7 @@ bool stack_print(FILE *out, const struct model *m, const struct report_options *
 		print_functions(out, m, o, &rows, n, fit, p->stack);
 	for (int i = 0; !p->flat && i < n; i++) {
 		view_line(v, m, rows.row[i], fit, line, sizeof(line));
-		fprintf(out, " %s\n", line);
+		fprintf(out, "%c%s\n", v->alert && v->alert(m, rows.row[i]) ? '!' : ' ', line);
 		print_frames(out, p->stack(m, rows.row[i]), o);
 		if (p->more)
 			p->more(out, m, rows.row[i]);
