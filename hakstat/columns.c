@@ -188,8 +188,8 @@ static bool make_room(struct row_list *rows, int n)
 	return true;
 }
 
-int view_rows(const struct view *v, const struct model *m, int sort, bool reverse,
-	      const char *filter, struct row_list *rows)
+static int view_flat(const struct view *v, const struct model *m, int sort, bool reverse,
+		     const char *filter, struct row_list *rows)
 {
 	int total = v->rows(m), n = 0;
 	struct sorted *all = calloc((size_t)total + 1, sizeof(*all));
@@ -207,6 +207,86 @@ int view_rows(const struct view *v, const struct model *m, int sort, bool revers
 	}
 	free(all);
 	return rows->n;
+}
+
+/* --- trees --- */
+
+struct tree_sort {
+	const int *first, *next; /* of a row plus one (0: none above it): children in order; -1 */
+	struct row_list *rows;
+};
+
+static void add_tree(const struct tree_sort *t, int row)
+{
+	for (int i = t->first[row + 1]; i >= 0; i = t->next[i]) {
+		t->rows->row[t->rows->n++] = i;
+		add_tree(t, i);
+	}
+}
+
+/* Rows that match, and what is above them. */
+static void match_tree(const struct view *v, const struct model *m, int total, const char *filter,
+		       bool *in)
+{
+	for (int row = 0; row < total; row++) {
+		in[row] = !filter || !*filter ? v->shown(m, row) : matches(v, m, row, filter);
+		for (int up = v->parent(m, row); in[row] && up >= 0 && !in[up];
+		     up = v->parent(m, up))
+			in[up] = true;
+	}
+}
+
+/* Links siblings in the order of `all`, whose n entries are sorted. */
+static int tree_rows(const struct view *v, const struct model *m, const struct sorted *all, int n,
+		     int total, struct row_list *rows)
+{
+	int *link = malloc((2 * (size_t)total + 1) * sizeof(*link));
+	struct tree_sort t = {link, link + total + 1, rows};
+
+	rows->n = 0;
+	if (!link)
+		return 0;
+	for (int i = 0; i < 2 * total + 1; i++)
+		link[i] = -1;
+	for (int i = n; i--;) {
+		int up = v->parent(m, all[i].row);
+
+		link[total + 1 + all[i].row] = link[up + 1];
+		link[up + 1] = all[i].row;
+	}
+	add_tree(&t, -1);
+	free(link);
+	return rows->n;
+}
+
+static int view_tree(const struct view *v, const struct model *m, int sort, bool reverse,
+		     const char *filter, struct row_list *rows)
+{
+	int total = v->rows(m), n = 0;
+	struct sorted *all = calloc((size_t)total + 1, sizeof(*all));
+	bool *in = calloc((size_t)total + 1, sizeof(*in));
+
+	rows->n = 0;
+	if (all && in && make_room(rows, total)) {
+		match_tree(v, m, total, filter, in);
+		for (int row = 0; row < total; row++)
+			if (in[row])
+				all[n++] =
+					(struct sorted){v->columns[sort].get(m, row), false, row};
+		qsort(all, (size_t)n, sizeof(*all), reverse ? lowest_first : highest_first);
+		tree_rows(v, m, all, n, total, rows);
+	}
+	free(all);
+	free(in);
+	return rows->n;
+}
+
+int view_rows(const struct view *v, const struct model *m, int sort, bool reverse,
+	      const char *filter, struct row_list *rows)
+{
+	if (v->parent)
+		return view_tree(v, m, sort, reverse, filter, rows);
+	return view_flat(v, m, sort, reverse, filter, rows);
 }
 
 void row_list_free(struct row_list *rows)

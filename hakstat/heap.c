@@ -132,6 +132,8 @@ static void close_all(struct heap_collector *c)
 	c->looked = false;
 	leaks_free(c->leaks);
 	c->leaks = NULL;
+	heap_tree_free(&c->tree);
+	c->result.tree = NULL;
 }
 
 static bool open_all(struct heap_collector *c)
@@ -157,8 +159,12 @@ static void *heap_open(const void *options)
 	if (!c)
 		return NULL;
 	heap_options_init(&c->options);
-	if (options)
+	if (options) {
 		c->options = *(const struct heap_options *)options;
+	} else {
+		c->options.tree = true;
+		c->options.folded = true;
+	}
 	if (open_all(c))
 		return c;
 	close_all(c);
@@ -367,8 +373,11 @@ static void heap_fill(void *state, struct model *m)
 	fill_counts(c);
 	c->raw = traces_list(&c->traces);
 	c->result.raw = c->raw;
-	if (c->raw && heap_rows_make(c))
-		m->heap = &c->result;
+	if (!c->raw || !heap_rows_make(c))
+		return;
+	if (c->options.tree && heap_tree_make(&c->tree, &c->result))
+		c->result.tree = &c->tree;
+	m->heap = &c->result;
 }
 
 static void heap_restart(void *state)

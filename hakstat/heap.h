@@ -3,6 +3,7 @@
 #define HAKSTAT_HEAP_H
 
 #include "heap_store.h"
+#include "heap_tree.h"
 #include "names.h"
 #include "source.h"
 #include "stacks.h"
@@ -23,6 +24,7 @@ struct heap_options {
 	enum heap_show show;
 	bool folded;	    /* by the names of functions alone */
 	unsigned mean_log2; /* of the bytes between two samples; 0: as the library has it */
+	bool tree;	    /* for top */
 	double old_after_s; /* for leaks: a block is old from that age on, 0: none is */
 	bool all_leaks;	    /* and those that are none */
 	struct stacks_options stacks; /* depth, slice, internals, progress, refused */
@@ -73,7 +75,8 @@ struct heap_profile {
 	const struct heap_store *store;
 	struct raw_stack *const *raw;
 	const struct names *names;
-	struct leaks *leaks; /* of `hakstat leaks' */
+	struct leaks *leaks;	/* of `hakstat leaks' */
+	struct heap_tree *tree; /* of top */
 	bool all_leaks, internals;
 	enum heap_show show;
 	uint64_t sampled_by_target, freed_by_target; /* ever, by its own counts */
@@ -106,6 +109,7 @@ struct heap_collector {
 	unsigned site_marks;
 	int64_t cpu_mark;
 	struct leaks *leaks;
+	struct heap_tree tree;
 };
 
 /* Reads what the target has kept of its own (HAKMEM_PROFILE=1). (heap_history.c) */

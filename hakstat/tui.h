@@ -15,6 +15,7 @@ enum action {
 	ACTION_INTERVAL = 4, /* the interval changed */
 	ACTION_VIEW = 8,     /* another view: its source is to be used */
 	ACTION_EXPLAIN = 16, /* that is the one of stacks, of another row */
+	ACTION_ACT = 32,     /* the view is to do something with the row */
 };
 
 struct screen {
@@ -24,6 +25,8 @@ struct screen {
 	bool paused, help, typing, graph;
 	int scroll, most;      /* most: as far as there is to scroll, known once drawn */
 	int cursor;	       /* the row that Enter is for, counted from the first */
+	enum view_act act;     /* what it is to do */
+	int acted;	       /* with which row */
 	int explained, before; /* the row whose stacks are shown, and the view it is of */
 	char filter[32];
 	double interval;

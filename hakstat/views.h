@@ -18,6 +18,7 @@
 	X(stacks)      \
 	X(heap)        \
 	X(heap_before) \
+	X(heap_tree)   \
 	X(leaks)
 
 #define VIEW_(name) VIEW_##name,
