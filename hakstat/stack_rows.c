@@ -8,6 +8,7 @@
 
 #define PROGRESS_AFTER_S 0.5
 #define STATIC_DEEP 32	  /* frames of libhakmem at most, in a static program */
+#define STATIC_GAP 6	  /* of them, between two that a program may call */
 #define TEXT_MAX_ 1048576 /* of one stack */
 #define CALLERS_SHOWN 12
 
@@ -46,11 +47,15 @@ static bool is_entry(const struct frame *f)
 		" malloc calloc realloc reallocarray aligned_alloc posix_memalign memalign valloc"
 		" pvalloc free free_sized free_aligned_sized cfree malloc_trim hak_malloc"
 		" hak_calloc hak_realloc hak_free hak_aligned_alloc hak_alloc_at hak_free_at"
-		" hak_trim alloc_slow alloc_large alloc_aside free_slow ";
+		" hak_trim alloc_slow alloc_large alloc_aside alloc_bin alloc_class alloc_fast"
+		" alloc_zeroed free_slow ";
 	char name[64];
 
 	if (!f->function)
 		return false;
+	/* what realloc jumps to; programs have functions of that name */
+	if (!strcmp(f->function, "copy"))
+		return f->file && strstr(f->file, "lib/realloc.c");
 	snprintf(name, sizeof(name), " %s ", f->function);
 	return strstr(names, name) || !strncmp(f->function, "operator new", 12) ||
 	       !strncmp(f->function, "operator delete", 15);
@@ -68,8 +73,9 @@ static unsigned entry_of(const struct frame *const *f, unsigned n, bool is_stati
 			i++;
 		if (i == n || i == STATIC_DEEP)
 			return 0;
-		while (i + 1 < n && is_entry(f[i + 1]))
-			i++;
+		for (unsigned k = i + 1; k < n && k <= i + STATIC_GAP; k++)
+			if (is_entry(f[k]))
+				i = k;
 		return i;
 	}
 	while (i + 1 < n && f[i + 1]->module && f[i + 1]->module_start == f[0]->module_start)
