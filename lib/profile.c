@@ -131,8 +131,7 @@ copy_stack(uint8_t *to, const char *sp, const char *end)
 static void begin_write(struct hak_sample *r)
 {
 	/* who reads outside sees it odd before anything else changes */
-	poke(&r->version, r->version + 1);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
+	__atomic_exchange_n(&r->version, r->version + 1, __ATOMIC_SEQ_CST);
 }
 
 static void end_write(struct hak_sample *r)
