@@ -18,7 +18,7 @@ static void *small_alloc(unsigned class, enum hak_oom_reason *why)
 	return p;
 }
 
-static void *small_or_oom(size_t bytes, unsigned class)
+static HAK_NOINLINE void *small_or_oom(size_t bytes, unsigned class)
 {
 	enum hak_oom_reason why;
 	void *p = small_alloc(class, &why);
@@ -30,13 +30,23 @@ static void *small_or_oom(size_t bytes, unsigned class)
 	return likely(p != NULL) ? p : hak_oom(bytes, why);
 }
 
+static HAK_NOINLINE void *alloc_first(size_t bytes, unsigned class)
+{
+	return heap_start() ? alloc_aside(bytes, class) : small_or_oom(bytes, class);
+}
+
 /* The thread's cache of the class is empty, or it has no heap yet, or samples are taken. */
 HAK_COLD void *alloc_slow(size_t bytes, struct hak_bin *bin)
 {
-	unsigned class = (unsigned)(bin - hak_thread.heap->view.bin);
+	const struct heap *h = hak_thread.heap;
+	unsigned class = (unsigned)(bin - h->view.bin);
 
-	if (unlikely(class == HAK_ASIDE) || is_detour())
-		return alloc_aside(bytes, class == HAK_ASIDE ? class_of(bytes) : class);
+	if (class == HAK_ASIDE)
+		return alloc_aside(bytes, class_of(bytes));
+	if (unlikely(h == &hak_no_heap))
+		return alloc_first(bytes, class);
+	if (unlikely(peek(&hak_xdetour)))
+		return alloc_aside(bytes, class);
 	return small_or_oom(bytes, class);
 }
 
@@ -72,7 +82,7 @@ static void *marked_alloc(unsigned class, const struct mark *m)
 }
 
 /* The block, if this request is one to be sampled. */
-static void *small_sample(size_t bytes, unsigned class)
+static HAK_NOINLINE void *small_sample(size_t bytes, unsigned class)
 {
 	struct heap *h = heap_to_sample();
 	struct mark m = {.bytes = bytes, .live = true, .sampled = true};
@@ -87,19 +97,31 @@ static void *small_sample(size_t bytes, unsigned class)
 	return p;
 }
 
-/*
- * Every request of a class goes this way while samples are taken, and as long as the thread has not
- * noticed that they are not any more.
- */
-void *alloc_aside(size_t bytes, unsigned class)
+static HAK_NOINLINE void *aside_slow(size_t bytes, unsigned class)
 {
 	void *p;
 
 	if (unlikely(hak_options.secure))
 		return secure_alloc(bytes, 0);
 	p = small_sample(bytes, class);
-	if (likely(!p))
+	if (likely(!p)) /* the switch was turned, or there is no memory for a sample */
 		p = cache_pop(bin_at((size_t) class * sizeof(struct hak_bin)));
+	return likely(p != NULL) ? p : small_or_oom(bytes, class);
+}
+
+/*
+ * Every request of a class goes this way while samples are taken, and as long as the thread has not
+ * noticed that they are not any more. Nearly always it is a hit all the same.
+ */
+HAK_NOINLINE void *alloc_aside(size_t bytes, unsigned class)
+{
+	struct heap *h = hak_thread.heap;
+	void *p;
+
+	if (unlikely(peek(&hak_xdetour) != HAK_DETOUR_SAMPLE || h == &hak_no_heap ||
+		     sample_turned(h) || !sample_counts_down(h, bytes)))
+		return aside_slow(bytes, class);
+	p = cache_pop(&h->view.bin[class]);
 	return likely(p != NULL) ? p : small_or_oom(bytes, class);
 }
 

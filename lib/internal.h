@@ -84,13 +84,20 @@ HAK_INLINE bool sample_turned(const struct heap *h)
 	return sample_wanted() != (turns & 1) || h->sample_seen != turns;
 }
 
-/* Sampling is on: true if this request is to be sampled, after which sample_draw is due. */
-HAK_INLINE bool sample_is_due(struct heap *h, size_t bytes)
+/* Sampling is on. False: this request is one to be sampled; nothing was counted. */
+HAK_INLINE bool sample_counts_down(struct heap *h, size_t bytes)
 {
 	int64_t left = h->sample_left - (int64_t)(bytes ? bytes : 1);
 
-	h->sample_left = left > 0 ? left : 0;
-	return left <= 0;
+	if (unlikely(left <= 0))
+		return false;
+	h->sample_left = left;
+	return true;
+}
+
+HAK_INLINE bool sample_is_due(struct heap *h, size_t bytes)
+{
+	return !sample_counts_down(h, bytes);
 }
 
 /* secure.c: what HAKMEM_SECURE=1 does in place of the thread caches */

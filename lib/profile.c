@@ -12,8 +12,7 @@
 _Static_assert(RECORD_BYTES % HAK_OS_PAGE_LEAST == 0 || HAK_OS_PAGE_LEAST % RECORD_BYTES == 0,
 	       "records share no more OS pages than they must");
 
-static struct lock profile_lock = {.id = HAK_LOCK_MARKS};
-static uint32_t free_first; /* lock: of the free ones, plus 1; each has the next in `bytes` */
+static uint32_t free_first; /* lock MARKS: of the free ones, plus 1; each has the next in `bytes` */
 
 static struct hak_sample *record_at(uint32_t i)
 {
@@ -42,7 +41,7 @@ static uint32_t take(void)
 	struct hak_sampling *s = &hakmem_root.sampling;
 	uint32_t i = 0;
 
-	lock_take(&profile_lock);
+	lock_take(&marks_lock);
 	if (free_first) {
 		i = free_first;
 		free_first = record_at(i - 1)->bytes;
@@ -54,7 +53,7 @@ static uint32_t take(void)
 		poke(&s->live, s->live + 1);
 	else
 		poke(&s->lost, s->lost + 1);
-	lock_drop(&profile_lock);
+	lock_drop(&marks_lock);
 	return i;
 }
 
@@ -132,8 +131,7 @@ copy_stack(uint8_t *to, const char *sp, const char *end)
 static void begin_write(struct hak_sample *r)
 {
 	/* who reads outside sees it odd before anything else changes */
-	poke(&r->version, r->version + 1);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
+	__atomic_exchange_n(&r->version, r->version + 1, __ATOMIC_SEQ_CST);
 }
 
 static void end_write(struct hak_sample *r)
@@ -171,12 +169,12 @@ void profile_remove(uint32_t record)
 {
 	struct hak_sample *r = record_at(record - 1);
 
-	lock_take(&profile_lock);
+	lock_take(&marks_lock);
 	begin_write(r);
 	r->ptr = 0;
 	r->bytes = free_first;
 	end_write(r);
 	free_first = record;
 	poke(&hakmem_root.sampling.live, hakmem_root.sampling.live - 1);
-	lock_drop(&profile_lock);
+	lock_drop(&marks_lock);
 }
