@@ -199,11 +199,12 @@ void heap_print_table(FILE *out, const struct model *m, const struct report_opti
 	const struct stack_printer printer = {h->by == HEAP_BY_FUNCTION, stack_of, more};
 	const struct view *v = o->view;
 	bool fit[COLUMNS_MAX], stacks = h->by == HEAP_BY_STACK || h->by == HEAP_BY_FUNCTION;
+	int name = view_column(v, v == &view_heap ? "what" : "callers");
 
 	report_header(out, m, o);
-	view_fit(v, o->width - 1, fit);
+	view_fit(v, o->width + (stacks ? v->columns[name].width : -1), fit);
 	if (stacks) {
-		fit[view_column(v, v == &view_heap ? "what" : "callers")] = false;
+		fit[name] = false; /* the frames below say it */
 		if (!stack_print(out, m, o, fit, &printer))
 			fprintf(out, " none\n");
 	} else if (!report_table(out, v, m, o)) {

@@ -77,12 +77,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static void print_ages(FILE *out, const struct leak *k)
 {
+	const char *comma = "";
+
 	fprintf(out, "      ages:");
-	for (unsigned i = 0; i < LEAK_AGES; i++)
-		if (k->age[i])
-			fprintf(out, " %u of %s%u s%s", k->age[i], i ? "over " : "less than ",
-				i ? 1U << (i - 1) : 1U, i + 1 < LEAK_AGES ? "," : "");
-	fprintf(out, " %u in all\n", k->survivors);
+	for (unsigned i = 0; i < LEAK_AGES; i++) {
+		if (!k->age[i])
+			continue;
+		fprintf(out, "%s %u of ", comma, k->age[i]);
+		if (i + 1 == LEAK_AGES)
+			fprintf(out, "over %u s", 1U << (i - 1));
+		else
+			fprintf(out, "%u-%u s", i ? 1U << (i - 1) : 0, 1U << i);
+		comma = ",";
+	}
+	fprintf(out, "\n");
 }
 
 /* How it grew, interval by interval: of a leak each is as high as the others. */
