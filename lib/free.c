@@ -173,6 +173,8 @@ static void sample_large(struct heap *h, struct page *pg, size_t bytes)
 {
 	struct mark m = {.bytes = bytes, .live = true, .sampled = true};
 
+	if (peek(&pg->marks)) /* by site */
+		m.site = pg->marks->site;
 	if (marked_set_large(pg, &m))
 		sample_taken(h, pg->start, &m);
 	sample_draw(h);
@@ -337,13 +339,21 @@ static void note_freed(const void *p, const struct mark *m)
 		site_free(m->site, m->bytes);
 }
 
-/* A large block that was at `was` has another size: to who counts, it was freed, and allocated. */
+/*
+ * A large block that was at `was` has another size: to who counts, it was freed, and allocated. It
+ * stays of its site.
+ */
 void resized_large(struct page *pg, const void *was, size_t bytes)
 {
-	struct mark m;
+	struct mark m = {0};
 
 	if (unlikely(peek(&pg->marks)) && marked_clear_large(pg, &m))
 		note_freed(was, &m);
+	if (unlikely(m.site)) {
+		m = (struct mark){.bytes = bytes, .live = true, .site = site_again(m.site, bytes)};
+		if (!marked_set_large(pg, &m))
+			forget_site(&m);
+	}
 	if (unlikely(sample_wanted()))
 		maybe_sample_large(pg, bytes);
 }

@@ -183,6 +183,7 @@ extern struct lock marks_lock;
 uint32_t profile_add(const void *p, uint64_t bytes, uint64_t weight);
 void profile_remove(uint32_t record);
 uint16_t site_alloc(const char *name, size_t bytes);
+uint16_t site_again(uint16_t site, size_t bytes);
 HAK_INLINE bool site_watched(void)
 {
 	return hak_watched(hakmem, watch_sites) || hak_options.profile;

@@ -57,6 +57,16 @@ uint16_t site_alloc(const char *name, size_t bytes)
 	return 0;
 }
 
+/* One more allocation at a site that is known. */
+uint16_t site_again(uint16_t site, size_t bytes)
+{
+	struct hak_site *s = &table()[site - 1];
+
+	add_relaxed(&s->alloc_bytes, bytes);
+	add_relaxed(&s->allocs, 1);
+	return site;
+}
+
 void site_free(uint16_t site, size_t bytes)
 {
 	struct hak_site *s = &table()[site - 1];

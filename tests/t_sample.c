@@ -97,7 +97,7 @@ static bool is_sampled(const void *p)
 	bool found;
 
 	pthread_mutex_lock(&mutex);
-	found = find((uintptr_t)p)->ptr == (uintptr_t)p;
+	found = p && find((uintptr_t)p)->ptr == (uintptr_t)p;
 	pthread_mutex_unlock(&mutex);
 	return found;
 }
@@ -675,7 +675,15 @@ static void counted_by_site(void)
 	hak_free(p[0]);
 	hak_free(before);
 	CHECK_EQ(s->free_bytes, 100);
-	p[2] = hak_realloc(p[2], 9000000); /* where it grows in place it stays of its site */
+	turn(12);
+	p[2] = hak_realloc(p[2], 9000000); /* where it is not copied it stays of its site */
+	CHECK(is_sampled(p[2]));
+	if (!hak_options.secure) {
+		CHECK_EQ(s->allocs, 5);
+		CHECK_EQ(s->alloc_bytes, 5100100 + 9000000);
+		CHECK_EQ(s->free_bytes, 100 + 5000000);
+	}
+	turn(0);
 	for (int i = 1; i < 4; i++)
 		hak_free(p[i]);
 	CHECK_EQ(s->frees, s->allocs);
