@@ -48,7 +48,8 @@ static bool grow_slots(struct heap_store *s)
 	for (uint32_t i = 0; i < s->cells; i++)
 		*slot_of(&bigger, &s->cell[i].key) = i + 1;
 	free(s->slot);
-	*s = bigger;
+	s->slot = bigger.slot;
+	s->slots = bigger.slots;
 	return true;
 }
 
@@ -179,7 +180,8 @@ static bool grow_blocks(struct heap_store *s)
 		if (s->block[i].ptr)
 			*find_block(&bigger, s->block[i].ptr) = s->block[i];
 	free(s->block);
-	*s = bigger;
+	s->block = bigger.block;
+	s->room = bigger.room;
 	return true;
 }
 
