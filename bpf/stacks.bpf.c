@@ -13,6 +13,7 @@
 
 #include "stack_event.h"
 #include "thread.h"
+#include "turn.h"
 
 const volatile __u32 pages = 4;	      /* of a slice, at most STACK_PAGES_MAX */
 const volatile __u32 small_pages = 1; /* stacks of so few take a smaller record */
@@ -173,7 +174,7 @@ static __always_inline bool passes(struct regs *r, __u64 probe)
 SEC("uprobe")
 int on_stack(struct regs *r)
 {
-	__u64 id = bpf_get_attach_cookie(r);
+	__u64 id = probe_of(r);
 	__u32 period, readable;
 
 	if (id >= HAK_PROBE_COUNT || !passes(r, id))

@@ -301,6 +301,7 @@ static void stacks_fill(void *state, struct model *m)
 	memset(out, 0, sizeof(*out));
 	drain(c);
 	fill_counts(c, out);
+	out->off = (m->off & out->which) != 0;
 	find_scale(c, out, scale);
 	raw = traces_list(&c->traces);
 	if (raw && stack_rows_make(out, raw, c->traces.used, scale, c->traces.symbols, &c->options,

@@ -15,7 +15,9 @@ enum action {
 	ACTION_INTERVAL = 4, /* the interval changed */
 	ACTION_VIEW = 8,     /* another view: its source is to be used */
 	ACTION_EXPLAIN = 16, /* that is the one of stacks, of another row */
-	ACTION_ACT = 32,     /* the view is to do something with the row */
+	ACTION_PROCESS = 32, /* of a host: into the process under the cursor */
+	ACTION_HOST = 64,    /* and back */
+	ACTION_ACT = 128,    /* the view is to do something with the row */
 };
 
 struct screen {
@@ -23,6 +25,8 @@ struct screen {
 	int sort[VIEWS];
 	bool reverse[VIEWS];
 	bool paused, help, typing, graph;
+	bool left;	       /* back to it was what ended the last frames */
+	bool inside;	       /* one process of a host, which Esc leads back to */
 	int scroll, most;      /* most: as far as there is to scroll, known once drawn */
 	int cursor;	       /* the row that Enter is for, counted from the first */
 	enum view_act act;     /* what it is to do */
@@ -37,7 +41,8 @@ struct screen {
 	char note[256];			/* what went wrong with the view, or empty */
 };
 
-void screen_init(struct screen *s, double interval);
+void screen_init(struct screen *s, double interval, int view); /* view: the first one shown */
+void screen_free(struct screen *s);
 /* False: nothing is known about this terminal ($TERM). */
 bool screen_open(void);
 void screen_close(void);

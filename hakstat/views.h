@@ -16,6 +16,7 @@
 	X(pages)       \
 	X(syscalls)    \
 	X(stacks)      \
+	X(processes)   \
 	X(heap)        \
 	X(heap_before) \
 	X(heap_tree)   \
