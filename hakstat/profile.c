@@ -8,6 +8,7 @@
 #include <zlib.h>
 
 #define FILE_BYTES_MAX ((size_t)256 << 20) /* unpacked */
+#define FRAMES_MAX 8192U		   /* of a stack: trees are walked by recursion */
 
 #define TYPE_(id, type, unit) type,
 #define UNIT_OF_(id, type, unit) unit,
@@ -315,6 +316,7 @@ static void read_tables(struct reading *r)
 			r->p->seconds = (double)in.number / 1e9;
 	}
 	r->bad |= in.bad;
+	r->no_memory |= r->lines.failed || r->types.failed || r->strings.failed;
 	if (r->functions.n)
 		qsort(r->functions.entry, r->functions.n, sizeof(struct entry), by_id);
 	if (r->locations.n)
@@ -348,7 +350,7 @@ static unsigned count_frames(const struct reading *r, const struct list *ids)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < ids->n; i++) {
+	for (size_t i = 0; i < ids->n && n <= FRAMES_MAX; i++) {
 		const struct entry *e = find(&r->locations, ids->v[i]);
 
 		n += e && e->n ? e->n : 1;
@@ -359,7 +361,8 @@ static unsigned count_frames(const struct reading *r, const struct list *ids)
 static void read_sample(struct reading *r, struct wire_reader in)
 {
 	struct list ids = {0}, values = {0};
-	struct profile_stack *s;
+	struct profile_stack *s = NULL;
+	unsigned frames;
 
 	while (wire_next(&in)) {
 		if (in.field == 1)
@@ -368,8 +371,11 @@ static void read_sample(struct reading *r, struct wire_reader in)
 			wire_numbers(&in, push, &values);
 	}
 	r->bad |= in.bad;
-	s = ids.failed || values.failed ? NULL : add_stack(r->p, count_frames(r, &ids));
-	r->no_memory |= !s;
+	frames = count_frames(r, &ids);
+	r->bad |= frames > FRAMES_MAX;
+	if (frames <= FRAMES_MAX && !ids.failed && !values.failed)
+		s = add_stack(r->p, frames);
+	r->no_memory |= !s && !r->bad;
 	for (size_t i = s ? ids.n : 0; i--;)
 		r->no_memory |= !add_location(r, s, ids.v[i]);
 	for (int v = 0; s && v < PROFILE_VALUE_COUNT; v++)

@@ -197,6 +197,7 @@ open(sys.argv[1] + "/cut.pb", "wb").write(p[:-7])
 open(sys.argv[1] + "/cut.pb.gz", "wb").write(gzip.compress(p)[:-20])
 open(sys.argv[1] + "/huge.pb", "wb").write(bytes([2 << 3 | 2]) + b"\xff" * 9 + b"\x01")
 open(sys.argv[1] + "/empty.pb", "wb").write(b"")
+open(sys.argv[1] + "/deep.pb", "wb").write(p + sub(2, sub(1, b"\x01" * 3000000) + num(2, 1)))
 END
 python3 "$TMP/bad.py" "$TMP"
 "$HAKSTAT" heap --diff "$TMP/n.pb.gz" "$TMP/plain.pb" --svg "$TMP/n.svg" >"$TMP/out" 2>"$TMP/err"
@@ -204,7 +205,7 @@ check "svg: names are escaped" python3 "$TMP/svg.py" "$TMP/n.svg" '<script>alert
 "$HAKSTAT" heap --diff "$TMP/n.pb.gz" "$TMP/plain.pb" --folded >"$TMP/out"
 check "folded: no separator in a name" grep -qF "main;a:b]]>&'?[31m?;<script>alert(\"1\")</script> 1000 1000" "$TMP/out"
 check "folded: a sample that is not packed" grep -qx "main 24 24" "$TMP/out"
-for bad in cut.pb cut.pb.gz huge.pb empty.pb none.pb; do
+for bad in deep.pb cut.pb cut.pb.gz huge.pb empty.pb none.pb; do
 	timeout 10 "$HAKSTAT" heap --diff "$TMP/n.pb.gz" "$TMP/$bad" >"$TMP/out" 2>"$TMP/err"
 	check "diff with $bad: exit code 1, and says which" [ "$?,$(grep -c "$bad" "$TMP/err")" = 1,1 ]
 done
