@@ -75,7 +75,7 @@ for fn in malloc free; do
 done
 
 # What a hit really executes, step by step.
-"$CC" -std=gnu11 -D_GNU_SOURCE -O1 "$ROOT/tests/helpers/hit.c" -o "$TMP/hit" -ldl ||
+"$CC" -std=gnu11 -D_GNU_SOURCE -O1 -I"$ROOT/probes" "$ROOT/tests/helpers/hit.c" -o "$TMP/hit" -ldl ||
 	{ not_ok "helpers/hit.c compiles"; finish; }
 executed() { # LIBRARY LISTINGS-SUFFIX
 	local fn size at
