@@ -247,7 +247,7 @@ static void take_before(struct heap_collector *c, const struct watch *w)
 	struct heap_profile *h = &c->result;
 
 	c->looked = true;
-	h->begun_with = w->launched && w->programs == 0;
+	h->begun_with = w->launched; /* also what a command became: it waits until we are there */
 	if (h->begun_with)
 		return;
 	memcpy(h->before, h->now, sizeof(h->before));

@@ -29,7 +29,7 @@ watch() { # NAME ARGS...: in the background; its PID in $watcher, output in $TMP
 	shift
 	"$HAKSTAT" heap -p $holders -d 60 --mean 64K "$@" >"$TMP/$name" 2>"$TMP/$name.err" 7>&- 8>&- &
 	watcher=$!
-	watchers+=($watcher)
+	watchers+=("$watcher")
 	end_at_exit $watcher
 }
 semaphores() { python3 "$HELP/semaphores.py" $holders "$LIB"; }
@@ -211,7 +211,7 @@ for bad in deep.pb cut.pb cut.pb.gz huge.pb empty.pb none.pb; do
 done
 
 # --- a command from its start; a process with its history -----------------------------------
-(echo; sleep 1) | timeout -k 1 30 "$HAKSTAT" heap --json --mean 64K -c "$TMP/holders $TMP/known" >"$TMP/start.json" 2>"$TMP/err"
+(echo; sleep 1) | timeout -k 1 30 "$HAKSTAT" heap --json --mean 64K -c "sh -c 'exec $TMP/holders $TMP/known'" >"$TMP/start.json" 2>"$TMP/err"
 cat >"$TMP/start.py" <<'END'
 import json, math, sys
 r = json.load(open(sys.argv[1]))
@@ -222,7 +222,7 @@ main = sum(x["live_bytes"] for x in r["rows"] if x["frames"][0]["function"] == "
 p = 1 - math.exp(-10000 / 65536)
 assert abs(main - 1e7) < 5 * math.sqrt(1000 * 1e8 * (1 - p) / p), main
 END
-check "a command: from its first allocation on" python3 "$TMP/start.py" "$TMP/start.json"
+check "a command that becomes another: from its first allocation on" python3 "$TMP/start.py" "$TMP/start.json"
 
 export HAKMEM_PROFILE=1
 start 8 "$TMP/known"
