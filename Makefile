@@ -209,7 +209,7 @@ san-bin: $(patsubst tests/t_%.c,$(B)/tests/san_%,$(SAN_SRC))
 # Fuzz targets: the code under test with libFuzzer's counters, ASan and UBSan, by clang.
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS := $(BASE_CFLAGS) -Ilib -Iprobes -Ihakstat
-FUZZ_BIN := heap heap-plant dump file
+FUZZ_BIN := heap heap-plant dump file profile
 FUZZ_FILE_SRC := $(addprefix hakstat/,memory.c dump.c target.c contract.c)
 $(B)/fuzz-heap: tests/fuzz/heap.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $< $(B)/libhakmem-api.a -o $@ -pthread
@@ -219,6 +219,9 @@ $(B)/fuzz-dump: tests/fuzz/dump.c hakstat/dump.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ -pthread
 $(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf
+FUZZ_PROFILE_SRC := $(addprefix hakstat/,profile_read.c wire.c calltree.c flame.c columns.c target.c contract.c)
+$(B)/fuzz-profile: tests/fuzz/profile.c $(FUZZ_PROFILE_SRC) $(B)/.flags
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -Ibpf -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf -lz -lm
 fuzz-bin:
 	$(Q)$(MAKE) --no-print-directory B=build/fuzz CC=$(CLANG) SANITIZE=fuzzer-no-link,address,undefined \
 		$(FUZZ_BIN:%=build/fuzz/fuzz-%)

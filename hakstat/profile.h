@@ -42,6 +42,10 @@ bool profile_of_heap(struct profile *p, const struct heap_profile *h);
  */
 int profile_read(struct profile *p, const char *path, char *err, size_t errlen);
 void profile_free(struct profile *p);
+/* A stack with room for n frames, to be filled in from the outermost on; NULL: no memory. */
+struct profile_stack *profile_add(struct profile *p, unsigned n);
+/* The next frame: a copy of the name. False: no memory. */
+bool profile_frame(struct profile *p, struct profile_stack *s, const char *name);
 double profile_total(const struct profile *p, enum profile_value v);
 
 /* "redis-server;main;sdsnew 4096", if it is not 0. */
