@@ -38,7 +38,8 @@ static bool grow(struct heap_tree *t)
 		if (t->state[i].id)
 			*state_of(&bigger, t->state[i].id) = t->state[i];
 	free(t->state);
-	*t = bigger;
+	t->state = bigger.state;
+	t->room = bigger.room;
 	return true;
 }
 
