@@ -18,6 +18,7 @@
 #   SANITIZE=address,undefined | thread                       build/asan, build/tsan
 #   CC=clang          another compiler; musl-gcc, aarch64-linux-gnu-gcc for the library alone
 #   OPT=-O3 LTO=1     another optimisation; across files     build/lto
+#   OTEL_PROVIDER=    name of the heap profile's probes, otel_memory by default
 #   OS_PAGE=65536     for systems with such pages (runs where they are smaller)
 #   NO_DEPS=1         never install packages; list what is missing instead
 #   V=1               show commands
@@ -27,6 +28,7 @@ DEBUG ?= 0
 SANITIZE ?=
 LTO ?= 0
 OS_PAGE ?=
+OTEL_PROVIDER ?=
 V ?= 0
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -59,8 +61,9 @@ HARDEN_TOOL := -fPIE $(if $(filter aarch64,$(MACHINE)),-mbranch-protection=stand
 HARDEN_LINK := -Wl,-z,relro,-z,now,-z,noexecstack
 # The same bytes from the same source, wherever it lies.
 SAME := -ffile-prefix-map=$(CURDIR)=.
+PROVIDER := $(if $(OTEL_PROVIDER),-DHAK_OTEL_PROVIDER=$(OTEL_PROVIDER))
 LTO_CFLAGS := $(if $(filter 1,$(LTO)),$(if $(findstring clang,$(CC)),-flto -fuse-ld=lld -Wno-unused-command-line-argument,-flto=auto))
-BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g $(OPT) $(WARN) $(HARDEN) $(SAME) $(LTO_CFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
+BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g $(OPT) $(WARN) $(HARDEN) $(SAME) $(PROVIDER) $(LTO_CFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
 # initial-exec: thread-local access in two instructions. Frame pointers, so that a probe's stack
 # is whole as far as the library goes; leaf functions, the hit paths, go without.
 LIB_CFLAGS = $(BASE_CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec \

@@ -75,7 +75,7 @@ static void enter(struct heap *h)
 		lock_take(&h->pages);
 	h->inside++;
 	begin_change(h);
-	if (unlikely(sample_turned(h)))
+	if (unlikely(sample_turned(h) || h->sample_seen & 1))
 		sample_follow(h);
 }
 

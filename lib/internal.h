@@ -65,7 +65,7 @@ unsigned heap_check(void);
 #define HAK_DETOUR_SAMPLE 2U
 extern uint32_t hak_xdetour;
 void sample_start(void);
-bool sample_follow(struct heap *h);
+void sample_follow(struct heap *h);
 void sample_draw(struct heap *h);
 void sample_taken(struct heap *h, void *p, struct mark *m);
 void sample_freed(const void *p, const struct mark *m);

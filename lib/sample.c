@@ -137,9 +137,9 @@ void sample_start(void)
 
 /*
  * In a slow operation of h: if the switch was turned, turns what is the process's, unless another
- * thread is about to, and what is the thread's. True while samples are taken.
+ * thread is about to, and what is the thread's. Another mean is taken up, too.
  */
-bool sample_follow(struct heap *h)
+void sample_follow(struct heap *h)
 {
 	bool on = sample_wanted(), turned = false;
 	uint32_t turns;
@@ -153,13 +153,14 @@ bool sample_follow(struct heap *h)
 	turns = (uint32_t)load_acquire(&hakmem_root.sampling.turns);
 	if (h->sample_seen != turns) {
 		h->sample_seen = turns;
+		h->sample_mean = 0;
 		if (h == hak_thread.heap)
 			turn_thread(turns & 1);
-		sample_draw(h);
 	}
+	if (turns & 1 && h->sample_mean != mean_now())
+		sample_draw(h);
 	if (turned && on)
 		hurry_others(h);
-	return turns & 1;
 }
 
 /* p was allocated, with this mark, and is handed out next. */

@@ -17,7 +17,7 @@ static struct hak_site *table(void)
 
 static struct hak_site *map_table(void)
 {
-	uint64_t none = 0;
+	__u64 none = 0;
 	void *t = meta_alloc(SITES * sizeof(struct hak_site));
 
 	if (!t)
@@ -41,7 +41,7 @@ uint16_t site_alloc(const char *name, size_t bytes)
 		t = map_table();
 	for (i = 0; t && i < SITES; i++) {
 		struct hak_site *s = &t[(first + i) % SITES];
-		uint64_t none = 0;
+		__u64 none = 0;
 
 		/* entries are never taken back: an index stays good */
 		if (peek(&s->name) == (uintptr_t)name ||
