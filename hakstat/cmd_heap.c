@@ -34,6 +34,7 @@ struct options {
 	struct report_options report;
 	struct heap_options heap;
 	const char *svg;
+	FILE *drawing; /* that file */
 	bool folded, pprof;
 };
 
@@ -228,25 +229,22 @@ static void print_folded(FILE *out, const struct model *m, const struct options 
 	profile_free(&p);
 }
 
-static void draw(const struct model *m, const struct options *o)
+static bool draw(const struct model *m, const struct options *o)
 {
 	struct profile p = {0};
 	char title[160];
-	bool alloc = o->heap.show == HEAP_SHOW_ALLOC;
-	FILE *out = fopen(o->svg, "we");
+	bool alloc = o->heap.show == HEAP_SHOW_ALLOC, ok;
 
-	if (!out) {
-		complain("cannot write %s: %s", o->svg, strerror(errno));
-		return;
-	}
 	snprintf(title, sizeof(title), "%s [%d]: %s", m->target->comm, m->target->pid,
 		 alloc ? "bytes allocated" : "live bytes");
-	if (!profile_of_heap(&p, m->heap) ||
-	    !flame_write(out, &p, NULL, alloc ? PROFILE_ALLOC_SPACE : PROFILE_INUSE_SPACE, title))
-		complain("no memory");
-	if (ferror(out) | fclose(out))
-		complain("cannot write %s", o->svg);
+	ok = profile_of_heap(&p, m->heap) &&
+	     flame_write(o->drawing, &p, NULL, alloc ? PROFILE_ALLOC_SPACE : PROFILE_INUSE_SPACE,
+			 title);
 	profile_free(&p);
+	if (ok && !fflush(o->drawing))
+		return true;
+	complain("cannot write %s: %s", o->svg, ok ? strerror(errno) : "no memory");
+	return false;
 }
 
 static void say_what_is_missing(const struct model *m)
@@ -268,11 +266,13 @@ static void print(FILE *out, const struct model *m, const struct report_options 
 
 	if (!m->heap)
 		return;
-	if (o->svg)
-		draw(m, o);
+	if (o->svg && !draw(m, o))
+		*o->heap.stacks.refused = -EIO;
 	if (o->pprof) {
-		if (!pprof_write(out, m->heap))
+		if (!pprof_write(out, m->heap)) {
 			complain("no memory");
+			*o->heap.stacks.refused = -ENOMEM;
+		}
 	} else if (o->folded) {
 		print_folded(out, m, o);
 	} else if (report->format != REPORT_TABLE) {
@@ -319,6 +319,13 @@ int cmd_heap(int argc, char **argv)
 	o.heap.stacks.progress = isatty(STDERR_FILENO);
 	o.heap.stacks.refused = &refused;
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	/* before the interval: who cannot write should not wait for it first */
+	if (o.svg && !(o.drawing = fopen(o.svg, "we"))) {
+		complain("cannot write %s: %s", o.svg, strerror(errno));
+		return EXIT_FAIL;
+	}
 	r = report_run(&o.report, &o.heap, print);
+	if (o.drawing)
+		fclose(o.drawing);
 	return refused ? exit_code_of(refused) : r;
 }

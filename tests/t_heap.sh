@@ -278,6 +278,10 @@ usage "a mean that is no power of two" "not a power of two from 4K" -p $$ --mean
 usage "by what nobody knows" "class, thread or site, not 'x'" -p $$ --by x
 usage "a profile as JSON" "pprof's format: no --json" -p $$ --json -o "$TMP/x.pb.gz"
 usage "a difference of one" "takes two profiles" --diff "$TMP/a.pb.gz"
+timeout 10 "$HAKSTAT" heap -c true --svg "$TMP/no/such.svg" >"$TMP/out" 2>"$TMP/err"
+check "svg that cannot be written: exit code 1, and why" [ "$?,$(grep -c 'no/such.svg: No such file' "$TMP/err")" = 1,1 ]
+timeout 10 "$HAKSTAT" heap -c "sleep 0.1" --svg /dev/full >"$TMP/out" 2>"$TMP/err"
+check "a full disk: exit code 1" [ $? -eq 1 ]
 if command -v setpriv >/dev/null; then
 	setpriv --bounding-set=-bpf,-perfmon,-sys_admin "$HAKSTAT" heap -c "sleep 1" >"$TMP/out" 2>"$TMP/err"
 	check "no BPF: exit code 4, and what to do" [ "$?,$(grep -c 'no permission for BPF: .*setcap' "$TMP/err")" = 4,1 ]
