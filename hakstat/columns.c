@@ -221,15 +221,16 @@ static int view_flat(const struct view *v, const struct model *m, int sort, bool
 
 /* --- trees --- */
 
+/* Rows count from 1, and 0 is none: the one above the first ones. */
 struct tree_sort {
-	const int *first, *next; /* of a row plus one (0: none above it): children in order; -1 */
+	const int *first, *next; /* of a row's children in order; of siblings */
 	struct row_list *rows;
 };
 
 static void add_tree(const struct tree_sort *t, int row)
 {
-	for (int i = t->first[row + 1]; i >= 0; i = t->next[i]) {
-		t->rows->row[t->rows->n++] = i;
+	for (int i = t->first[row]; i; i = t->next[i]) {
+		t->rows->row[t->rows->n++] = i - 1;
 		add_tree(t, i);
 	}
 }
@@ -247,26 +248,24 @@ static void match_tree(const struct view *v, const struct model *m, int total, c
 }
 
 /* Links siblings in the order of `all`, whose n entries are sorted. */
-static int tree_rows(const struct view *v, const struct model *m, const struct sorted *all, int n,
-		     int total, struct row_list *rows)
+static void tree_rows(const struct view *v, const struct model *m, const struct sorted *all, int n,
+		      int total, struct row_list *rows)
 {
-	int *link = malloc((2 * (size_t)total + 1) * sizeof(*link));
-	struct tree_sort t = {link, link + total + 1, rows};
+	int *first = calloc(2 * ((size_t)total + 1), sizeof(*first));
+	int *next = first ? first + total + 1 : NULL;
+	struct tree_sort t = {first, next, rows};
 
 	rows->n = 0;
-	if (!link)
-		return 0;
-	for (int i = 0; i < 2 * total + 1; i++)
-		link[i] = -1;
+	if (!first)
+		return;
 	for (int i = n; i--;) {
-		int up = v->parent(m, all[i].row);
+		int up = v->parent(m, all[i].row) + 1, row = all[i].row + 1;
 
-		link[total + 1 + all[i].row] = link[up + 1];
-		link[up + 1] = all[i].row;
+		next[row] = first[up];
+		first[up] = row;
 	}
-	add_tree(&t, -1);
-	free(link);
-	return rows->n;
+	add_tree(&t, 0);
+	free(first);
 }
 
 static int view_tree(const struct view *v, const struct model *m, int sort, bool reverse,

@@ -48,7 +48,7 @@ says() { # NAME WRONG: ok if there is nothing wrong
 	if [[ -z $2 ]]; then ok "$1"; else not_ok "$1" "$(head -n 8 <<<"$2")"; fi
 }
 
-# --- seven watchers at once ----------------------------------------------------------------
+# --- nine watchers at once ----------------------------------------------------------------
 watchers=()
 start 7 "$TMP/known"
 watch freed.json --json
@@ -60,7 +60,9 @@ watch a.out -o "$TMP/a.pb.gz" --svg "$TMP/a.svg"
 watch folded --folded
 watch table --by site
 watch class --by class --csv
-check "seven attach at once" wait_for 20 all_wait
+watch thread --by thread --json
+watch function --by function --json
+check "nine attach at once" wait_for 20 all_wait
 check "they ask for the mean, and for counts by site" \
 	[ "$(semaphores | grep -c 'sample_bit4=1$\|watch_sites=1$')" -eq 2 ]
 sleep 0.1
@@ -73,6 +75,20 @@ for w in "${watchers[@]:2}"; do
 done
 says "live bytes by function: five standard errors at most, counts exact" \
 	"$(python3 "$HELP/heap.py" held "$TMP/known" "$TMP/held.json" 65536 2>&1)"
+
+cat >"$TMP/by.py" <<'END'
+import json, sys
+held, thread, function = (json.load(open(f)) for f in sys.argv[1:4])
+total = held["heap"]["live_bytes"]
+assert [r["what"] for r in thread["rows"]] == [f"holders {sys.argv[4]}"], thread["rows"]
+assert abs(thread["rows"][0]["live_bytes"] - total) < 1, (thread["rows"], total)
+live = {}
+for r in held["rows"]:
+    name = r["frames"][0]["function"]
+    live[name] = live.get(name, 0) + r["live_bytes"]
+assert live == {r["frames"][0]["function"]: r["live_bytes"] for r in function["rows"]}, (live, function["rows"])
+END
+says "by thread, by function: the same sums" "$(python3 "$TMP/by.py" "$TMP/held.json" "$TMP/thread" "$TMP/function" $holders 2>&1)"
 
 cat >"$TMP/pprof.py" <<'END'
 import json, re, sys

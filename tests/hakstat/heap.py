@@ -54,6 +54,11 @@ for line in open(known):
         total, error = 40000 * 1000, math.sqrt(40000 * 1e6 * (1 - p) / p)
         if abs(allocated.get(name, 0) - total) > 5 * error:
             bad.append(f"{name} allocated {allocated.get(name, 0):.0f}, not {total} +- 5 * {error:.0f}")
+life = {f["function"]: r["lifetime_ns"] for r in report["rows"] for f in r["frames"][:1]}
+if mode == "held" and life["hold_tiny"] is not None:
+    bad.append(f"nothing of hold_tiny was freed, and it has a lifetime: {life['hold_tiny']}")
+if mode == "freed" and not (life["hold_tiny"] > 1.5e8 and life["hold_nothing"] < life["hold_tiny"]):
+    bad.append(f"lifetimes: {life}") # it was held while the test slept for 0.2 s
 if mode == "held":
     ten = [r for r in heap["before"] if r["class_bytes"] == 10240]
     exact("blocks there before, of 10240 bytes", ten and ten[0]["before_blocks"], 1000)
