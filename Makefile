@@ -36,6 +36,7 @@ LIBDIR ?= $(PREFIX)/lib
 INCDIR ?= $(PREFIX)/include
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
+DATADIR ?= $(PREFIX)/share/hakmem
 CC ?= gcc
 ifeq ($(origin CC),default)
 CC := gcc
@@ -287,6 +288,7 @@ print-flags:
 update-ld-cache = if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then PATH=$$PATH:/sbin ldconfig; fi
 
 MAN := $(wildcard docs/man/*.[1-8])
+RECIPES := $(wildcard probes/bpftrace/*.bt)
 install: all
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCDIR) $(DESTDIR)$(BINDIR)
 	install -m 755 $(B)/libhakmem.so $(DESTDIR)$(LIBDIR)/$(SONAME)
@@ -297,6 +299,8 @@ install: all
 	install -m 755 $(B)/hakstat $(DESTDIR)$(BINDIR)/hakstat
 	for m in $(MAN); do s=$${m##*.}; install -d $(DESTDIR)$(MANDIR)/man$$s; \
 		install -m 644 $$m $(DESTDIR)$(MANDIR)/man$$s/; done
+	install -d $(DESTDIR)$(DATADIR)/bpftrace
+	install -m 644 $(RECIPES) $(DESTDIR)$(DATADIR)/bpftrace/
 	$(update-ld-cache)
 
 uninstall:
@@ -304,6 +308,8 @@ uninstall:
 		$(DESTDIR)$(LIBDIR)/libhakmem.a $(DESTDIR)$(LIBDIR)/pkgconfig/hakmem.pc \
 		$(DESTDIR)$(INCDIR)/hakmem.h $(DESTDIR)$(BINDIR)/hakstat
 	for m in $(MAN); do rm -f $(DESTDIR)$(MANDIR)/man$${m##*.}/$${m##*/}; done
+	rm -f $(RECIPES:probes/%=$(DESTDIR)$(DATADIR)/%)
+	rmdir $(DESTDIR)$(DATADIR)/bpftrace $(DESTDIR)$(DATADIR) 2>/dev/null || true
 	$(update-ld-cache)
 
 # The contract's reference, and the option table inside the manual page.

@@ -8,8 +8,10 @@
  */
 #include "args.h"
 #include "sums.h"
+#include "turn.h"
 
 struct bpf_sums sums = {0};
+struct probe_events events[HAK_PROBE_COUNT] = {0};
 
 /*
  * An index as the verifier can follow it: without the barrier clang turns the bound of a 32-bit
@@ -220,11 +222,11 @@ ON(hakmem, watch_sites)(hak_u32 unused)
 SEC("uprobe")
 int on_probe(struct regs *r)
 {
-	__u64 id = bpf_get_attach_cookie(r);
+	__u64 id = probe_of(r), slot = index_of((__u32)bpf_get_current_pid_tgid());
 
 	if (id >= HAK_PROBE_COUNT)
 		return 0;
-	ADD(sums.events[id], 1);
+	ADD(events[id].of[slot & (EVENT_SLOTS - 1)], 1);
 	switch (id) {
 #include "probes.def"
 	}

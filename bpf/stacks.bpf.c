@@ -13,6 +13,7 @@
 
 #include "regs.h"
 #include "stack_event.h"
+#include "turn.h"
 
 const volatile __u32 pages = 4;	      /* of a slice, at most STACK_PAGES_MAX */
 const volatile __u32 small_pages = 1; /* stacks of so few take a smaller record */
@@ -154,7 +155,7 @@ static __always_inline bool passes(struct regs *r, __u64 probe)
 SEC("uprobe")
 int on_stack(struct regs *r)
 {
-	__u64 id = bpf_get_attach_cookie(r);
+	__u64 id = probe_of(r);
 	__u32 period, readable;
 
 	if (id >= HAK_PROBE_COUNT || !passes(r, id))

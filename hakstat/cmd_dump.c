@@ -15,6 +15,7 @@
 
 #define TRIES 10 /* looks at a process that is at work, before what is found counts */
 #define PAUSE_US 20000
+#define PAGES_MOST ((size_t)1 << 22) /* listed: of 256 GiB at least */
 
 struct options {
 	const char *process, *core;
@@ -32,7 +33,7 @@ struct page_line {
 struct page_list {
 	struct page_line *line;
 	size_t n, room;
-	bool lost; /* no memory for some */
+	bool lost; /* there are more */
 };
 
 static const char *const kinds[] = {"unused", "blocks", "run", "mapped", "cached", "marked"};
@@ -104,7 +105,8 @@ static void keep_page(const struct dump *d, const struct dump_page *pg, unsigned
 
 	if (l->n == l->room) {
 		size_t room = l->room ? 2 * l->room : 256;
-		struct page_line *more = realloc(l->line, room * sizeof(*more));
+		struct page_line *more =
+			room <= PAGES_MOST ? realloc(l->line, room * sizeof(*more)) : NULL;
 
 		if (!more) {
 			l->lost = true;
@@ -265,7 +267,7 @@ static void print_pages(const struct dump *d, const struct page_list *l)
 		       (unsigned long long)p->bytes, owner, p->used, p->capacity, p->dirty);
 	}
 	if (l->lost)
-		printf("  (no memory to list the rest)\n");
+		printf("  (the rest is not listed)\n");
 }
 
 static void print_block(const struct dump *d, uint64_t addr)
@@ -484,7 +486,7 @@ static int show(const struct memory *m, uint64_t root, const char *what, const s
 	for (int i = 1;; i++) {
 		list.n = 0;
 		r = dump_read(&d, m, root, &v);
-		if (r || !m->reader || i == TRIES || (!d.bad.count && !d.busy))
+		if (r || !m->reader || i == TRIES || d.gave_up || (!d.bad.count && !d.busy))
 			break;
 		dump_free(&d);
 		usleep(PAUSE_US);
@@ -541,6 +543,7 @@ static int dump_process(const struct options *o)
 		return exit_code_of(r);
 	}
 	m.reader = t.reader;
+	m.bytes = target_rss(t.reader);
 	return show(&m, t.root_addr, o->process, o);
 }
 

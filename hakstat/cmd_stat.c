@@ -70,7 +70,7 @@ static void json_os(struct json *j, const struct model *m)
 /* Sums BPF made of probe arguments beside the counters as of the last probes. */
 static void json_check(struct json *j, const struct model *m)
 {
-	if (!m->has_bpf) {
+	if (!model_knows(m, PROBE_BIT(HAK_P_hakmem_refill) | PROBE_BIT(HAK_P_hakmem_flush))) {
 		json_null(j, "check");
 		return;
 	}
@@ -120,11 +120,7 @@ static void print_json(FILE *out, const struct model *m)
 	json_number(&j, "cached_bytes", m->now.cached_bytes);
 	json_number(&j, "meta_bytes", m->now.meta_bytes);
 	json_close(&j, '}');
-	json_open(&j, "self", '{');
-	json_known(&j, "events", m->events);
-	json_known(&j, "lost", m->lost);
-	json_known(&j, "bpf_ns", m->bpf_ns);
-	json_close(&j, '}');
+	report_json_self(&j, m);
 	json_check(&j, m);
 	json_close(&j, '}');
 	fputc('\n', out);

@@ -32,6 +32,16 @@ struct value value_ratio(enum value_kind kind, double part, double whole)
 	return whole > 0 ? value_of(kind, part / whole) : value_none();
 }
 
+bool view_by_bpf(const struct view *v, const struct column *c)
+{
+	size_t n = strlen(c->id);
+
+	for (const char *at = v->by_bpf; at && *at; at += strcspn(at, " "), at += *at == ' ')
+		if (*at == '*' || (!strncmp(at, c->id, n) && (!at[n] || at[n] == ' ')))
+			return true;
+	return false;
+}
+
 bool always_shown(const struct model *m, int row)
 {
 	(void)m;

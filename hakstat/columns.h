@@ -70,8 +70,9 @@ struct view {
 	int sort;				       /* column sorted by at first, descending */
 	char key;				       /* of top; 0: not a screen of top */
 	/* The rest may be NULL. */
-	const struct source *source;		       /* collects what the samples do not have */
-	bool in_stat;				       /* of stat, too, without its source */
+	const char *by_bpf;	     /* ids of columns that are unknown without BPF; "*": all */
+	const struct source *source; /* collects what the samples do not have */
+	bool in_stat;		     /* of stat, too, without its source */
 	bool (*alert)(const struct model *m, int row); /* something is wrong with what it shows */
 	/* Line i below the table; false: there are no more. */
 	bool (*note)(const struct model *m, int i, char *out, size_t len);
@@ -89,6 +90,9 @@ void report_json_rows(struct json *j, const char *key, const struct view *v, con
 
 #define COLUMNS(c) c, (int)(sizeof(c) / sizeof((c)[0]))
 #define COLUMNS_MAX 32
+
+/* Is this column of the view unknown without BPF? */
+bool view_by_bpf(const struct view *v, const struct column *c);
 
 bool always_shown(const struct model *m, int row);
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define HEAPS_MAX 100000U
 #define HEAP_BYTES_MAX 65536U
@@ -19,6 +20,8 @@
 #define CACHE_MAX ((uint64_t)1 << 24) /* blocks in one cache */
 #define LEAF ((size_t)1 << 16)
 #define ADDR_MAX ((uint64_t)1 << 48)
+#define PATIENCE_S 3			    /* for one look, and as long again for ... */
+#define PATIENCE_BYTES ((uint64_t)64 << 30) /* ... so much memory */
 
 __attribute__((format(printf, 2, 3))) static void broken(struct dump *d, const char *format, ...)
 {
@@ -30,6 +33,29 @@ __attribute__((format(printf, 2, 3))) static void broken(struct dump *d, const c
 	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
 	vsnprintf(d->bad.first, sizeof(d->bad.first), format, args);
 	va_end(args);
+}
+
+static double now_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double end_of(const struct memory *m)
+{
+	return now_s() + PATIENCE_S * (1 + (double)(m ? m->bytes : 0) / PATIENCE_BYTES);
+}
+
+/* Lists that go on for ever need not be rings. */
+static bool takes_too_long(struct dump *d)
+{
+	if (!d->gave_up && now_s() > d->end_s) {
+		d->gave_up = true;
+		broken(d, "it takes too long to read, for what memory it has: given up");
+	}
+	return d->gave_up;
 }
 
 static uint64_t number(const char *from, unsigned at, size_t bytes)
@@ -282,7 +308,7 @@ static int read_segments(struct dump *d, const struct dump_visitor *v)
 		broken(d, "the list of segments cannot be read");
 		at = 0;
 	}
-	while (at) {
+	while (at && !takes_too_long(d)) {
 		if (at == seen || n++ > SEGMENTS_MAX) {
 			broken(d, "the list of segments does not end");
 			break;
@@ -317,6 +343,8 @@ static void read_leaf(struct dump *d, uint64_t first, const uint64_t *leaf,
 		if (!leaf[i] || leaf[i] == before)
 			continue;
 		before = leaf[i];
+		if (takes_too_long(d))
+			return;
 		if (!page_read(d, leaf[i], &pg)) {
 			broken(d, "the page of %#llx cannot be read", (unsigned long long)start);
 			continue;
@@ -342,7 +370,7 @@ static int read_mapped(struct dump *d, const struct dump_visitor *v)
 
 	if (ok && !memory_read(d->m, d->root.layout.pagemap, roots, LEAF * sizeof(*roots)))
 		broken(d, "the page map cannot be read");
-	for (size_t i = 0; ok && i < LEAF; i++) {
+	for (size_t i = 0; ok && i < LEAF && !takes_too_long(d); i++) {
 		if (!roots[i])
 			continue;
 		if (memory_read(d->m, roots[i], leaf, LEAF * sizeof(*leaf)))
@@ -421,6 +449,7 @@ int dump_read(struct dump *d, const struct memory *m, uint64_t root, const struc
 		v = &nobody;
 	memset(d, 0, sizeof(*d));
 	d->m = m;
+	d->end_s = end_of(m);
 	if (!memory_read(m, root, &d->root, sizeof(d->root)))
 		return -EIO;
 	if (memcmp(d->root.magic, HAK_MAGIC, 8) != 0)
@@ -435,7 +464,7 @@ int dump_read(struct dump *d, const struct memory *m, uint64_t root, const struc
 		return -ENOMEM;
 	d->nheaps = d->root.heaps;
 	read_words(d);
-	for (uint32_t i = 0; i < d->nheaps; i++)
+	for (uint32_t i = 0; i < d->nheaps && !takes_too_long(d); i++)
 		read_heap(d, i);
 	r = read_segments(d, v);
 	if (!r)
@@ -490,8 +519,9 @@ static bool page_of(const struct dump *d, uint64_t addr, struct dump_page *pg)
 {
 	uint64_t *leaf = addr < ADDR_MAX ? calloc(LEAF, sizeof(*leaf)) : NULL, at = 0, where;
 	size_t i = (uint16_t)(addr >> 16);
+	double end = end_of(d->m);
 
-	for (uint64_t root = addr >> 32; leaf && !at; root--, i = LEAF - 1) {
+	for (uint64_t root = addr >> 32; leaf && !at && now_s() < end; root--, i = LEAF - 1) {
 		bool there = memory_read(d->m, d->root.layout.pagemap + root * 8, &where, 8) &&
 			     where && memory_read(d->m, where, leaf, LEAF * sizeof(*leaf));
 

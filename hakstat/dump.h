@@ -47,6 +47,8 @@ struct dump {
 	uint64_t live_bytes, cached_bytes;
 	uint64_t option[16];
 	bool locked[HAK_LOCK_MAX];
+	double end_s; /* CLOCK_MONOTONIC: what takes longer is given up */
+	bool gave_up;
 	struct findings bad;
 };
 

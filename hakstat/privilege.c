@@ -55,7 +55,7 @@ static void keep(uint64_t kept)
 void keep_to_read(void)
 {
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	keep(TO_READ);
+	keep(TO_READ | (has_capability(CAP_SYS_PTRACE) ? 0 : TO_ATTACH)); /* then by peek.c */
 }
 
 void keep_to_watch(bool by_events, bool command)

@@ -35,6 +35,7 @@ struct state {
 	struct remotes out;
 	size_t room;
 	int most;
+	bool gaps; /* probes were off: what waits in queues is not known any more */
 };
 
 /* --- lists --- */
@@ -147,7 +148,7 @@ static int load(struct state *st, const struct target *t, bool multi)
 					       PROBE_BIT(HAK_P_hakmem_remote_drain) |
 					       PROBE_BIT(HAK_P_hakmem_remote_help) |
 					       PROBE_BIT(HAK_P_hakmem_thread_exit),
-				       &r);
+				       &st->bpf->bss->turn, &r);
 	if (r) {
 		remote_bpf__destroy(st->bpf);
 		st->bpf = NULL;
@@ -255,7 +256,7 @@ static void set_owner(const struct state *st, struct remote_row *r)
 	static const struct owner nothing;
 	uint64_t hist[REMOTE_HIST], last = 0;
 
-	if (!b)
+	if (!b || st->gaps)
 		return;
 	if (!a)
 		a = &nothing;
@@ -326,6 +327,9 @@ static void fill(void *arg, struct model *m)
 
 	if (!st->bpf)
 		return;
+	st->gaps |= (m->off &
+		     (PROBE_BIT(HAK_P_hakmem_remote_push) | PROBE_BIT(HAK_P_hakmem_remote_drain) |
+		      PROBE_BIT(HAK_P_hakmem_remote_help))) != 0;
 	if (m->ended) /* since the last look it may have gone on */
 		read_all(st);
 	st->out.n = 0;
@@ -353,6 +357,7 @@ static void restart(void *arg)
 	detach(st);
 	st->pairs.n = st->pairs_from.n = st->owners.n = st->owners_from.n = 0;
 	names_free(&st->names);
+	st->gaps = false;
 }
 
 static void close_remotes(void *arg)

@@ -5,15 +5,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-#define WIDTH_DEFAULT 120
-#define WIDTH_MAX 500
+#define WIDTH_FILE 120
 #define ALERT_ON "\033[1;31m" /* bold red */
 #define ALERT_OFF "\033[0m"
 
-enum { KEY_CSV = 512 };
+enum { KEY_CSV = 512, KEY_BUDGET };
 
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
@@ -26,6 +24,10 @@ static const struct argp_option option_table[] = {
 	{"sort", 's', "COLUMN", 0, "sort by this column, highest first", 0},
 	{"reverse", 'r', NULL, 0, "the other way round", 0},
 	{"rows", 'n', "ROWS", 0, "no more rows than that", 0},
+	{"budget", KEY_BUDGET, "EVENTS", 0,
+	 "a probe that fires more often, a second in one thread, is taken off for a while (default "
+	 "10000; 0: never)",
+	 0},
 	{"width", 'w', "WIDTH", 0, "of the table (default: the terminal's, or 120)", 0},
 	{0},
 };
@@ -54,18 +56,6 @@ static void find_sort(struct report_options *o, struct argp_state *state)
 	argp_error(state, "no column '%s'; there are%s", name, ids);
 }
 
-static int terminal_width(void)
-{
-	const char *columns = getenv("COLUMNS");
-	struct winsize size;
-
-	if (isatty(STDOUT_FILENO) && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col)
-		return size.ws_col;
-	if (columns && atoi(columns) > 0 && atoi(columns) <= WIDTH_MAX)
-		return atoi(columns);
-	return WIDTH_DEFAULT;
-}
-
 static void begin(struct report_options *o)
 {
 	o->seconds = 0;
@@ -81,7 +71,7 @@ static void end(struct report_options *o, struct argp_state *state)
 	if (o->seconds == 0)
 		o->seconds = o->process ? o->pid_seconds : -1;
 	if (!o->width)
-		o->width = o->output ? WIDTH_DEFAULT : terminal_width();
+		o->width = o->output ? WIDTH_FILE : text_width();
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -120,6 +110,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'n':
 		o->limit = parse_number(state, arg, 1, INT_MAX);
+		return 0;
+	case KEY_BUDGET:
+		budget_set((uint32_t)parse_number(state, arg, 0, INT_MAX));
 		return 0;
 	case 'w':
 		o->width = parse_number(state, arg, 20, WIDTH_MAX);
@@ -200,7 +193,7 @@ static void print_notes(FILE *out, const struct view *v, const struct model *m)
 
 	if (v->note)
 		for (int i = 0; v->note(m, i, line, sizeof(line)); i++)
-			fprintf(out, "%s %s\n", i ? "" : "\n", line);
+			fprintf(out, "%s%s%s\n", i ? "" : "\n", *line ? " " : "", line);
 	report_ended(out, m);
 }
 
@@ -208,9 +201,18 @@ void report_ended(FILE *out, const struct model *m)
 {
 	if (m->ended)
 		fprintf(out,
-			"\n it ended: counts after %.3f s are what its probes told, memory is as "
-			"of then\n",
-			m->counters_seconds);
+			"\n it ended: counts after %.3f s are what its probes told%s, memory is "
+			"as of then\n",
+			m->counters_seconds, m->off ? ", those that were not off" : "");
+}
+
+void report_text(FILE *out, const struct view *v, const struct model *m,
+		 const struct report_options *o)
+{
+	report_header(out, m, o);
+	if (!report_table(out, v, m, o))
+		fprintf(out, "\n %s\n nothing in this interval\n", v->title);
+	print_notes(out, v, m);
 }
 
 /* --- JSON and CSV --- */
@@ -270,6 +272,21 @@ void report_json_rows(struct json *j, const char *key, const struct view *v, con
 	row_list_free(&rows);
 }
 
+void report_json_self(struct json *j, const struct model *m)
+{
+	json_open(j, "self", '{');
+	json_known(j, "events", m->events);
+	json_known(j, "lost", m->lost);
+	json_known(j, "bpf_ns", m->bpf_ns);
+	json_number(j, "budget", budget_get());
+	json_open(j, "off_s", '{'); /* probes that the budget kept off, for how long */
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		if (m->off & PROBE_BIT(i))
+			json_real(j, hak_probes[i].name, m->off_s[i]);
+	json_close(j, '}');
+	json_close(j, '}');
+}
+
 void report_json(FILE *out, const struct view *v, const struct model *m,
 		 const struct report_options *o)
 {
@@ -281,8 +298,10 @@ void report_json(FILE *out, const struct view *v, const struct model *m,
 	snprintf(schema, sizeof(schema), "hakstat.%s/1", v->name);
 	json_open(&j, NULL, '{');
 	json_text(&j, "schema", schema);
-	json_number(&j, "pid", (uint64_t)m->target->pid);
-	json_text(&j, "comm", m->target->comm);
+	if (m->target) {
+		json_number(&j, "pid", (uint64_t)m->target->pid);
+		json_text(&j, "comm", m->target->comm);
+	}
 	json_real(&j, "duration_s", m->seconds);
 	json_open(&j, "rows", '[');
 	for (int i = 0; i < n; i++)
@@ -290,11 +309,7 @@ void report_json(FILE *out, const struct view *v, const struct model *m,
 	json_close(&j, ']');
 	if (v->json)
 		v->json(&j, m);
-	json_open(&j, "self", '{');
-	json_known(&j, "events", m->events);
-	json_known(&j, "lost", m->lost);
-	json_known(&j, "bpf_ns", m->bpf_ns);
-	json_close(&j, '}');
+	report_json_self(&j, m);
 	json_close(&j, '}');
 	fputc('\n', out);
 	row_list_free(&rows);
@@ -353,10 +368,7 @@ void report_view(FILE *out, const struct view *v, const struct model *m,
 		report_csv(out, v, m, o);
 		break;
 	case REPORT_TABLE:
-		report_header(out, m, o);
-		if (!report_table(out, v, m, o))
-			fprintf(out, "\n %s\n nothing in this interval\n", v->title);
-		print_notes(out, v, m);
+		report_text(out, v, m, o);
 		break;
 	}
 }

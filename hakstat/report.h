@@ -42,6 +42,8 @@ int report_close(const struct report_options *o, FILE *out);
 /* The view in the format asked for; as a table, with the header and notes. */
 void report_view(FILE *out, const struct view *v, const struct model *m,
 		 const struct report_options *o);
+void report_text(FILE *out, const struct view *v, const struct model *m,
+		 const struct report_options *o);
 /* Parts of it, for reports of several views. */
 void report_header(FILE *out, const struct model *m, const struct report_options *o);
 /* False, and nothing printed, if the view has no row. */
@@ -51,6 +53,9 @@ void report_json(FILE *out, const struct view *v, const struct model *m,
 		 const struct report_options *o);
 void report_csv(FILE *out, const struct view *v, const struct model *m,
 		const struct report_options *o);
+
+/* What hakstat itself did, as "self" of a JSON object. */
+void report_json_self(struct json *j, const struct model *m);
 
 /* What has to be said of a process that has ended; nothing of others. */
 void report_ended(FILE *out, const struct model *m);

@@ -20,7 +20,7 @@
 #define SEGMENT_BYTES (SEGMENT_SLICES * SLICE)
 #define OS_PAGES_MAX (SEGMENT_BYTES / OS_PAGE)
 #define CACHE_MAX ((uint64_t)1 << 24) /* blocks in one cache */
-#define CACHED_MAX ((size_t)1 << 27)  /* and in all */
+#define CACHED_MAX ((size_t)1 << 24)  /* and in all: eight times what caches may hold */
 #define PAGE_BLOCKS 4096U
 #define LEAF ((size_t)1 << 16)
 #define GUARD_MAX ((uint64_t)1 << 18) /* 256 KiB: a longer one is no stack's */
@@ -457,8 +457,7 @@ static void add_tables(struct state *st, const struct dump *d)
 }
 
 /* Resident bytes of a mapping within ranges, and how long these are in it. */
-static uint64_t part(const struct state *st, const struct ranges *r, const struct vma *v,
-		     uint64_t *bytes)
+static uint64_t part(struct state *st, const struct ranges *r, const struct vma *v, uint64_t *bytes)
 {
 	uint64_t sum = 0;
 
@@ -609,7 +608,7 @@ static void forget(struct state *st)
 static bool read_once(struct state *st, const struct target *t)
 {
 	const struct dump_visitor v = {take_page, take_segment, take_kept, st};
-	struct memory mem = {.reader = t->reader, .fd = -1};
+	struct memory mem = {.reader = t->reader, .fd = -1, .bytes = target_rss(t->reader)};
 	struct dump d;
 	bool whole;
 	int r;
@@ -630,7 +629,7 @@ static bool read_once(struct state *st, const struct target *t)
 		sort_out(st);
 		sum_up(st, &d);
 	}
-	whole = r || (!d.bad.count && !d.busy);
+	whole = r || d.gave_up || (!d.bad.count && !d.busy);
 	dump_free(&d);
 	return whole;
 }

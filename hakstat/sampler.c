@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "stacks.skel.h"
 
@@ -18,7 +17,6 @@ struct sampler {
 	struct stacks_bpf *skel;
 	struct probes_link *on;
 	struct ring_buffer *ring;
-	int stats_fd; /* keeps the kernel's run time statistics on, or -1 */
 	void (*fn)(void *arg, const struct stack_event *e);
 	void *arg;
 	unsigned left; /* records of this turn */
@@ -81,7 +79,7 @@ static int start(struct sampler *s, const struct target *t, const struct sampler
 	s->ring = ring_buffer__new(bpf_map__fd(s->skel->maps.ring), on_record, s, NULL);
 	if (!s->ring)
 		return -errno;
-	s->on = probes_attach(s->skel->progs.on_stack, t, multi, o->which, &r);
+	s->on = probes_attach(s->skel->progs.on_stack, t, multi, o->which, &s->skel->bss->turn, &r);
 	return r;
 }
 
@@ -119,16 +117,13 @@ struct sampler *sampler_open(const struct target *t, const struct sampler_option
 		explain(*error, t, err, errlen);
 		return NULL;
 	}
-	s->stats_fd = -1;
 	*error = start(s, t, o, true);
 	if (*error && *error != -EPERM && *error != -ENOENT) { /* a kernel before 6.6 */
 		stop(s);
 		*error = start(s, t, o, false);
 	}
-	if (!*error) {
-		s->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+	if (!*error)
 		return s;
-	}
 	explain(*error, t, err, errlen);
 	sampler_close(s);
 	return NULL;
@@ -139,8 +134,6 @@ void sampler_close(struct sampler *s)
 	if (!s)
 		return;
 	stop(s);
-	if (s->stats_fd >= 0)
-		close(s->stats_fd);
 	free(s);
 }
 
@@ -174,5 +167,5 @@ int64_t sampler_cost(const struct sampler *s)
 {
 	struct bpf_prog_info info;
 
-	return s->stats_fd >= 0 && program_info(s, &info) ? (int64_t)info.run_time_ns : -1;
+	return attach_takes_time() && program_info(s, &info) ? (int64_t)info.run_time_ns : -1;
 }

@@ -11,7 +11,8 @@
 #define VMAS_MAX 4000000U
 #define PRESENT ((uint64_t)1 << 63) /* of an entry in pagemap, see proc(5) */
 #define NUMBER (((uint64_t)1 << 55) - 1)
-#define BATCH ((size_t)8192) /* entries read at once */
+#define ENTRIES_MOST ((uint64_t)1 << 26) /* of 256 GiB, and of 16 times what is in memory */
+#define BATCH ((size_t)8192)		 /* entries read at once */
 
 static struct vma *new_vma(struct smaps *s)
 {
@@ -120,6 +121,7 @@ int smaps_open(struct smaps *s, pid_t pid)
 	if (!f)
 		return -errno;
 	r = read_smaps(s, f);
+	s->left = ENTRIES_MOST + 16 * s->rss / OS_PAGE;
 	fclose(f);
 	return r;
 }
@@ -171,7 +173,7 @@ bool smaps_resident(const struct smaps *s, uint64_t start, size_t pages, bool *i
 	return true;
 }
 
-uint64_t smaps_resident_bytes(const struct smaps *s, uint64_t start, uint64_t end)
+uint64_t smaps_resident_bytes(struct smaps *s, uint64_t start, uint64_t end)
 {
 	uint64_t entry[BATCH], bytes = 0;
 
@@ -180,8 +182,9 @@ uint64_t smaps_resident_bytes(const struct smaps *s, uint64_t start, uint64_t en
 		uint64_t pages = (end - start + OS_PAGE - 1) / OS_PAGE;
 		size_t n = pages < BATCH ? (size_t)pages : BATCH;
 
-		if (!read_entries(s, start, entry, n))
+		if (s->left < n || !read_entries(s, start, entry, n))
 			return bytes;
+		s->left -= n;
 		for (size_t k = 0; k < n; k++)
 			bytes += is_in(s, entry[k]) ? OS_PAGE : 0;
 		start += n * OS_PAGE;

@@ -437,6 +437,7 @@ static void stacks_fill(void *state, struct model *m)
 	memset(out, 0, sizeof(*out));
 	drain(c);
 	fill_counts(c, out);
+	out->off = (m->off & out->which) != 0;
 	find_scale(c, out, scale);
 	raw = calloc(c->used + 1, sizeof(struct raw_stack *));
 	for (size_t i = 0; raw && i < c->room; i++)

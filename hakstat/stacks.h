@@ -49,7 +49,8 @@ struct stacks {
 	const char *title; /* of the options */
 	uint64_t which;	   /* probes, a bit each */
 	struct stack_counts counts;
-	uint64_t events;					  /* of all probes */
+	uint64_t events; /* of all probes */
+	bool off;	 /* for a part of the time the budget kept probes off */
 	uint64_t method[UNWIND_BOTH + 1], end[UNWIND_BROKEN + 1]; /* stacks taken */
 	uint64_t unkept;	/* taken, but there are more different ones than are kept */
 	unsigned closed;	/* files of the process that could not be opened ... */

@@ -125,9 +125,12 @@ static int load_waits(struct state *st, const struct target *t, bool multi)
 	st->bpf->rodata->pid_ns_ino = ino;
 	probes_prepare(st->bpf->progs.on_wait, multi);
 	r = waits_bpf__load(st->bpf);
+	if (!r && !st->bpf->bss)
+		r = -EOPNOTSUPP; /* see attach.c:load */
 	if (!r)
 		st->on = probes_attach(st->bpf->progs.on_wait, t, multi,
-				       PROBE_BIT(HAK_P_hakmem_lock_wait_done), &r);
+				       PROBE_BIT(HAK_P_hakmem_lock_wait_done), &st->bpf->bss->turn,
+				       &r);
 	if (r) {
 		waits_bpf__destroy(st->bpf);
 		st->bpf = NULL;
@@ -243,23 +246,28 @@ static struct thread_row *new_row(struct state *st)
 	return &out->row[out->n++];
 }
 
-/* Counters only grow: a heap cannot have fewer than before. */
+/* Counters only grow; what a hostile process makes of them is not to look like a number. */
+static uint64_t grown(uint64_t from, uint64_t to)
+{
+	return to >= from ? to - from : 0;
+}
+
 static void add_delta(struct thread_row *r, const struct heap_counts *a,
 		      const struct heap_counts *b)
 {
-	r->threads += b->starts - a->starts;
+	r->threads += (uint32_t)grown(a->starts, b->starts);
 	if (a->starts && a->state == HAK_HEAP_LIVE)
 		r->threads++;
-	r->allocs += b->allocs - a->allocs;
-	r->frees += b->frees - a->frees;
-	r->cached_allocs += b->cached_allocs - a->cached_allocs;
-	r->refills += b->refills - a->refills;
+	r->allocs += grown(a->allocs, b->allocs);
+	r->frees += grown(a->frees, b->frees);
+	r->cached_allocs += grown(a->cached_allocs, b->cached_allocs);
+	r->refills += grown(a->refills, b->refills);
 	r->cached_blocks += b->cached_blocks;
 	r->cached_bytes += b->cached_bytes;
-	r->out_blocks += b->out_blocks - a->out_blocks;
-	r->out_bytes += b->out_bytes - a->out_bytes;
-	r->in_blocks += b->in_blocks - a->in_blocks;
-	r->in_bytes += b->in_bytes - a->in_bytes;
+	r->out_blocks += grown(a->out_blocks, b->out_blocks);
+	r->out_bytes += grown(a->out_bytes, b->out_bytes);
+	r->in_blocks += grown(a->in_blocks, b->in_blocks);
+	r->in_bytes += grown(a->in_bytes, b->in_bytes);
 }
 
 /* Waits of threads that have no row of their own go to the one of those that have ended. */
@@ -322,7 +330,7 @@ static void fill(void *arg, struct model *m)
 	st->out.n = 0;
 	fill_rows(st, &ended);
 	with = st->out.n;
-	st->out.has_waits = st->bpf != NULL;
+	st->out.has_waits = st->bpf && !(m->off & PROBE_BIT(HAK_P_hakmem_lock_wait_done));
 	st->out.without = st->names.alive > with ? st->names.alive - with : 0;
 	add_waits_to(st, &ended);
 	if (is_anything(&ended) && (last = new_row(st)))

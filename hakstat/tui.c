@@ -82,6 +82,8 @@ static int toggle_graph(struct screen *s)
 
 static int enter(struct screen *s)
 {
+	if (s->view == VIEW_processes && s->cursor < s->rows.n)
+		return ACTION_PROCESS;
 	if (!views[s->view]->explain || s->cursor >= s->rows.n)
 		return ACTION_NONE;
 	s->explained = s->rows.row[s->cursor];
@@ -90,11 +92,15 @@ static int enter(struct screen *s)
 	return show(s, VIEW_stacks) | ACTION_EXPLAIN;
 }
 
-/* From stacks back to where they were asked for; else the filter goes. */
+/* From stacks back to where they were asked for; else the filter goes; else back to the host. */
 static int escape(struct screen *s)
 {
+	bool filtered = s->filter[0];
+
 	s->filter[0] = 0;
-	return s->view == VIEW_stacks ? show(s, s->before) : ACTION_REDRAW;
+	if (s->view == VIEW_stacks)
+		return show(s, s->before);
+	return s->inside && !filtered ? ACTION_HOST : ACTION_REDRAW;
 }
 
 static int start_filter(struct screen *s)
@@ -147,7 +153,7 @@ static const struct key keys[] = {
 	{'-', "-", "shorter interval", faster},
 	{KEY_DOWN, "down", "next row; scrolls", down},
 	{KEY_UP, "up", "previous row", up},
-	{'\n', "Enter", "stacks that explain the row (Esc goes back)", enter},
+	{'\n', "Enter", "into the process; stacks that explain the row (Esc goes back)", enter},
 	{'?', "?", "this help", help},
 	{'q', "q", "quit", quit},
 	{'=', NULL, NULL, slower},
@@ -159,12 +165,19 @@ static const struct key keys[] = {
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 
-void screen_init(struct screen *s, double interval)
+void screen_init(struct screen *s, double interval, int view)
 {
 	memset(s, 0, sizeof(*s));
+	s->view = view;
 	s->interval = interval;
 	for (int i = 0; i < VIEWS; i++)
 		s->sort[i] = views[i]->sort;
+}
+
+void screen_free(struct screen *s)
+{
+	row_list_free(&s->rows);
+	history_clear(&s->history);
 }
 
 bool screen_open(void)
@@ -219,7 +232,7 @@ static int press(struct screen *s, int c)
 		return ACTION_REDRAW;
 	}
 	for (int i = 0; i < VIEWS; i++)
-		if (views[i]->key && views[i]->key == c)
+		if (views[i]->key && views[i]->key == c && s->view != VIEW_processes)
 			return show(s, i);
 	for (size_t i = 0; i < KEYS; i++)
 		if (keys[i].code == c)
@@ -284,7 +297,7 @@ static void draw_help(struct screen *s)
 
 	add(&t, true, "Keys");
 	for (int i = 0; i < VIEWS; i++)
-		if (views[i]->key)
+		if (views[i]->key && s->view != VIEW_processes)
 			add(&t, false, "  %-6c %s", views[i]->key, views[i]->title);
 	for (size_t i = 0; i < KEYS; i++)
 		if (keys[i].shown)
@@ -429,7 +442,7 @@ static int table_width(const struct screen *s)
 
 static bool can_enter(const struct view *v)
 {
-	return v->explain || v->detail;
+	return v->explain || v->detail || v == &view_processes;
 }
 
 static void draw_rows(struct screen *s, const struct model *m, const bool *fit, int y, int room)
@@ -458,22 +471,79 @@ static void draw_rows(struct screen *s, const struct model *m, const bool *fit, 
 	}
 }
 
-/* Below a table that has something to tell of the row under the cursor, in the rest of the screen.
- */
-static void draw_detail(const struct screen *s, const struct model *m, int y)
+/* Below a table that has something to tell of the row under the cursor, up to line `end`. */
+static void draw_detail(const struct screen *s, const struct model *m, int y, int end)
 {
 	const struct view *v = views[s->view];
 	int row = s->rows.n ? s->rows.row[s->cursor] : -1;
 	char line[512];
 
-	for (int i = 0; y < LINES - 1 && v->detail(m, row, i, line, sizeof(line)); i++)
+	for (int i = 0; y < end && v->detail(m, row, i, line, sizeof(line)); i++)
 		put(y++, line, i ? 0 : A_DIM);
 }
 
-/* Rows of the table: half of the screen at most where there is more to tell of one of them. */
-static int table_room(const struct screen *s, int y)
+/* --- notes, at the bottom --- */
+
+#define NOTES_MAX 12
+
+struct notes {
+	char line[NOTES_MAX][256];
+	int n;
+};
+
+/* As many lines as it takes; those of a table, which have runs of blanks, are cut instead. */
+static bool add_note(struct notes *t, const char *text, int most)
 {
-	int room = LINES - y - 1, half = room / 2;
+	bool table = strstr(text, "  ") != NULL;
+
+	do {
+		size_t fit = text_fit(text, (size_t)COLS);
+
+		if (t->n == most)
+			return false;
+		snprintf(t->line[t->n++], sizeof(t->line[0]), "%.*s", (int)fit, text);
+		text += fit;
+		text += strspn(text, " ");
+	} while (*text && !table);
+	return true;
+}
+
+/* Where there is no room for all, the last line says that there are more. */
+static void collect_notes(const struct view *v, const struct model *m, int most, struct notes *t)
+{
+	char text[256];
+
+	t->n = 0;
+	if (most > NOTES_MAX)
+		most = NOTES_MAX;
+	for (int i = 0; most > 0 && v->note && v->note(m, i, text, sizeof(text)); i++)
+		if (!add_note(t, text, most)) {
+			size_t n = strlen(t->line[most - 1]);
+
+			if (n + 4 > (size_t)COLS)
+				n = COLS > 4 ? (size_t)COLS - 4 : 0;
+			snprintf(t->line[most - 1] + n, sizeof(t->line[0]) - n, " ...");
+			break;
+		}
+}
+
+/* Returns the line where they begin. */
+static int draw_notes(const struct view *v, const struct model *m, int y)
+{
+	struct notes t;
+	int first;
+
+	collect_notes(v, m, (LINES - 1 - y) / 3, &t);
+	first = LINES - 1 - t.n;
+	for (int i = 0; i < t.n; i++)
+		put(first + i, t.line[i], A_DIM);
+	return first;
+}
+
+/* Rows of the table: half of the screen at most where there is more to tell of one of them. */
+static int table_room(const struct screen *s, int room)
+{
+	int half = room / 2;
 
 	if (!views[s->view]->detail)
 		return room;
@@ -484,7 +554,7 @@ static void draw_table(struct screen *s, const struct model *m, int y)
 {
 	const struct view *v = views[s->view];
 	bool fit[COLUMNS_MAX];
-	int room;
+	int room, end;
 
 	view_fit(v, table_width(s), fit);
 	draw_heading(v, m, fit, s->sort[s->view], y++);
@@ -493,10 +563,11 @@ static void draw_table(struct screen *s, const struct model *m, int y)
 		return;
 	}
 	view_rows(v, m, s->sort[s->view], s->reverse[s->view], s->filter, &s->rows);
-	room = table_room(s, y);
+	end = draw_notes(v, m, y);
+	room = table_room(s, end - y);
 	draw_rows(s, m, fit, y, room);
 	if (v->detail)
-		draw_detail(s, m, y + (room ? room : 1) + 1);
+		draw_detail(s, m, y + (room ? room : 1) + 1, end);
 	if (!s->rows.n)
 		put(y, s->filter[0] ? "no row matches the filter" : "nothing in this interval",
 		    A_DIM);
@@ -514,6 +585,18 @@ static const char *view_keys(void)
 	return text;
 }
 
+static const char *where_to(const struct screen *s)
+{
+	static char text[32];
+
+	if (s->view == VIEW_processes)
+		return "Enter into one";
+	snprintf(text, sizeof(text), "%s%s views",
+		 s->view == VIEW_stacks ? "Esc back," : view_keys(),
+		 s->inside && s->view != VIEW_stacks ? " Esc" : "");
+	return text;
+}
+
 static void draw_bottom(const struct screen *s, const char *note)
 {
 	const char *paused = s->paused ? "PAUSED  " : "";
@@ -528,9 +611,8 @@ static void draw_bottom(const struct screen *s, const char *note)
 			 paused, s->filter, s->interval);
 	else
 		snprintf(line, sizeof(line),
-			 "%s%s  %s views  s sort r rev / filter  +- %.4gs  ? help q quit", paused,
-			 views[s->view]->name, s->view == VIEW_stacks ? "Esc back," : view_keys(),
-			 s->interval);
+			 "%s%s  %s  s sort r rev / filter  +- %.4gs  ? help q quit", paused,
+			 views[s->view]->name, where_to(s), s->interval);
 	put(LINES - 1, line, s->paused ? A_BOLD : A_DIM);
 }
 

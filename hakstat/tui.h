@@ -15,6 +15,8 @@ enum action {
 	ACTION_INTERVAL = 4, /* the interval changed */
 	ACTION_VIEW = 8,     /* another view: its source is to be used */
 	ACTION_EXPLAIN = 16, /* that is the one of stacks, of another row */
+	ACTION_PROCESS = 32, /* of a host: into the process under the cursor */
+	ACTION_HOST = 64,    /* and back */
 };
 
 struct screen {
@@ -22,6 +24,8 @@ struct screen {
 	int sort[VIEWS];
 	bool reverse[VIEWS];
 	bool paused, help, typing, graph;
+	bool left;	       /* back to it was what ended the last frames */
+	bool inside;	       /* one process of a host, which Esc leads back to */
 	int scroll, most;      /* most: as far as there is to scroll, known once drawn */
 	int cursor;	       /* the row that Enter is for, counted from the first */
 	int explained, before; /* the row whose stacks are shown, and the view it is of */
@@ -34,7 +38,8 @@ struct screen {
 	char note[256];			/* what went wrong with the view, or empty */
 };
 
-void screen_init(struct screen *s, double interval);
+void screen_init(struct screen *s, double interval, int view); /* view: the first one shown */
+void screen_free(struct screen *s);
 /* False: nothing is known about this terminal ($TERM). */
 bool screen_open(void);
 void screen_close(void);

@@ -386,6 +386,7 @@ static bool lock_explain(const struct model *m, int row, struct stacks_options *
 
 const struct view view_locks = {
 	.name = "locks",
+	.by_bpf = "futex_op asleep_ns p50_ns p99_ns max_ns now",
 	.title = "locks of the allocator, and futex waits of the application",
 	.columns = COLUMNS(columns),
 	.rows = lock_rows,

@@ -246,6 +246,7 @@ static void json(struct json *j, const struct model *m)
 
 const struct view view_remote = {
 	.name = "remote",
+	.by_bpf = "*",
 	.title = "remote frees: who frees whose blocks",
 	.columns = COLUMNS(columns),
 	.rows = rows,

@@ -96,16 +96,16 @@ static int stack_rows(const struct model *m)
 static void note_taken(const struct stacks *s, char *out, size_t len)
 {
 	unsigned long long events = s->events, taken = s->counts.taken;
+	const char *when = s->off ? ", while probes were not off" : "";
 
 	if (s->counts.skipped + s->counts.lost + s->unkept == 0)
-		snprintf(out, len, "%llu events, %llu stacks: all of them", events, taken);
+		snprintf(out, len, "%llu events, %llu stacks: all of them%s", events, taken, when);
 	else
-		snprintf(
-			out, len,
-			"%llu events (exact), stacks of %llu: the rest is estimated (%llu left out "
-			"to keep to --rate, %llu lost)",
-			events, taken, (unsigned long long)s->counts.skipped,
-			(unsigned long long)(s->counts.lost + s->unkept));
+		snprintf(out, len,
+			 "%llu events (exact%s), stacks of %llu: the rest is estimated (%llu left "
+			 "out to keep to --rate, %llu lost)",
+			 events, when, taken, (unsigned long long)s->counts.skipped,
+			 (unsigned long long)(s->counts.lost + s->unkept));
 }
 
 static void note_method(const struct stacks *s, char *out, size_t len)
@@ -159,11 +159,8 @@ static bool stack_detail(const struct model *m, int row, int i, char *out, size_
 	if (!m->stacks)
 		return false;
 	if (i == 0) {
-		int n = snprintf(out, len, "%s, for %.0f s: ", m->stacks->title,
-				 m->stacks->seconds);
-
-		if (n > 0 && (size_t)n < len)
-			note_taken(m->stacks, out + n, len - (size_t)n);
+		snprintf(out, len, "%s, for %.0f s: %llu events", m->stacks->title,
+			 m->stacks->seconds, (unsigned long long)m->stacks->events);
 		return true;
 	}
 	if (!r || (unsigned)i > r->frames + r->cut)
@@ -235,6 +232,7 @@ static void stack_json_row(struct json *j, const struct model *m, int row)
 
 const struct view view_stacks = {
 	.name = "stacks",
+	.by_bpf = "*",
 	.title = "stacks",
 	.columns = COLUMNS(columns),
 	.rows = stack_rows,

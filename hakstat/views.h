@@ -15,7 +15,8 @@
 	X(fragments) \
 	X(pages)     \
 	X(syscalls)  \
-	X(stacks)
+	X(stacks)    \
+	X(processes)
 
 #define VIEW_(name) VIEW_##name,
 enum view_id { VIEW_LIST(VIEW_) VIEWS };

@@ -213,7 +213,6 @@ bool arena_unmap_unused(void);
 size_t arena_excess(unsigned parts);
 void arena_note_given(size_t bytes);
 void arena_note_taken(size_t bytes);
-void arena_note_runs(int64_t n);
 unsigned arena_check(void);
 extern struct lock arena_lock;
 /* Times unused memory exceeded its limit: the process is shrinking, caches should follow. */

@@ -76,9 +76,12 @@ long os_write(int fd, const void *text, size_t bytes)
 	return call3(write, fd, text, bytes);
 }
 
+/* Nobody sleeps longer: should a wake be refused, who waits for it is late, and not lost. */
+static const struct timespec wait_most = {.tv_sec = 1};
+
 void os_futex(uint32_t *word, int op, uint32_t value)
 {
-	call3(futex, word, op, value);
+	call6(futex, word, op, value, &wait_most, 0, 0);
 }
 
 /*

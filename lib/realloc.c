@@ -22,7 +22,7 @@ static bool resize_large(struct page *pg, size_t bytes)
 }
 
 /* Without memory to shrink into, the block stays where it is. */
-static void *copy(void *p, size_t old, size_t bytes)
+static void *realloc_copy(void *p, size_t old, size_t bytes)
 {
 	void *q = bytes < old ? alloc_if_easy(bytes) : alloc_fast(bytes);
 
@@ -41,11 +41,11 @@ static void *realloc_block(struct page *pg, void *p, size_t bytes)
 		/* up to half may be wasted: shrinking in steps must not copy at each */
 		if (bytes <= old && (bytes >= old / 2 || old <= 2 * HAK_ALIGN))
 			return p;
-		return copy(p, old, bytes);
+		return realloc_copy(p, old, bytes);
 	}
 	if (resize_large(pg, bytes))
 		return pg->start;
-	return copy(p, pg->bytes, bytes);
+	return realloc_copy(p, pg->bytes, bytes);
 }
 
 /* p may be a live block; for small ones only its place is looked at. */
