@@ -65,8 +65,10 @@ static double probability(double x)
 
 	if (x > 40)
 		return 1;
-	for (; x > 0.25; x /= 2)
+	while (x > 0.25) {
+		x /= 2;
 		halved++;
+	}
 	p = x * (1 - x / 2 * (1 - x / 3 * (1 - x / 4 * (1 - x / 5 * (1 - x / 6 * (1 - x / 7))))));
 	/* 1 - (1 - p)^2 */
 	while (halved--)
