@@ -282,6 +282,8 @@ static enum watch_event until_due(struct watch *w, struct screen *s, const struc
 			return WATCH_STOP;
 		if (actions & ACTION_VIEW)
 			use_view(w, s, m, actions & ACTION_EXPLAIN);
+		if (actions & ACTION_ACT && m && views[s->view]->source == s->filled)
+			views[s->view]->act(m, s->acted, s->act);
 		if (actions)
 			screen_draw(s, m, w->who, s->note);
 		if (actions & ACTION_INTERVAL || (actions & ACTION_VIEW && w->source))

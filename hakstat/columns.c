@@ -51,13 +51,15 @@ bool always_shown(const struct model *m, int row)
 
 static void scaled(double v, double step, const char *const *units, char *out, size_t len)
 {
+	const char *sign = v <= -0.5 ? "-" : "";
 	int u = 0;
 
+	v = v < 0 ? -v : v;
 	while (v >= 999.5 && units[u + 1]) {
 		v /= step;
 		u++;
 	}
-	snprintf(out, len, u == 0 || v >= 99.95 ? "%.0f%s" : "%.1f%s", v, units[u]);
+	snprintf(out, len, u == 0 || v >= 99.95 ? "%s%.0f%s" : "%s%.1f%s", sign, v, units[u]);
 }
 
 void bytes_text(double bytes, char *out, size_t len)
@@ -198,8 +200,8 @@ static bool make_room(struct row_list *rows, int n)
 	return true;
 }
 
-int view_rows(const struct view *v, const struct model *m, int sort, bool reverse,
-	      const char *filter, struct row_list *rows)
+static int view_flat(const struct view *v, const struct model *m, int sort, bool reverse,
+		     const char *filter, struct row_list *rows)
 {
 	int total = v->rows(m), n = 0;
 	struct sorted *all = calloc((size_t)total + 1, sizeof(*all));
@@ -217,6 +219,85 @@ int view_rows(const struct view *v, const struct model *m, int sort, bool revers
 	}
 	free(all);
 	return rows->n;
+}
+
+/* --- trees --- */
+
+/* Rows count from 1, and 0 is none: the one above the first ones. */
+struct tree_sort {
+	const int *first, *next; /* of a row's children in order; of siblings */
+	struct row_list *rows;
+};
+
+static void add_tree(const struct tree_sort *t, int row)
+{
+	for (int i = t->first[row]; i; i = t->next[i]) {
+		t->rows->row[t->rows->n++] = i - 1;
+		add_tree(t, i);
+	}
+}
+
+/* Rows that match, and what is above them. */
+static void match_tree(const struct view *v, const struct model *m, int total, const char *filter,
+		       bool *in)
+{
+	for (int row = 0; row < total; row++) {
+		in[row] = !filter || !*filter ? v->shown(m, row) : matches(v, m, row, filter);
+		for (int up = v->parent(m, row); in[row] && up >= 0 && !in[up];
+		     up = v->parent(m, up))
+			in[up] = true;
+	}
+}
+
+/* Links siblings in the order of `all`, whose n entries are sorted. */
+static void tree_rows(const struct view *v, const struct model *m, const struct sorted *all, int n,
+		      int total, struct row_list *rows)
+{
+	int *first = calloc(2 * ((size_t)total + 1), sizeof(*first));
+	int *next = first ? first + total + 1 : NULL;
+	struct tree_sort t = {first, next, rows};
+
+	rows->n = 0;
+	if (!first)
+		return;
+	for (int i = n; i--;) {
+		int up = v->parent(m, all[i].row) + 1, row = all[i].row + 1;
+
+		next[row] = first[up];
+		first[up] = row;
+	}
+	add_tree(&t, 0);
+	free(first);
+}
+
+static int view_tree(const struct view *v, const struct model *m, int sort, bool reverse,
+		     const char *filter, struct row_list *rows)
+{
+	int total = v->rows(m), n = 0;
+	struct sorted *all = calloc((size_t)total + 1, sizeof(*all));
+	bool *in = calloc((size_t)total + 1, sizeof(*in));
+
+	rows->n = 0;
+	if (all && in && make_room(rows, total)) {
+		match_tree(v, m, total, filter, in);
+		for (int row = 0; row < total; row++)
+			if (in[row])
+				all[n++] =
+					(struct sorted){v->columns[sort].get(m, row), false, row};
+		qsort(all, (size_t)n, sizeof(*all), reverse ? lowest_first : highest_first);
+		tree_rows(v, m, all, n, total, rows);
+	}
+	free(all);
+	free(in);
+	return rows->n;
+}
+
+int view_rows(const struct view *v, const struct model *m, int sort, bool reverse,
+	      const char *filter, struct row_list *rows)
+{
+	if (v->parent)
+		return view_tree(v, m, sort, reverse, filter, rows);
+	return view_flat(v, m, sort, reverse, filter, rows);
 }
 
 void row_list_free(struct row_list *rows)

@@ -27,6 +27,12 @@ struct dump_page {
 	uint64_t gone; /* mask of grains without memory; all blocks in them are free */
 };
 
+/* Pages of many blocks, with a bit for each. */
+static inline bool dump_has_blocks(const struct dump_page *pg)
+{
+	return pg->kind == PAGE_SMALL || pg->kind == PAGE_MARKED;
+}
+
 /* What does not fit together: how many, and the first in words. */
 struct findings {
 	uint64_t count;

@@ -423,7 +423,7 @@ static void take_page(const struct dump *d, const struct dump_page *pg, unsigned
 		return;
 	if (pg->kind == PAGE_RUN)
 		run_page(st, pg, &r);
-	else if (pg->kind == PAGE_SMALL && pg->capacity <= PAGE_BLOCKS)
+	else if (dump_has_blocks(pg) && pg->capacity <= PAGE_BLOCKS)
 		small_page(st, d, pg, &r);
 }
 

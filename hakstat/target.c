@@ -366,7 +366,7 @@ static bool affordable(Elf *elf, struct found *f, const GElf_Shdr *sh)
 /* desc: pc, base, semaphore, then provider\0 name\0 operands\0 */
 static void stapsdt_note(struct target *t, Elf *elf, struct found *f, const char *desc, size_t len)
 {
-	uint64_t pc, base;
+	uint64_t pc, base, semaphore, moved = 0;
 	const char *provider = desc + 24, *name, *end = desc + len;
 	int i;
 
@@ -374,6 +374,7 @@ static void stapsdt_note(struct target *t, Elf *elf, struct found *f, const char
 		return;
 	memcpy(&pc, desc, 8);
 	memcpy(&base, desc + 8, 8);
+	memcpy(&semaphore, desc + 16, 8);
 	name = memchr(provider, 0, (size_t)(end - provider));
 	if (!name || ++name >= end || !memchr(name, 0, (size_t)(end - name)))
 		return;
@@ -384,8 +385,10 @@ static void stapsdt_note(struct target *t, Elf *elf, struct found *f, const char
 		f->base = section_addr(elf, ".stapsdt.base");
 	f->has_base = true;
 	if (f->base)
-		pc += f->base - base; /* prelink moved it, or 0 */
-	t->site[i].found = vaddr_to_offset(elf, pc, &t->site[i].offset);
+		moved = f->base - base; /* by prelink, or 0 */
+	t->site[i].found = vaddr_to_offset(elf, pc + moved, &t->site[i].offset);
+	if (!semaphore || !vaddr_to_offset(elf, semaphore + moved, &t->site[i].semaphore))
+		t->site[i].semaphore = 0;
 }
 
 static void one_note(struct target *t, Elf *elf, struct found *f, const GElf_Nhdr *nh,

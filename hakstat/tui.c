@@ -120,6 +120,32 @@ static int to_end(struct screen *s)
 	return go(s, -s->move_intervals + SCREEN_FAR, 0);
 }
 
+static int act(struct screen *s, enum view_act what)
+{
+	if (!views[s->view]->act || (what != VIEW_ACT_TURN && s->cursor >= s->rows.n))
+		return ACTION_NONE;
+	s->act = what;
+	s->acted = s->cursor < s->rows.n ? s->rows.row[s->cursor] : -1;
+	return ACTION_REDRAW | ACTION_ACT;
+}
+
+static int open_row(struct screen *s)
+{
+	return act(s, VIEW_ACT_OPEN);
+}
+
+static int close_row(struct screen *s)
+{
+	return act(s, VIEW_ACT_CLOSE);
+}
+
+static int turn_tree(struct screen *s)
+{
+	if (views[s->view]->act)
+		s->cursor = s->scroll = 0;
+	return act(s, VIEW_ACT_TURN);
+}
+
 static int enter(struct screen *s)
 {
 	if (s->view == VIEW_processes && s->cursor < s->rows.n)
@@ -128,6 +154,8 @@ static int enter(struct screen *s)
 		snprintf(s->note, sizeof(s->note), "recordings have no stacks");
 		return ACTION_REDRAW;
 	}
+	if (views[s->view]->act)
+		return act(s, VIEW_ACT_TOGGLE);
 	if (!views[s->view]->explain || s->cursor >= s->rows.n)
 		return ACTION_NONE;
 	s->explained = s->rows.row[s->cursor];
@@ -197,9 +225,13 @@ static const struct key keys[] = {
 	{'-', "-", "shorter interval", faster},
 	{KEY_DOWN, "down", "next row; scrolls", down},
 	{KEY_UP, "up", "previous row", up},
-	{'\n', "Enter", "into the process; stacks that explain the row (Esc goes back)", enter},
+	{'\n', "Enter", "into the process; the stacks that explain a row; opens a row of a tree",
+	 enter},
+	{KEY_RIGHT, "right", "opens a row of a tree; left closes it", open_row},
+	{'c', "c", "turns a tree: callers below what they call, or above", turn_tree},
 	{'?', "?", "this help", help},
 	{'q', "q", "quit", quit},
+	{KEY_LEFT, NULL, NULL, close_row},
 	{'=', NULL, NULL, slower},
 	{'h', NULL, NULL, help},
 	{'\r', NULL, NULL, enter},
@@ -505,7 +537,7 @@ static int table_width(const struct screen *s)
 
 static bool can_enter(const struct view *v)
 {
-	return v->explain || v->detail || v == &view_processes;
+	return v->explain || v->detail || v->act || v == &view_processes;
 }
 
 static void draw_rows(struct screen *s, const struct model *m, const bool *fit, int y, int room)

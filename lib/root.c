@@ -30,7 +30,8 @@ HAK_EXPORT const char *hak_version(void)
 /* The way for readers of a stopped or dead process; nothing of it is used in here. */
 static void layout_init(struct hak_layout *l)
 {
-	const struct lock *locks[] = {&arena_lock, &heaps_lock, &large_lock, &meta_lock};
+	const struct lock *locks[] = {&arena_lock, &heaps_lock, &large_lock, &meta_lock,
+				      &marks_lock};
 
 	l->root = (uintptr_t)&hakmem_root;
 	l->segments = (uintptr_t)&arena_segments;

@@ -86,6 +86,21 @@ appears "memory adds up" '^metadata +[1-9][0-9]+ '
 appears "to the sum below it" '^together [1-9][0-9]+ bytes'
 keys 8
 appears "memory by class" 'SIZE +PAGES'
+keys 0
+appears "live memory as a tree" '^CALL +LIVE +SHARE%'
+appears "functions below those that call them" '^ +- one_request '
+check "what was there before is in it" wait_for 8 shows '\[before attach\] '
+keys c
+appears "c turns it round: what allocates comes first" '^[-+] (make_value|set|get|one_request) '
+keys / m a k e _ v Enter
+appears "a search hides what does not match" 'filter: make_v'
+check "and what calls it" hides '\[class'
+keys Escape c
+appears "and back" '^ +- one_request '
+keys Enter
+appears "Enter closes the first row" '^\+ '
+keys Right
+appears "the right arrow opens it" '^- '
 # shellcheck disable=SC2317 # called by wait_for
 rows_have_histories() { # below the header, which has some of its own
 	[[ $(screen | sed -n '8,20p' | grep -cE '[_.:=+*#-]{3}$|(▁|▂|▃|▄|▅|▆|▇|█){3}$') -ge 5 ]]
@@ -98,7 +113,7 @@ check "history of the sort column, row by row" wait_for 8 rows_have_histories
 check "no line is wider than the screen" eval '[[ $(screen | LC_ALL=C.UTF-8 wc -L) -le 80 ]]'
 keys g
 on resize-window -t top -x 150 -y 40
-for view in 1 2 3 4 5 6 7 8 9; do
+for view in 1 2 3 4 5 6 7 8 9 0; do
 	keys $view '?'
 	appears "help of view $view" '^Columns of'
 	check "it fits in 80 columns" test -z "$(screen | awk 'length > 80')"
