@@ -8,8 +8,10 @@
  */
 #include "args.h"
 #include "sums.h"
+#include "turn.h"
 
 struct bpf_sums sums = {0};
+struct probe_events events[HAK_PROBE_COUNT] = {0};
 
 /*
  * An index as the verifier can follow it: without the barrier clang turns the bound of a 32-bit
@@ -182,6 +184,24 @@ ON(otel_memory, alloc)(hak_u64 ptr, hak_u64 size, hak_u64 weighted_bytes)
 ON(otel_memory, free)(hak_u64 ptr)
 {
 }
+ON(hakmem, sample_bit0)(hak_u32 unused)
+{
+}
+ON(hakmem, sample_bit1)(hak_u32 unused)
+{
+}
+ON(hakmem, sample_bit2)(hak_u32 unused)
+{
+}
+ON(hakmem, sample_bit3)(hak_u32 unused)
+{
+}
+ON(hakmem, sample_bit4)(hak_u32 unused)
+{
+}
+ON(hakmem, watch_sites)(hak_u32 unused)
+{
+}
 
 #define TYPE_(t, n, u, m) hak_##t
 #define R(arg, reg) ((TYPE_ arg)(reg))
@@ -202,11 +222,11 @@ ON(otel_memory, free)(hak_u64 ptr)
 SEC("uprobe")
 int on_probe(struct regs *r)
 {
-	__u64 id = bpf_get_attach_cookie(r);
+	__u64 id = probe_of(r), slot = index_of((__u32)bpf_get_current_pid_tgid());
 
 	if (id >= HAK_PROBE_COUNT)
 		return 0;
-	ADD(sums.events[id], 1);
+	ADD(events[id].of[slot & (EVENT_SLOTS - 1)], 1);
 	switch (id) {
 #include "probes.def"
 	}

@@ -7,6 +7,7 @@
  */
 #include "thread.h"
 #include "remote.h"
+#include "turn.h"
 
 #define MAP(name, kind, entries, k, v)        \
 	struct {                              \
@@ -135,7 +136,7 @@ static __always_inline void on_exit(void)
 SEC("uprobe")
 int on_remote(struct regs *r)
 {
-	switch (bpf_get_attach_cookie(r)) {
+	switch (probe_of(r)) {
 	case HAK_P_hakmem_remote_push:
 		on_push(r);
 		break;

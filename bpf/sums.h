@@ -6,6 +6,13 @@
 #include "shared.h"
 
 #define HIST_SLOTS 64 /* powers of two of ns */
+#define EVENT_SLOTS 1024
+
+/* Of one probe, by the thread's number, so that the busiest is known: of more, some share a slot.
+ */
+struct probe_events {
+	__u64 of[EVENT_SLOTS];
+};
 
 struct class_sums {
 	__u64 refills, refill_blocks;
@@ -28,7 +35,6 @@ struct os_sums {
 enum os_kind { OS_MAP, OS_UNMAP, OS_PURGE, OS_KINDS };
 
 struct bpf_sums {
-	__u64 events[HAK_PROBE_COUNT];
 	__u64 reasons[HAK_FLUSH_COUNT]; /* blocks flushed, by reason */
 	struct class_sums class_[HAK_CLASS_MAX];
 	struct lock_sums lock[HAK_LOCK_MAX];

@@ -1,5 +1,6 @@
 /* Waits for locks by thread. Loaded while somebody looks at threads. */
 #include "thread.h"
+#include "turn.h"
 #include "waits.h"
 
 struct {
@@ -16,8 +17,11 @@ int on_wait(struct regs *r)
 {
 	struct args_hakmem_lock_wait_done a = read_hakmem_lock_wait_done(r);
 	struct wait_sums zero = {}, *s;
-	__u32 tid = own_tid();
+	__u32 tid;
 
+	if (probe_of(r) != HAK_P_hakmem_lock_wait_done)
+		return 0;
+	tid = own_tid();
 	s = bpf_map_lookup_elem(&by_tid, &tid);
 	if (!s) {
 		bpf_map_update_elem(&by_tid, &tid, &zero, BPF_NOEXIST);

@@ -1,4 +1,7 @@
 #include "attach.h"
+#include "privilege.h"
+#include "hakstat.h"
+#include "turn.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -7,21 +10,33 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "hakstat.skel.h"
 
 #define TRACE_UPROBE_MULTI 48 /* BPF_TRACE_UPROBE_MULTI, linux 6.6 */
 
+/* A program on the probes of a target: by one link to all of them, or one to each. */
 struct probes_link {
+	struct probes_link *next;
+	const struct bpf_program *program;
+	struct target *t; /* a copy */
+	uint64_t wanted, on;
+	uint32_t *turn; /* the program's, see bpf/turn.h */
+	bool multi;
+	int multi_fd; /* or -1 */
 	struct bpf_link *links[HAK_PROBE_COUNT];
-	int multi_fd; /* the one link of uprobe_multi, or -1 */
 };
 
 struct attachment {
 	struct hakstat_bpf *skel;
 	struct probes_link *on;
+	struct budget *budget;
 };
+
+static struct probes_link *all_links;
+static uint64_t left_out; /* probes that are off, a bit each */
 
 /*
  * Keeps the kernel's run time statistics on, or -1. Until we end: it takes CAP_SYS_ADMIN, which is
@@ -46,15 +61,42 @@ void probes_prepare(struct bpf_program *p, bool multi)
 		bpf_program__set_expected_attach_type(p, (enum bpf_attach_type)TRACE_UPROBE_MULTI);
 }
 
-static unsigned list_sites(const struct target *t, uint64_t wanted, uint64_t *offsets,
-			   uint64_t *cookies)
+/* Those that count: who counts stays away from what would switch something on. */
+uint64_t probes_that_fire(const struct target *t)
+{
+	uint64_t all = 0;
+
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		if (!t->site[i].semaphore)
+			all |= PROBE_BIT(i);
+	return all;
+}
+
+static uint64_t present(const struct target *t)
+{
+	uint64_t mask = 0;
+
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		if (t->site[i].found)
+			mask |= PROBE_BIT(i);
+	return mask;
+}
+
+static uint64_t cookie(int probe, uint32_t turn)
+{
+	return (uint64_t)turn << TURN_SHIFT | (uint64_t)probe;
+}
+
+static unsigned list_sites(const struct probes_link *l, uint64_t which, uint32_t turn,
+			   uint64_t *offsets, uint64_t *semaphores, uint64_t *cookies)
 {
 	unsigned n = 0;
 
 	for (int i = 0; i < HAK_PROBE_COUNT; i++)
-		if (t->site[i].found && wanted & PROBE_BIT(i)) {
-			offsets[n] = t->site[i].offset;
-			cookies[n++] = (uint64_t)i;
+		if (which & PROBE_BIT(i)) {
+			offsets[n] = l->t->site[i].offset;
+			semaphores[n] = l->t->site[i].semaphore;
+			cookies[n++] = cookie(i, turn);
 		}
 	return n;
 }
@@ -63,61 +105,101 @@ static unsigned list_sites(const struct target *t, uint64_t wanted, uint64_t *of
  * One link for all probes: needs CAP_BPF and CAP_PERFMON only. By the raw system call, since the
  * libbpf of Debian 12 does not know it yet.
  */
-static int attach_multi(struct probes_link *l, const struct bpf_program *p, const struct target *t,
-			uint64_t wanted)
+static int create_multi(const struct probes_link *l, uint64_t which, uint32_t turn)
 {
-	uint64_t offsets[HAK_PROBE_COUNT], cookies[HAK_PROBE_COUNT];
+	uint64_t offsets[HAK_PROBE_COUNT], semaphores[HAK_PROBE_COUNT], cookies[HAK_PROBE_COUNT];
 	struct {
 		uint32_t prog_fd, target_fd, attach_type, flags;
 		uint64_t path, offsets, ref_ctr_offsets, cookies;
 		uint32_t count, multi_flags, pid, pad;
 	} attr = {
-		.prog_fd = (uint32_t)bpf_program__fd(p),
+		.prog_fd = (uint32_t)bpf_program__fd(l->program),
 		.attach_type = TRACE_UPROBE_MULTI,
-		.path = (uintptr_t)t->open_path,
+		.path = (uintptr_t)l->t->open_path,
 		.offsets = (uintptr_t)offsets,
+		.ref_ctr_offsets = (uintptr_t)semaphores,
 		.cookies = (uintptr_t)cookies,
-		.count = list_sites(t, wanted, offsets, cookies),
-		.pid = (uint32_t)t->pid,
+		.count = list_sites(l, which, turn, offsets, semaphores, cookies),
+		.pid = (uint32_t)l->t->pid,
 	};
+	int fd;
 
-	if (attr.count == 0)
-		return -ENOENT;
-	l->multi_fd = (int)syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
-	return l->multi_fd < 0 ? -errno : 0;
+	if (getenv("HAKSTAT_NO_MULTI")) /* as a kernel before 6.6 does */
+		return -EOPNOTSUPP;
+	fd = (int)syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+	return fd < 0 ? -errno : fd;
+}
+
+/* The new link first, so that no event is missed; its turn comes when it is there. */
+static int put_multi(struct probes_link *l, uint64_t which)
+{
+	uint32_t turn = l->multi_fd < 0 ? *l->turn : !*l->turn;
+	int fd = which ? create_multi(l, which, turn) : -1;
+
+	if (which && fd < 0)
+		return fd;
+	__atomic_store_n(l->turn, turn, __ATOMIC_RELEASE);
+	if (l->multi_fd >= 0)
+		close(l->multi_fd);
+	l->multi_fd = fd;
+	l->on = which;
+	return 0;
 }
 
 /* Before 6.6: one perf event a probe. */
-static int attach_single(struct probes_link *l, const struct bpf_program *p, const struct target *t,
-			 uint64_t wanted)
+static int put_single(struct probes_link *l, uint64_t which)
 {
-	int n = 0;
-
 	for (int i = 0; i < HAK_PROBE_COUNT; i++) {
-		LIBBPF_OPTS(bpf_uprobe_opts, opts, .bpf_cookie = (uint64_t)i);
+		LIBBPF_OPTS(bpf_uprobe_opts, opts, .bpf_cookie = cookie(i, 0),
+			    .ref_ctr_offset = l->t->site[i].semaphore);
 
-		if (!t->site[i].found || !(wanted & PROBE_BIT(i)))
-			continue;
-		l->links[i] = bpf_program__attach_uprobe_opts(p, t->pid, t->open_path,
-							      t->site[i].offset, &opts);
-		if (!l->links[i])
-			return -errno;
-		n++;
+		if (l->links[i] && !(which & PROBE_BIT(i))) {
+			bpf_link__destroy(l->links[i]);
+			l->links[i] = NULL;
+		} else if (!l->links[i] && which & PROBE_BIT(i)) {
+			l->links[i] = bpf_program__attach_uprobe_opts(l->program, l->t->pid,
+								      l->t->open_path,
+								      l->t->site[i].offset, &opts);
+			if (!l->links[i])
+				return -errno;
+		}
 	}
-	return n ? 0 : -ENOENT;
+	l->on = which;
+	return 0;
+}
+
+/* On the probes it wants, but for those that are off. */
+static int put(struct probes_link *l)
+{
+	uint64_t which = l->wanted & ~left_out;
+
+	if (which == l->on)
+		return 0;
+	return l->multi ? put_multi(l, which) : put_single(l, which);
 }
 
 struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
-				  uint64_t wanted, int *error)
+				  uint64_t wanted, uint32_t *turn, int *error)
 {
 	struct probes_link *l = calloc(1, sizeof(*l));
+	struct target *copy = malloc(sizeof(*copy));
 
-	if (!l) {
+	if (!l || !copy) {
+		free(l);
+		free(copy);
 		*error = -ENOMEM;
 		return NULL;
 	}
-	l->multi_fd = -1;
-	*error = multi ? attach_multi(l, p, t, wanted) : attach_single(l, p, t, wanted);
+	*copy = *t;
+	*l = (struct probes_link){.next = all_links,
+				  .program = p,
+				  .t = copy,
+				  .wanted = wanted & present(t),
+				  .turn = turn,
+				  .multi = multi,
+				  .multi_fd = -1};
+	all_links = l;
+	*error = l->wanted ? put(l) : -ENOENT;
 	if (!*error)
 		return l;
 	probes_detach(l);
@@ -126,13 +208,33 @@ struct probes_link *probes_attach(const struct bpf_program *p, const struct targ
 
 void probes_detach(struct probes_link *l)
 {
+	struct probes_link **at = &all_links;
+
 	if (!l)
 		return;
+	while (*at && *at != l)
+		at = &(*at)->next;
+	if (*at)
+		*at = l->next;
 	for (int i = 0; i < HAK_PROBE_COUNT; i++)
 		bpf_link__destroy(l->links[i]);
 	if (l->multi_fd >= 0)
 		close(l->multi_fd);
+	free(l->t);
 	free(l);
+}
+
+bool probes_by_events(const struct probes_link *l)
+{
+	return l && !l->multi;
+}
+
+/* Where that fails, as on a process that just ends, all stays as it is until the next time. */
+static void leave_out(uint64_t probes)
+{
+	left_out = probes;
+	for (struct probes_link *l = all_links; l; l = l->next)
+		put(l);
 }
 
 /* --- the program of the sums on all of them --- */
@@ -161,7 +263,8 @@ static int load_and_attach(struct attachment *a, const struct target *t, bool mu
 	int r = load(a, multi);
 
 	if (!r)
-		a->on = probes_attach(a->skel->progs.on_probe, t, multi, ~(uint64_t)0, &r);
+		a->on = probes_attach(a->skel->progs.on_probe, t, multi, probes_that_fire(t),
+				      &a->skel->bss->turn, &r);
 	return r;
 }
 
@@ -186,6 +289,11 @@ void attach_take_time(bool take)
 	stats_fd = take ? bpf_enable_stats(BPF_STATS_RUN_TIME) : -1;
 }
 
+bool attach_takes_time(void)
+{
+	return stats_fd >= 0;
+}
+
 struct attachment *attach_probes(const struct target *t, int *error, char *err, size_t errlen)
 {
 	struct attachment *a = calloc(1, sizeof(*a));
@@ -194,7 +302,8 @@ struct attachment *attach_probes(const struct target *t, int *error, char *err, 
 		*error = -ENOMEM;
 		return NULL;
 	}
-	*error = try_attach(a, t);
+	a->budget = budget_open();
+	*error = a->budget ? try_attach(a, t) : -ENOMEM;
 	if (!*error) {
 		attach_take_time(true);
 		return a;
@@ -202,9 +311,7 @@ struct attachment *attach_probes(const struct target *t, int *error, char *err, 
 	if (*error == -ENOENT)
 		snprintf(err, errlen, "%s has no probes (built with PROBES=0?)", t->lib);
 	else if (*error == -EPERM || *error == -EACCES)
-		snprintf(err, errlen,
-			 "no permission for BPF: run as root, or setcap " HAKSTAT_CAPS
-			 "+ep on hakstat");
+		no_permission("for BPF", err, errlen);
 	else
 		snprintf(err, errlen, "cannot attach BPF: %s (see hakstat doctor)",
 			 strerror(-*error));
@@ -216,10 +323,23 @@ void attach_close(struct attachment *a)
 {
 	if (!a)
 		return;
+	left_out = 0;
 	probes_detach(a->on);
 	if (a->skel)
 		hakstat_bpf__destroy(a->skel);
+	budget_close(a->budget);
 	free(a);
+}
+
+void attach_keep_budget(struct attachment *a)
+{
+	if (budget_judge(a->budget, a->skel->bss->events, clock_s()))
+		leave_out(budget_off(a->budget));
+}
+
+void attach_time_off(const struct attachment *a, double off_s[HAK_PROBE_COUNT])
+{
+	budget_time_off(a->budget, clock_s(), off_s);
 }
 
 void attach_read(struct attachment *a, struct bpf_sums *out)
@@ -235,11 +355,11 @@ void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *
 {
 	struct bpf_prog_info info = {0};
 	uint32_t len = sizeof(info);
-	const struct bpf_sums *s = &a->skel->bss->sums;
 
 	*events = 0;
 	for (int i = 0; i < HAK_PROBE_COUNT; i++)
-		*events += (int64_t)s->events[i];
+		for (int k = 0; k < EVENT_SLOTS; k++)
+			*events += (int64_t)a->skel->bss->events[i].of[k];
 	*lost = *run_ns = -1;
 	if (bpf_obj_get_info_by_fd(bpf_program__fd(a->skel->progs.on_probe), &info, &len))
 		return;
@@ -250,10 +370,19 @@ void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *
 
 bool attach_by_events(const struct attachment *a)
 {
-	return a && a->on->multi_fd < 0;
+	return a && probes_by_events(a->on);
+}
+
+bool attach_before_multi(void)
+{
+	struct utsname u;
+	int major = 0, minor = 0;
+
+	return uname(&u) || sscanf(u.release, "%d.%d", &major, &minor) != 2 || major < 6 ||
+	       (major == 6 && minor < 6);
 }
 
 const char *attach_method(const struct attachment *a)
 {
-	return a->on->multi_fd >= 0 ? "uprobe_multi" : "perf_event uprobes";
+	return a->on->multi ? "uprobe_multi" : "perf_event uprobes";
 }

@@ -15,6 +15,7 @@
 
 #define TRIES 10 /* looks at a process that is at work, before what is found counts */
 #define PAUSE_US 20000
+#define PAGES_MOST ((size_t)1 << 22) /* listed: of 256 GiB at least */
 
 struct options {
 	const char *process, *core;
@@ -32,10 +33,10 @@ struct page_line {
 struct page_list {
 	struct page_line *line;
 	size_t n, room;
-	bool lost; /* no memory for some */
+	bool lost; /* there are more */
 };
 
-static const char *const kinds[] = {"unused", "blocks", "run", "mapped", "cached"};
+static const char *const kinds[] = {"unused", "blocks", "run", "mapped", "cached", "marked"};
 static const char *const states[] = {"unknown", "free", "free, in a cache", "live",
 				     "live, or freed and waiting in a queue"};
 static const char *const option_names[] = {
@@ -100,12 +101,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static void keep_page(const struct dump *d, const struct dump_page *pg, unsigned dirty, void *arg)
 {
 	struct page_list *l = arg;
-	bool small = pg->kind == PAGE_SMALL;
-	uint32_t capacity = small ? pg->capacity : 1;
+	uint32_t capacity = dump_has_blocks(pg) ? pg->capacity : 1;
 
 	if (l->n == l->room) {
 		size_t room = l->room ? 2 * l->room : 256;
-		struct page_line *more = realloc(l->line, room * sizeof(*more));
+		struct page_line *more =
+			room <= PAGES_MOST ? realloc(l->line, room * sizeof(*more)) : NULL;
 
 		if (!more) {
 			l->lost = true;
@@ -124,7 +125,7 @@ static void keep_page(const struct dump *d, const struct dump_page *pg, unsigned
 		.used = capacity > pg->nfree ? capacity - pg->nfree : 0,
 		.capacity = capacity,
 		.dirty = dirty,
-		.owner = small ? dump_heap_at(d, pg->owner) : -1,
+		.owner = pg->kind == PAGE_SMALL ? dump_heap_at(d, pg->owner) : -1,
 	};
 }
 
@@ -261,12 +262,12 @@ static void print_pages(const struct dump *d, const struct page_list *l)
 		if (p->owner >= 0)
 			snprintf(owner, sizeof(owner), "%d", p->owner);
 		printf("%#18llx %-7s %8u %10llu %5s %6u %8u %6u\n", (unsigned long long)p->start,
-		       p->kind <= PAGE_CACHED ? kinds[p->kind] : "?",
+		       p->kind <= PAGE_MARKED ? kinds[p->kind] : "?",
 		       p->class_ < d->root.classes ? d->root.class_bytes[p->class_] : 0,
 		       (unsigned long long)p->bytes, owner, p->used, p->capacity, p->dirty);
 	}
 	if (l->lost)
-		printf("  (no memory to list the rest)\n");
+		printf("  (the rest is not listed)\n");
 }
 
 static void print_block(const struct dump *d, uint64_t addr)
@@ -284,7 +285,7 @@ static void print_block(const struct dump *d, uint64_t addr)
 	       (unsigned long long)(addr - b.start), (unsigned long long)b.start,
 	       (unsigned long long)b.bytes, states[b.state]);
 	printf("  page %#llx (%s)", (unsigned long long)b.page.start,
-	       b.page.kind <= PAGE_CACHED ? kinds[b.page.kind] : "?");
+	       b.page.kind <= PAGE_MARKED ? kinds[b.page.kind] : "?");
 	if (owner >= 0)
 		printf(", owner heap %d", owner);
 	if (b.cache >= 0)
@@ -355,6 +356,7 @@ static void json_classes(struct json *j, const struct dump *d)
 		json_known(j, "waiting", dump_waiting(d, c));
 		json_number(j, "free", k->capacity - k->out);
 		json_number(j, "held_bytes", k->pages * d->root.page_bytes[c]);
+		json_number(j, "unbacked_bytes", k->gone);
 		json_real(j, "use_percent", used_percent(d, c));
 		json_close(j, '}');
 	}
@@ -388,7 +390,7 @@ static void json_pages(struct json *j, const struct dump *d, const struct page_l
 
 		json_open(j, NULL, '{');
 		json_number(j, "address", p->start);
-		json_text(j, "kind", p->kind <= PAGE_CACHED ? kinds[p->kind] : "?");
+		json_text(j, "kind", p->kind <= PAGE_MARKED ? kinds[p->kind] : "?");
 		json_number(j, "block_bytes",
 			    p->class_ < d->root.classes ? d->root.class_bytes[p->class_] : 0);
 		json_number(j, "bytes", p->bytes);
@@ -485,7 +487,7 @@ static int show(const struct memory *m, uint64_t root, const char *what, const s
 	for (int i = 1;; i++) {
 		list.n = 0;
 		r = dump_read(&d, m, root, &v);
-		if (r || !m->reader || i == TRIES || (!d.bad.count && !d.busy))
+		if (r || !m->reader || i == TRIES || d.gave_up || (!d.bad.count && !d.busy))
 			break;
 		dump_free(&d);
 		usleep(PAUSE_US);
@@ -542,6 +544,7 @@ static int dump_process(const struct options *o)
 		return exit_code_of(r);
 	}
 	m.reader = t.reader;
+	m.bytes = target_rss(t.reader);
 	return show(&m, t.root_addr, o->process, o);
 }
 

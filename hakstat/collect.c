@@ -1,5 +1,5 @@
 /*
- * Reads the counter blocks with process_vm_readv. The target's numbers are not trusted: counts
+ * Reads the counter blocks. The target's numbers are not trusted: counts
  * are bounded before they become sizes.
  */
 #include "collect.h"
@@ -13,8 +13,9 @@
 
 #define HEAPS_MAX 100000U /* more threads than a process can have */
 #define HEAP_BYTES_MAX 65536U
-#define BATCH 64U /* heaps a system call */
-#define RETRIES 100
+#define BATCH 64U	     /* heaps a system call */
+#define RETRIES 100	     /* of one heap */
+#define RETRIES_ALL 5000     /* of all heaps: a few milliseconds */
 #define IN_FLIGHT_MAX 65536U /* operations threads can be in the middle of */
 
 static uint64_t now_ns(void)
@@ -97,9 +98,9 @@ static int read_copies(const struct target *t, const struct hak_root *root, stru
 		to[3 * i + 2] = (struct iovec){&buf[i].after, sizeof(buf->after)};
 		from[3 * i + 2] = (struct iovec){seq, sizeof(buf->after)};
 	}
-	got = process_vm_readv(t->reader, to, (size_t)n * 3, from, (size_t)n * 3, 0);
+	got = target_readv(t->reader, to, from, (size_t)n * 3);
 	if (got != want)
-		return got < 0 ? -errno : -EIO;
+		return got < 0 ? (int)got : -EIO;
 	return 0;
 }
 
@@ -108,12 +109,12 @@ static int read_copies(const struct target *t, const struct hak_root *root, stru
  * their thread is stopped or waits for a CPU. Then its counts may lag behind by a batch.
  */
 static int read_batch(const struct target *t, struct sample *s, struct copy *buf, uint32_t first,
-		      uint32_t n, heap_fn *heap, void *arg)
+		      uint32_t n, unsigned *retries, heap_fn *heap, void *arg)
 {
 	int r = read_copies(t, &s->root, buf, first, n);
 
 	for (uint32_t i = 0; !r && i < n; i++) {
-		for (int k = 0; !r && k < RETRIES && !at_rest(&buf[i]); k++)
+		for (int k = 0; !r && k < RETRIES && *retries && !at_rest(&buf[i]); k++, --*retries)
 			r = read_copies(t, &s->root, &buf[i], first + i, 1);
 		if (r)
 			break;
@@ -126,6 +127,7 @@ static int read_batch(const struct target *t, struct sample *s, struct copy *buf
 
 static int read_heaps(const struct target *t, struct sample *s, heap_fn *heap, void *arg)
 {
+	unsigned retries = RETRIES_ALL;
 	struct copy *buf;
 	int r = 0;
 
@@ -137,7 +139,7 @@ static int read_heaps(const struct target *t, struct sample *s, heap_fn *heap, v
 		return -ENOMEM;
 	for (uint32_t i = 0; i < s->root.heaps && !r; i += BATCH)
 		r = read_batch(t, s, buf, i, s->root.heaps - i < BATCH ? s->root.heaps - i : BATCH,
-			       heap, arg);
+			       &retries, heap, arg);
 	free(buf);
 	return r;
 }
@@ -240,6 +242,7 @@ void collect_end(struct sample *s, struct attachment *a)
 	s->drains += since(e->drains, b->drains);
 	s->drain_blocks += since(e->drain_blocks, b->drain_blocks);
 	attach_cost(a, &s->events, &s->lost, &s->run_ns);
+	attach_time_off(a, s->off_s);
 	s->bpf = *e;
 	s->counters_ns = s->t_ns;
 	s->t_ns = now_ns();
@@ -266,6 +269,7 @@ int collect(struct target *t, struct attachment *a, struct sample *s, heap_fn *h
 	if (a) {
 		attach_read(a, &s->bpf);
 		attach_cost(a, &s->events, &s->lost, &s->run_ns);
+		attach_time_off(a, s->off_s);
 		s->has_bpf = true;
 	}
 	s->rss = target_rss(t->reader);

@@ -26,7 +26,8 @@ struct sample {
 	int threads;
 	bool has_bpf;
 	struct bpf_sums bpf;
-	int64_t events, lost, run_ns; /* -1 if unknown */
+	int64_t events, lost, run_ns;  /* -1 if unknown */
+	double off_s[HAK_PROBE_COUNT]; /* each probe, in all: taken off by the budget */
 };
 
 /* Every heap as it was read for the sample, in order. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define HEAPS_MAX 100000U
 #define HEAP_BYTES_MAX 65536U
@@ -19,6 +20,8 @@
 #define CACHE_MAX ((uint64_t)1 << 24) /* blocks in one cache */
 #define LEAF ((size_t)1 << 16)
 #define ADDR_MAX ((uint64_t)1 << 48)
+#define PATIENCE_S 3			    /* for one look, and as long again for ... */
+#define PATIENCE_BYTES ((uint64_t)64 << 30) /* ... so much memory */
 
 __attribute__((format(printf, 2, 3))) static void broken(struct dump *d, const char *format, ...)
 {
@@ -30,6 +33,29 @@ __attribute__((format(printf, 2, 3))) static void broken(struct dump *d, const c
 	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
 	vsnprintf(d->bad.first, sizeof(d->bad.first), format, args);
 	va_end(args);
+}
+
+static double now_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double end_of(const struct memory *m)
+{
+	return now_s() + PATIENCE_S * (1 + (double)(m ? m->bytes : 0) / PATIENCE_BYTES);
+}
+
+/* Lists that go on for ever need not be rings. */
+static bool takes_too_long(struct dump *d)
+{
+	if (!d->gave_up && now_s() > d->end_s) {
+		d->gave_up = true;
+		broken(d, "it takes too long to read, for what memory it has: given up");
+	}
+	return d->gave_up;
 }
 
 static uint64_t number(const char *from, unsigned at, size_t bytes)
@@ -79,10 +105,12 @@ static void page_decode(const struct hak_layout *l, uint64_t at, const char *raw
 	pg->class_ = (uint32_t)number(raw, PAGE_AT(l, CLASS), 1);
 	pg->kind = (uint32_t)number(raw, PAGE_AT(l, KIND), 1);
 	pg->nfree = 0;
+	pg->gone = 0;
 	memset(pg->bits, 0, sizeof(pg->bits));
-	if (pg->kind != PAGE_SMALL) /* descriptors of mappings end before the bits */
+	if (!dump_has_blocks(pg)) /* descriptors of mappings end before the bits */
 		return;
 	pg->nfree = (uint32_t)number(raw, PAGE_AT(l, NFREE), 2);
+	pg->gone = number(raw, PAGE_AT(l, GONE), 8);
 	memcpy(pg->bits, raw + PAGE_AT(l, BITS), sizeof(pg->bits));
 }
 
@@ -93,8 +121,8 @@ static bool page_read(const struct dump *d, uint64_t at, struct dump_page *pg)
 
 	if (!memory_read(d->m, at, raw, PAGE_AT(l, BITS)))
 		return false;
-	if (number(raw, PAGE_AT(l, KIND), 1) == PAGE_SMALL &&
-	    !memory_read(d->m, at, raw, l->page_bytes))
+	pg->kind = (uint32_t)number(raw, PAGE_AT(l, KIND), 1);
+	if (dump_has_blocks(pg) && !memory_read(d->m, at, raw, l->page_bytes))
 		return false;
 	page_decode(l, at, raw, pg);
 	return true;
@@ -178,7 +206,7 @@ static const char *page_fault(const struct dump *d, const struct dump_page *pg)
 	const struct hak_root *r = &d->root;
 	uint32_t bits = 0;
 
-	if (pg->kind > PAGE_CACHED || pg->class_ >= r->classes)
+	if (pg->kind > PAGE_MARKED || pg->class_ >= r->classes)
 		return "is of no known kind or class";
 	if (pg->kind == PAGE_RUN)
 		return pg->class_ && pg->block_bytes != r->class_bytes[pg->class_]
@@ -195,18 +223,27 @@ static const char *page_fault(const struct dump *d, const struct dump_page *pg)
 	for (unsigned i = pg->capacity; i < PAGE_WORDS * 64; i++)
 		if (pg->bits[i / 64] >> i % 64 & 1)
 			return "has free blocks behind its last one";
-	return dump_heap_at(d, pg->owner) < 0 ? "has no heap for an owner" : NULL;
+	return pg->kind == PAGE_SMALL && dump_heap_at(d, pg->owner) < 0 ? "has no heap for an owner"
+									: NULL;
+}
+
+uint64_t dump_grain(const struct dump *d, const struct dump_page *pg)
+{
+	uint64_t grain = d->root.grain_bytes;
+
+	return pg->slices * (uint64_t)d->root.layout.slice_bytes > 64 * grain ? 2 * grain : grain;
 }
 
 static void count_page(struct dump *d, const struct dump_page *pg)
 {
 	struct dump_class *k = &d->class_[pg->class_];
 	int owner = pg->kind == PAGE_SMALL ? dump_heap_at(d, pg->owner) : -1;
-	uint32_t capacity = pg->kind == PAGE_SMALL ? pg->capacity : 1;
+	uint32_t capacity = dump_has_blocks(pg) ? pg->capacity : 1;
 
 	k->pages++;
 	k->capacity += capacity;
 	k->out += capacity - pg->nfree;
+	k->gone += (uint64_t)__builtin_popcountll(pg->gone) * dump_grain(d, pg);
 	if (owner >= 0) {
 		d->heaps[owner].walked_pages++;
 		d->heaps[owner].walked_out += capacity - pg->nfree;
@@ -281,7 +318,7 @@ static int read_segments(struct dump *d, const struct dump_visitor *v)
 		broken(d, "the list of segments cannot be read");
 		at = 0;
 	}
-	while (at) {
+	while (at && !takes_too_long(d)) {
 		if (at == seen || n++ > SEGMENTS_MAX) {
 			broken(d, "the list of segments does not end");
 			break;
@@ -316,6 +353,8 @@ static void read_leaf(struct dump *d, uint64_t first, const uint64_t *leaf,
 		if (!leaf[i] || leaf[i] == before)
 			continue;
 		before = leaf[i];
+		if (takes_too_long(d))
+			return;
 		if (!page_read(d, leaf[i], &pg)) {
 			broken(d, "the page of %#llx cannot be read", (unsigned long long)start);
 			continue;
@@ -341,7 +380,7 @@ static int read_mapped(struct dump *d, const struct dump_visitor *v)
 
 	if (ok && !memory_read(d->m, d->root.layout.pagemap, roots, LEAF * sizeof(*roots)))
 		broken(d, "the page map cannot be read");
-	for (size_t i = 0; ok && i < LEAF; i++) {
+	for (size_t i = 0; ok && i < LEAF && !takes_too_long(d); i++) {
 		if (!roots[i])
 			continue;
 		if (memory_read(d->m, roots[i], leaf, LEAF * sizeof(*leaf)))
@@ -376,6 +415,10 @@ static void check_sums(struct dump *d)
 			broken(d, "class %u: %llu pages found, %llu counted", c,
 			       (unsigned long long)k->pages,
 			       (unsigned long long)d->root.class_pages[c]);
+		if (k->gone != d->root.class_gone[c])
+			broken(d, "class %u: %llu bytes of its pages without memory, %llu counted",
+			       c, (unsigned long long)k->gone,
+			       (unsigned long long)d->root.class_gone[c]);
 	}
 	for (uint32_t i = 0; i < d->nheaps; i++) {
 		const struct dump_heap *h = &d->heaps[i];
@@ -420,6 +463,7 @@ int dump_read(struct dump *d, const struct memory *m, uint64_t root, const struc
 		v = &nobody;
 	memset(d, 0, sizeof(*d));
 	d->m = m;
+	d->end_s = end_of(m);
 	if (!memory_read(m, root, &d->root, sizeof(d->root)))
 		return -EIO;
 	if (memcmp(d->root.magic, HAK_MAGIC, 8) != 0)
@@ -434,7 +478,7 @@ int dump_read(struct dump *d, const struct memory *m, uint64_t root, const struc
 		return -ENOMEM;
 	d->nheaps = d->root.heaps;
 	read_words(d);
-	for (uint32_t i = 0; i < d->nheaps; i++)
+	for (uint32_t i = 0; i < d->nheaps && !takes_too_long(d); i++)
 		read_heap(d, i);
 	r = read_segments(d, v);
 	if (!r)
@@ -489,8 +533,9 @@ static bool page_of(const struct dump *d, uint64_t addr, struct dump_page *pg)
 {
 	uint64_t *leaf = addr < ADDR_MAX ? calloc(LEAF, sizeof(*leaf)) : NULL, at = 0, where;
 	size_t i = (uint16_t)(addr >> 16);
+	double end = end_of(d->m);
 
-	for (uint64_t root = addr >> 32; leaf && !at; root--, i = LEAF - 1) {
+	for (uint64_t root = addr >> 32; leaf && !at && now_s() < end; root--, i = LEAF - 1) {
 		bool there = memory_read(d->m, d->root.layout.pagemap + root * 8, &where, 8) &&
 			     where && memory_read(d->m, where, leaf, LEAF * sizeof(*leaf));
 
@@ -532,7 +577,8 @@ bool dump_block(const struct dump *d, uint64_t addr, struct dump_block *b)
 		b->state = BLOCK_LIVE;
 	else if (!page_fault(d, &b->page))
 		small_block(addr, b);
-	if (b->state != BLOCK_LIVE || !b->page.class_ || b->page.class_ >= d->root.classes)
+	if (b->state != BLOCK_LIVE || b->page.kind == PAGE_MARKED || !b->page.class_ ||
+	    b->page.class_ >= d->root.classes)
 		return true;
 	b->cache = cache_with(d, b->page.class_, b->start);
 	if (b->cache >= 0)

@@ -1,5 +1,6 @@
 /* The lines above the table: what the whole process does, and what watching it costs. */
 #include "columns.h"
+#include "processes.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -45,11 +46,45 @@ __attribute__((format(printf, 3, 4))) static void item(char *line, int width, co
 		snprintf(line + used, 256 - used, "   %s", text);
 }
 
+/* "off, above budget: refill 90%, flush 90%, 2 more": of the time, as many as fit. */
+static void off_item(const struct model *m, int width, char *out)
+{
+	static const char begin[] = "off, above budget: ";
+	size_t room = (size_t)width > strlen(out) + 20 ? (size_t)width - strlen(out) - 20 : 0;
+	char text[192], one[64];
+	int more = 0;
+
+	snprintf(text, sizeof(text), "%s", begin);
+	for (int i = 0; i < HAK_PROBE_COUNT && m->seconds > 0; i++) {
+		const char *comma = text[sizeof(begin) - 1] ? ", " : "";
+
+		if (!(m->off & PROBE_BIT(i)))
+			continue;
+		snprintf(one, sizeof(one), "%s%s %.0f%%", comma, hak_probes[i].name,
+			 100 * m->off_s[i] / m->seconds);
+		if (*comma && (more || strlen(text) + strlen(one) > room ||
+			       strlen(text) + strlen(one) + 16 > sizeof(text)))
+			more++;
+		else
+			strcat(text, one);
+	}
+	if (more)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), ", %d more", more);
+	if (m->off)
+		item(out, width, "%s", text);
+}
+
 /* What was lost comes before what it cost: it says how far the numbers can be trusted. */
 static void self_line(const struct model *m, int width, char *out)
 {
 	char a[32], b[32], c[32];
 
+	if (!m->target) { /* a host: nothing is attached */
+		item(out, width, "hakstat  by counters, without BPF");
+		if (m->processes->cpu_share >= 0)
+			item(out, width, "%.1f%% of a CPU", 100 * m->processes->cpu_share);
+		return;
+	}
 	if (m->events < 0) {
 		item(out, width, "hakstat  without BPF");
 		item(out, width, "probes not watched (hakstat doctor says why)");
@@ -65,6 +100,7 @@ static void self_line(const struct model *m, int width, char *out)
 		snprintf(c, sizeof(c), "-");
 	item(out, width, "hakstat  %s events/s", per(a, m, (uint64_t)m->events));
 	item(out, width, "lost %s", c);
+	off_item(m, width, out);
 	item(out, width, "BPF %s of a CPU", b);
 }
 

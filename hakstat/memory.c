@@ -93,6 +93,7 @@ int memory_of_core(struct memory *m, const char *path, char *err, size_t errlen)
 		snprintf(err, errlen, "%s is not a core file of a 64-bit process", path);
 		return -EINVAL;
 	}
+	m->bytes = (uint64_t)st.st_blocks * 512;
 	n = header_count(m->fd, &h);
 	if (n > SPANS_MAX || !(m->spans = calloc(n + 1, sizeof(*m->spans)))) {
 		snprintf(err, errlen, "%s: too many program headers", path);

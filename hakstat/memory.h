@@ -18,6 +18,7 @@ struct memory {
 	struct span *spans; /* of the core, as far as the file goes */
 	size_t nspans;
 	bool truncated;
+	uint64_t bytes; /* what it has of memory, about */
 };
 
 /* 0, or a negative errno with the reason in err. */

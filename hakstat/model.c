@@ -13,6 +13,7 @@ static void class_make(struct model *m, unsigned c, const struct sample *from,
 {
 	const struct class_counts *a = &from->class_[c], *b = &to->class_[c];
 	struct class_delta *d = &m->class_[c];
+	uint64_t without;
 
 	d->block_bytes = to->root.class_bytes[c];
 	d->allocs = grown(b->allocs, a->allocs);
@@ -27,11 +28,9 @@ static void class_make(struct model *m, unsigned c, const struct sample *from,
 	d->held_bytes = to->root.class_pages[c] * to->root.page_bytes[c];
 	if (c == 0)
 		d->held_bytes = m->large_live_bytes;
-	d->waste_bytes = d->held_bytes > d->live * d->block_bytes
-				 ? d->held_bytes - d->live * d->block_bytes
-				 : 0;
-	if (c == 0)
-		d->waste_bytes = 0;
+	d->unbacked_bytes = to->root.class_gone[c];
+	without = d->live * d->block_bytes + d->unbacked_bytes;
+	d->waste_bytes = c && d->held_bytes > without ? d->held_bytes - without : 0;
 	m->allocs += d->allocs;
 	m->frees += d->frees;
 	if (c) {
@@ -72,7 +71,7 @@ static void lock_make(struct model *m, unsigned i, const struct sample *from,
 	d->waits = grown(b->waits, a->waits);
 	d->wait_ns = grown(b->wait_ns, a->wait_ns);
 	m->waits += d->waits;
-	d->has_bpf = to->has_bpf;
+	d->has_bpf = model_knows(m, PROBE_BIT(HAK_P_hakmem_lock_wait_done));
 	if (!d->has_bpf)
 		return;
 	for (unsigned k = 0; k < HIST_SLOTS; k++) {
@@ -143,12 +142,30 @@ static void process_make(struct model *m, const struct sample *from, const struc
 	m->drains = grown(to->drains, from->drains);
 	m->queued_blocks =
 		to->remote_blocks > to->drain_blocks ? to->remote_blocks - to->drain_blocks : 0;
+	m->ooms = b->ooms;
+	m->misuses = b->misuses;
 	m->rss = to->rss;
 	m->threads = to->threads;
 	m->now = to->root.now;
 	m->events = grown_known(to->events, from->events);
 	m->lost = grown_known(to->lost, from->lost);
 	m->bpf_ns = grown_known(to->run_ns, from->run_ns);
+}
+
+bool model_knows(const struct model *m, uint64_t probes)
+{
+	return m->has_bpf && !(m->off & probes);
+}
+
+static void off_make(struct model *m, const struct sample *from, const struct sample *to)
+{
+	for (int i = 0; i < HAK_PROBE_COUNT; i++) {
+		double s = to->off_s[i] - from->off_s[i];
+
+		m->off_s[i] = s > 0 ? s : 0;
+		if (s > 0)
+			m->off |= PROBE_BIT(i);
+	}
 }
 
 void model_make(struct model *m, const struct sample *from, const struct sample *to)
@@ -159,6 +176,7 @@ void model_make(struct model *m, const struct sample *from, const struct sample 
 	m->counters_seconds = m->ended ? (double)(to->counters_ns - from->t_ns) / 1e9 : m->seconds;
 	m->classes = to->root.classes;
 	m->has_bpf = to->has_bpf;
+	off_make(m, from, to);
 	process_make(m, from, to);
 	for (unsigned c = 0; c < m->classes; c++)
 		class_make(m, c, from, to);

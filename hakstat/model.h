@@ -8,7 +8,7 @@ struct class_delta {
 	uint64_t block_bytes;			 /* 0: large blocks */
 	uint64_t refills_from[HAK_SOURCE_COUNT]; /* by BPF */
 	uint64_t allocs, frees, refills, refill_blocks, flushes, flush_blocks, remote_blocks;
-	uint64_t live, cached, held_bytes, waste_bytes;
+	uint64_t live, cached, held_bytes, waste_bytes, unbacked_bytes;
 };
 
 struct lock_delta {
@@ -27,7 +27,9 @@ struct threads;
 struct remotes;
 struct memory_map;
 struct stacks;
+struct heap_profile;
 struct syscalls;
+struct processes;
 
 struct model {
 	const struct target *target;	  /* the watch's; its comm is safe to print */
@@ -35,7 +37,11 @@ struct model {
 	const struct remotes *remotes;
 	const struct memory_map *memory;
 	const struct stacks *stacks;
+	const struct heap_profile *heap;
 	const struct syscalls *syscalls;
+	const char *recorded;	 /* of a recording: when and where, for people; else NULL */
+	uint64_t from_ns, to_ns; /* likewise: CLOCK_REALTIME */
+	const struct processes *processes;
 	double seconds;
 	double counters_seconds; /* until the counters were read last: less if it ended by itself */
 	bool ended;
@@ -51,12 +57,16 @@ struct model {
 	uint64_t large_allocs, large_frees, large_live_bytes, large_hits, large_bytes;
 	uint64_t remote_pushes, remote_blocks, remote_bytes, drains;
 	uint64_t queued_blocks;		 /* in queues now */
+	uint64_t ooms, misuses;		 /* since it began */
 	uint64_t allocs, frees, refills; /* over all classes, large included; refills of classes */
 	uint64_t small_allocs, waits;
 	uint64_t rss;
 	int threads;
 	struct hak_gauges now;
 	int64_t events, lost, bpf_ns; /* within the interval, -1 if unknown */
+	/* For how much of the interval the budget kept each probe off, and which those are. */
+	double off_s[HAK_PROBE_COUNT];
+	uint64_t off;
 	/* the two sources beside each other: sums BPF made of probe arguments, and the counters
 	 * as of each thread's last probe */
 	uint64_t bpf_allocs, bpf_frees, bpf_refills, bpf_flushes;
@@ -65,6 +75,9 @@ struct model {
 
 /* Upper edge of the slot, of a histogram by powers of two, that holds that share; at most max. */
 uint64_t quantile(const uint64_t *hist, uint64_t total, double share, uint64_t max);
+
+/* Do we have all events of these probes, a bit each? */
+bool model_knows(const struct model *m, uint64_t probes);
 
 /* `from` may be all zero (collect_zero): then everything since the process began. */
 void model_make(struct model *m, const struct sample *from, const struct sample *to);

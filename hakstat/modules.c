@@ -8,11 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #define VDSO_BYTES_MAX (1UL << 20)
 #define DELETED " (deleted)" /* the kernel's word for it, after the path */
 #define MODULES_MAX 16384
+#define DEBUG_FOLDER "/usr/lib/debug"
+#define DEBUG_BYTES_MAX ((off_t)4 << 30) /* a longer one is not read */
 #define RANGES_MAX 65536
 
 /* One file where it is mapped, from its first mapping to its last. */
@@ -65,9 +69,92 @@ static int find_elf(Dwfl_Module *mod, void **userdata, const char *name, Dwarf_A
 	return fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
 }
 
+/* --- debug information in files of its own: the target's file says where, and is not believed ---
+ */
+
+static bool has_sum(int fd, GElf_Word sum)
+{
+	static unsigned char buf[1 << 16];
+	uLong crc = crc32(0, NULL, 0);
+	off_t at = 0;
+	ssize_t n;
+
+	while (at < DEBUG_BYTES_MAX && (n = pread(fd, buf, sizeof(buf), at)) > 0) {
+		crc = crc32(crc, buf, (uInt)n);
+		at += n;
+	}
+	return at && crc == sum;
+}
+
+/* Its path leads to the very same file here: who put it there could put others there as well. */
+static bool is_here(const struct module *f)
+{
+	struct stat here, mapped;
+
+	return f->fd >= 0 && !stat(f->path, &here) && !fstat(f->fd, &mapped) &&
+	       here.st_dev == mapped.st_dev && here.st_ino == mapped.st_ino;
+}
+
+/* A file that others share (dwz): in the system's folder alone. */
+static int open_shared(const char *beside, const char *name, char *path)
+{
+	const char *slash = strrchr(beside, '/');
+	char real[PATH_MAX];
+
+	if (name[0] == '/' || !slash)
+		snprintf(path, PATH_MAX, "%s", name);
+	else
+		snprintf(path, PATH_MAX, "%.*s/%s", (int)(slash - beside), beside, name);
+	if (!realpath(path, real) || strncmp(real, DEBUG_FOLDER "/", sizeof(DEBUG_FOLDER)) != 0)
+		return -1;
+	return open_regular(path, 0);
+}
+
+/* Beside the file, or where the system keeps them; the right one by its sum. */
+static int open_debug(const struct module *f, const char *name, GElf_Word sum, char *path)
+{
+	static const char *const before[] = {DEBUG_FOLDER, "", ""};
+	static const char *const below[] = {"", "/.debug", ""};
+	const char *slash = strrchr(f->path, '/');
+	int folder = slash ? (int)(slash - f->path) : 0;
+
+	for (int i = 0; i < (is_here(f) ? 3 : 1); i++) {
+		int fd;
+
+		snprintf(path, PATH_MAX, "%s%.*s%s/%s", before[i], folder, f->path, below[i], name);
+		fd = open_regular(path, 0);
+		if (fd >= 0 && has_sum(fd, sum))
+			return fd;
+		if (fd >= 0)
+			close(fd);
+	}
+	return -1;
+}
+
+static int find_debug(Dwfl_Module *mod, void **userdata, const char *name, Dwarf_Addr base,
+		      const char *file_name, const char *link, GElf_Word sum, char **debug_name)
+{
+	int fd = dwfl_build_id_find_debuginfo(mod, userdata, name, base, file_name, link, sum,
+					      debug_name);
+	const struct module *f = *userdata;
+	char path[PATH_MAX];
+
+	if (fd >= 0 || !link || !*link || !f)
+		return fd;
+	if (strchr(link, '/') || !sum)
+		fd = file_name && !strncmp(file_name, DEBUG_FOLDER "/", sizeof(DEBUG_FOLDER))
+			     ? open_shared(file_name, link, path)
+			     : -1;
+	else
+		fd = open_debug(f, link, sum, path);
+	if (fd >= 0)
+		*debug_name = strdup(path);
+	return fd < 0 ? -1 : fd;
+}
+
 static const Dwfl_Callbacks callbacks = {
 	.find_elf = find_elf,
-	.find_debuginfo = dwfl_standard_find_debuginfo,
+	.find_debuginfo = find_debug,
 };
 
 static void free_module(struct module *f)
@@ -355,7 +442,7 @@ void modules_look(struct modules *m, pid_t reader)
 
 Dwfl *modules_dwfl(const struct modules *m)
 {
-	return m->generations ? m->generation[m->generations - 1].dwfl : NULL;
+	return m && m->generations ? m->generation[m->generations - 1].dwfl : NULL;
 }
 
 unsigned modules_generation(const struct modules *m)

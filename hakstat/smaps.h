@@ -21,7 +21,13 @@ struct smaps {
 	size_t n, room;
 	uint64_t rss;  /* of all */
 	int pagemap;   /* /proc/PID/pagemap, or -1 */
-	uint64_t zero; /* number of the zero page as pagemap tells it, 0: not to be seen */
+	uint64_t left; /* entries of pagemap that may still be read: a mapping may be endless */
+	/* pages of zeroes, mapped where nobody has written: no part of RSS; in order */
+	struct zeroes {
+		uint64_t start, end;
+	} * zeroes;
+	size_t nzeroes;
+	uint64_t zero; /* or the number of that page as pagemap tells it, 0: not to be seen */
 };
 
 /* 0 or a negative errno. smaps_close in any case. */
@@ -34,6 +40,6 @@ struct vma *smaps_at(const struct smaps *s, uint64_t addr);
 /* Which OS pages of a range are in memory: in[i] for each. False if that cannot be told. */
 bool smaps_resident(const struct smaps *s, uint64_t start, size_t pages, bool *in);
 /* Bytes of a range, in whole OS pages, that are. */
-uint64_t smaps_resident_bytes(const struct smaps *s, uint64_t start, uint64_t end);
+uint64_t smaps_resident_bytes(struct smaps *s, uint64_t start, uint64_t end);
 
 #endif

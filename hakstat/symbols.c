@@ -1,7 +1,9 @@
 #include "symbols.h"
+#include "called.h"
 #include "target.h"
 
 #include <dwarf.h>
+#include <elfutils/libdwelf.h>
 #include <elfutils/libdw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +16,13 @@ struct entry {
 	uint64_t pc;
 	unsigned generation, n;
 	struct frame *frame; /* NULL: the slot is free */
+	const char *called;
+	bool asked; /* what is called there */
+};
+
+struct alias {
+	struct alias *next;
+	struct frame frame;
 };
 
 struct symbols {
@@ -22,6 +31,7 @@ struct symbols {
 	size_t room, used;
 	char **text; /* every string handed out */
 	size_t texts, text_room;
+	struct alias *aliases;
 };
 
 /* Of libstdc++: the one demangler that knows all of the ABI. */
@@ -51,6 +61,10 @@ void symbols_close(struct symbols *s)
 		free(s->entry[i].frame);
 	for (size_t i = 0; i < s->texts; i++)
 		free(s->text[i]);
+	for (struct alias *a = s->aliases, *next; a; a = next) {
+		next = a->next;
+		free(a);
+	}
 	free(s->text);
 	free(s->entry);
 	free(s);
@@ -80,16 +94,18 @@ static const char *keep(struct symbols *s, const char *text)
 	return copy;
 }
 
-static const char *keep_function(struct symbols *s, const char *name)
+char *demangled(const char *name)
 {
-	const char *kept;
-	char *plain;
 	int status;
 
-	if (!name || strncmp(name, "_Z", 2) != 0)
-		return keep(s, name);
-	plain = __cxa_demangle(name, NULL, NULL, &status);
-	kept = keep(s, plain ? plain : name);
+	return strncmp(name, "_Z", 2) ? NULL : __cxa_demangle(name, NULL, NULL, &status);
+}
+
+static const char *keep_function(struct symbols *s, const char *name)
+{
+	char *plain = name ? demangled(name) : NULL;
+	const char *kept = keep(s, plain ? plain : name);
+
 	free(plain);
 	return kept;
 }
@@ -124,13 +140,17 @@ static bool grow(struct symbols *s)
 	return true;
 }
 
-/* The compilation unit of an address. clang writes no .debug_aranges: then they are all asked. */
+/*
+ * The compilation unit of an address. .debug_aranges only gives a hint: libdw takes what lies
+ * between two ranges for part of the first, and clang writes none. Then all are asked.
+ */
 static Dwarf_Die *unit_of(Dwfl_Module *mod, uint64_t pc, Dwarf_Addr *bias)
 {
 	Dwarf_Die *cu = dwfl_module_addrdie(mod, pc, bias);
 
-	if (cu)
+	if (cu && dwarf_haspc(cu, pc - *bias) == 1)
 		return cu;
+	cu = NULL;
 	while ((cu = dwfl_module_nextcu(mod, cu, bias)))
 		if (dwarf_haspc(cu, pc - *bias) == 1)
 			return cu;
@@ -183,19 +203,36 @@ static int scopes_of(Dwarf_Die *cu, uint64_t pc, Dwarf_Die **scopes)
 	return dwarf_getscopes_die(&innermost, scopes);
 }
 
+/*
+ * libdw opens a file that debug information shares with others by any name it finds, and a pipe
+ * would keep us: only of the system's own debug files this is let happen (modules.c:open_shared).
+ */
+static bool may_be_read(Dwfl_Module *mod)
+{
+	const char *name, *debug_file = NULL;
+	Dwarf_Addr bias;
+	Dwarf *dwarf = dwfl_module_getdwarf(mod, &bias);
+	const void *id;
+
+	if (!dwarf || dwelf_dwarf_gnu_debugaltlink(dwarf, &name, &id) <= 0)
+		return true;
+	dwfl_module_info(mod, NULL, NULL, NULL, NULL, NULL, NULL, &debug_file);
+	return debug_file && !strncmp(debug_file, "/usr/lib/debug/", 15);
+}
+
 /* Fills in functions, files and lines from debug information; how many frames, 0 if there is none.
  */
 static unsigned by_debug(struct symbols *s, Dwfl_Module *mod, uint64_t pc, struct frame *f)
 {
 	Dwarf_Addr bias = 0;
 	Dwarf_Die *scopes = NULL, *cu = unit_of(mod, pc, &bias);
-	Dwfl_Line *line = dwfl_module_getsrc(mod, pc);
+	Dwarf_Line *line = cu ? dwarf_getsrc_die(cu, pc - bias) : NULL;
 	const char *file = NULL;
 	int at = 0, n;
 	unsigned frames = 0;
 
-	if (line)
-		file = dwfl_lineinfo(line, NULL, &at, NULL, NULL, NULL);
+	if (line && !dwarf_lineno(line, &at))
+		file = dwarf_linesrc(line, NULL, NULL);
 	f[0].file = keep(s, file);
 	f[0].line = at > 0 ? (unsigned)at : 0;
 	n = cu ? scopes_of(cu, pc - bias, &scopes) : 0;
@@ -226,13 +263,13 @@ static unsigned look_up(struct symbols *s, unsigned generation, uint64_t pc, str
 	GElf_Sym sym;
 	unsigned n;
 
-	f[0].offset = pc;
+	f[0].offset = f[0].pc = pc;
 	if (!mod)
 		return 1;
 	path = keep(s, dwfl_module_info(mod, NULL, &start, NULL, NULL, NULL, NULL, NULL));
 	if (!dwfl_module_getelf(mod, &bias)) /* a file that could not be opened */
 		bias = start;
-	n = by_debug(s, mod, pc, f);
+	n = may_be_read(mod) ? by_debug(s, mod, pc, f) : 0;
 	if (n == 0 || !f[n - 1].function) {
 		n += n == 0;
 		f[n - 1].function = keep_function(
@@ -242,6 +279,7 @@ static unsigned look_up(struct symbols *s, unsigned generation, uint64_t pc, str
 		f[i].module = path;
 		f[i].module_start = start;
 		f[i].offset = pc - bias;
+		f[i].pc = pc;
 	}
 	return n;
 }
@@ -268,9 +306,49 @@ const struct frame *symbols_of(struct symbols *s, unsigned generation, uint64_t 
 	return e->frame;
 }
 
+const char *symbols_called(struct symbols *s, unsigned generation, uint64_t pc)
+{
+	struct entry *e = slot_of(s, generation, pc);
+	Dwfl *dwfl = modules_dwfl_of(s->modules, generation);
+	Dwfl_Module *mod = dwfl ? dwfl_addrmodule(dwfl, pc) : NULL;
+
+	if (!e->frame || !mod)
+		return NULL;
+	if (!e->asked)
+		e->called = keep_function(s, called_at(mod, pc + 1));
+	e->asked = true;
+	return e->called;
+}
+
 bool symbols_know(const struct symbols *s, unsigned generation, uint64_t pc)
 {
 	return slot_of(s, generation, pc)->frame != NULL;
+}
+
+const struct frame *symbols_as(struct symbols *s, const struct frame *f, const char *function)
+{
+	struct alias *a = s->aliases;
+
+	while (a && (a->frame.pc != f->pc || a->frame.module_start != f->module_start ||
+		     strcmp(a->frame.function, function) != 0))
+		a = a->next;
+	if (a)
+		return &a->frame;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return NULL;
+	a->frame = *f;
+	a->frame.function = keep(s, function);
+	a->frame.file = NULL;
+	a->frame.line = 0;
+	a->frame.inlined = false;
+	if (!a->frame.function) {
+		free(a);
+		return NULL;
+	}
+	a->next = s->aliases;
+	s->aliases = a;
+	return &a->frame;
 }
 
 static const char *base_name(const char *path)

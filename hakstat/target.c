@@ -20,6 +20,9 @@
 
 #define MAPS_LINES 65536	/* more mappings than that are not looked at */
 #define READ_MOST (256UL << 20) /* bytes of one file */
+#define READ_ALL (1UL << 30)	/* of all files of a process */
+#define SITES_MOST 4096		/* notes of our probes in one file */
+#define SEGMENTS_MOST 1024	/* program headers */
 #define STRANGERS 16384
 #define KERNEL_THREAD 0x00200000UL /* PF_KTHREAD of the kernel's sched.h */
 #define EXITING 0x00000004UL	   /* PF_EXITING */
@@ -44,7 +47,10 @@ struct found {
 	bool has_root, has_base, has_call;
 	uint64_t base;	/* of the probes' notes */
 	uint64_t bytes; /* of the file, read so far */
+	unsigned sites; /* notes of probes, read so far */
 };
+
+static uint64_t bytes_read; /* of all files of the process that is looked at */
 
 void sanitize(char *text)
 {
@@ -166,12 +172,25 @@ uint64_t target_rss(pid_t pid)
 	return status_number(pid, "VmRSS:", &kib) ? (uint64_t)kib * 1024 : 0;
 }
 
+int (*target_peek)(pid_t tid, const struct iovec *to, const struct iovec *from, size_t n);
+
+ssize_t target_readv(pid_t tid, const struct iovec *to, const struct iovec *from, size_t n)
+{
+	ssize_t r = process_vm_readv(tid, to, n, from, n, 0), all = 0;
+
+	if (r >= 0 || errno != EPERM || !target_peek)
+		return r < 0 ? -errno : r;
+	for (size_t i = 0; i < n; i++)
+		all += (ssize_t)from[i].iov_len;
+	r = target_peek(tid, to, from, n);
+	return r < 0 ? r : all;
+}
+
 ssize_t target_read(pid_t tid, uint64_t addr, void *buf, size_t bytes)
 {
 	struct iovec to = {buf, bytes}, from = {(void *)(uintptr_t)addr, bytes};
-	ssize_t n = process_vm_readv(tid, &to, 1, &from, 1, 0);
 
-	return n < 0 ? -errno : n;
+	return target_readv(tid, &to, &from, 1);
 }
 
 /* The path goes to the end of the line and may contain spaces. */
@@ -209,13 +228,53 @@ static bool is_ours(int error)
 	return error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO;
 }
 
-/* Opens what is really mapped: the mapping itself, else a path that leads to the same inode. */
+int open_regular(const char *path, unsigned long inode)
+{
+	/* a device does something when it is opened, a pipe waits: O_PATH does neither */
+	int found = open(path, O_PATH | O_CLOEXEC), fd = -1, error;
+	char again[64];
+	struct stat st;
+
+	if (found < 0)
+		return -errno;
+	error = EINVAL;
+	if (!fstat(found, &st) && S_ISREG(st.st_mode) && (!inode || st.st_ino == inode)) {
+		snprintf(again, sizeof(again), "/proc/self/fd/%d", found);
+		fd = open(again, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		error = errno;
+	}
+	close(found);
+	return fd < 0 ? -error : fd;
+}
+
+/* Would a path lead it to the same file as us? */
+static bool same_mounts(pid_t pid)
+{
+	char path[64];
+	struct stat its, ours;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", pid);
+	return !stat(path, &its) && !stat("/proc/self/ns/mnt", &ours) &&
+	       its.st_ino == ours.st_ino && its.st_dev == ours.st_dev;
+}
+
+static bool on_device(int fd, const struct mapping *m)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && major(st.st_dev) == m->major && minor(st.st_dev) == m->minor;
+}
+
+/*
+ * Opens what is really mapped: the mapping itself, else a path that leads to the same inode. By
+ * the path alone the inode's number must do, since overlay file systems show another device here;
+ * but not where the process chose what is mounted there.
+ */
 int open_mapping(pid_t pid, const struct mapping *m, char *path)
 {
 	char plain[PATH_MAX - 64];
 	bool denied = false;
 	int trouble = 0;
-	struct stat st;
 
 	snprintf(plain, sizeof(plain), "%.*s", (int)sizeof(plain) - 1, m->path);
 	strip_deleted(plain);
@@ -229,26 +288,19 @@ int open_mapping(pid_t pid, const struct mapping *m, char *path)
 			snprintf(path, PATH_MAX, "/proc/%d/root%s", pid, plain);
 		else
 			snprintf(path, PATH_MAX, "%s", plain);
-		/* a device does something when it is opened */
-		if (stat(path, &st)) {
-			denied |= i == 0 && (errno == EPERM || errno == EACCES);
-			continue;
-		}
-		if (!S_ISREG(st.st_mode))
-			continue;
-		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-		if (fd < 0) {
-			trouble = is_ours(errno) ? -errno : trouble;
-			continue;
-		}
-		/* overlay file systems show another device here: the inode decides */
-		if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_ino == m->inode)
+		fd = open_regular(path, m->inode);
+		if (fd >= 0 && (i == 0 || on_device(fd, m) || same_mounts(pid)))
 			return fd;
-		close(fd);
+		if (fd >= 0)
+			close(fd);
+		denied |= i == 0 && (fd == -EPERM || fd == -EACCES);
+		trouble = fd < 0 && is_ours(-fd) ? fd : trouble;
 	}
 	if (trouble)
 		return trouble;
-	return denied && ends_with(m->path, " (deleted)") ? -EACCES : -ENOENT;
+	/* gone, or in a mount namespace of its own */
+	denied &= ends_with(m->path, " (deleted)") || (*plain == '/' && access(plain, F_OK));
+	return denied ? -EACCES : -ENOENT;
 }
 
 static int probe_index(const char *provider, const char *name)
@@ -266,7 +318,7 @@ static bool vaddr_to_offset(Elf *elf, uint64_t vaddr, uint64_t *offset)
 
 	if (elf_getphdrnum(elf, &n))
 		return false;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n && i < SEGMENTS_MOST; i++) {
 		if (!gelf_getphdr(elf, (int)i, &ph) || ph.p_type != PT_LOAD)
 			continue;
 		if (vaddr >= ph.p_vaddr && vaddr - ph.p_vaddr < ph.p_filesz) {
@@ -307,13 +359,14 @@ static bool affordable(Elf *elf, struct found *f, const GElf_Shdr *sh)
 	if (sh->sh_size > READ_MOST || strings.sh_size > READ_MOST)
 		return false;
 	f->bytes += sh->sh_size + strings.sh_size;
-	return f->bytes <= READ_MOST;
+	bytes_read += sh->sh_size + strings.sh_size;
+	return f->bytes <= READ_MOST && bytes_read <= READ_ALL;
 }
 
 /* desc: pc, base, semaphore, then provider\0 name\0 operands\0 */
 static void stapsdt_note(struct target *t, Elf *elf, struct found *f, const char *desc, size_t len)
 {
-	uint64_t pc, base;
+	uint64_t pc, base, semaphore, moved = 0;
 	const char *provider = desc + 24, *name, *end = desc + len;
 	int i;
 
@@ -321,18 +374,21 @@ static void stapsdt_note(struct target *t, Elf *elf, struct found *f, const char
 		return;
 	memcpy(&pc, desc, 8);
 	memcpy(&base, desc + 8, 8);
+	memcpy(&semaphore, desc + 16, 8);
 	name = memchr(provider, 0, (size_t)(end - provider));
 	if (!name || ++name >= end || !memchr(name, 0, (size_t)(end - name)))
 		return;
 	i = probe_index(provider, name);
-	if (i < 0 || t->site[i].found)
+	if (i < 0 || t->site[i].found || f->sites++ >= SITES_MOST)
 		return;
 	if (!f->has_base)
 		f->base = section_addr(elf, ".stapsdt.base");
 	f->has_base = true;
 	if (f->base)
-		pc += f->base - base; /* prelink moved it, or 0 */
-	t->site[i].found = vaddr_to_offset(elf, pc, &t->site[i].offset);
+		moved = f->base - base; /* by prelink, or 0 */
+	t->site[i].found = vaddr_to_offset(elf, pc + moved, &t->site[i].offset);
+	if (!semaphore || !vaddr_to_offset(elf, semaphore + moved, &t->site[i].semaphore))
+		t->site[i].semaphore = 0;
 }
 
 static void one_note(struct target *t, Elf *elf, struct found *f, const GElf_Nhdr *nh,
@@ -432,7 +488,7 @@ static int read_elf(struct target *t, int fd, struct found *f, uint64_t *first_v
 		return is_ours(errno) ? -errno : -ENOEXEC;
 	read_sections(t, elf, f);
 	*first_vaddr = 0;
-	for (size_t i = 0; !elf_getphdrnum(elf, &n) && i < n; i++)
+	for (size_t i = 0; !elf_getphdrnum(elf, &n) && i < n && i < SEGMENTS_MOST; i++)
 		if (gelf_getphdr(elf, (int)i, &ph) && ph.p_type == PT_LOAD) {
 			*first_vaddr = ph.p_vaddr - ph.p_offset;
 			break;
@@ -447,11 +503,13 @@ int target_from_file(struct target *t, const char *path, char *err, size_t errle
 {
 	struct found f = {0};
 	uint64_t vaddr;
-	int fd = open(path, O_RDONLY | O_CLOEXEC), r = fd < 0 ? -errno : 0;
+	int fd = open_regular(path, 0), r = fd < 0 ? fd : 0;
 
+	bytes_read = 0;
 	memset(t, 0, sizeof(*t));
 	if (r) {
-		snprintf(err, errlen, "cannot open %s: %s", path, strerror(-r));
+		snprintf(err, errlen, "cannot open %s: %s", path,
+			 r == -EINVAL ? "not a file" : strerror(-r));
 		return r;
 	}
 	r = read_elf(t, fd, &f, &vaddr);
@@ -501,7 +559,7 @@ static enum link_kind link_of(pid_t pid, const char *library)
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open_regular(path, 0);
 	if (fd < 0)
 		return LINK_UNKNOWN;
 	errno = 0;
@@ -579,6 +637,7 @@ static int try_mapping(struct target *t, const struct mapping *m)
 	}
 	if (memcmp(head.magic, HAK_MAGIC, sizeof(head.magic)) != 0)
 		return -EAGAIN;
+	t->start_ns = head.start_ns;
 	memcpy(t->version, head.version, sizeof(t->version));
 	t->version[sizeof(t->version) - 1] = 0;
 	sanitize(t->version);
@@ -595,7 +654,9 @@ const char *target_reason(int error)
 	case -EACCES:
 		return "a library of it was deleted or replaced, and what it runs cannot be opened "
 		       "(root; or CAP_CHECKPOINT_RESTORE, and for another user's process "
-		       "CAP_DAC_READ_SEARCH): whether that is libhakmem cannot be told";
+		       "CAP_DAC_READ_SEARCH), or it is in another mount namespace "
+		       "(CAP_SYS_PTRACE): "
+		       "whether that is libhakmem cannot be told";
 	case -EAGAIN:
 		return "libhakmem is mapped but has not started";
 	case -EPROTO:
@@ -638,12 +699,23 @@ static void add_stranger(struct strangers *s, const struct mapping *m)
 	*slot_of(s, &id) = id;
 }
 
+/* Of several copies the one that began first is the program's: others came by dlopen or dlmopen. */
+static void keep_first(struct target *t, const struct target *other)
+{
+	unsigned copies = t->copies + 1;
+
+	if (!t->copies || other->start_ns < t->start_ns)
+		*t = *other;
+	t->copies = copies;
+}
+
 /*
  * By what is in the files, not by their names: each that has code mapped. `m` is the first
  * mapping of the file, the one its addresses count from. *error: what ended the reading, or 0.
  */
 static int scan_maps(struct target *t, FILE *maps, struct strangers *strangers, int *error)
 {
+	static struct target one;
 	char line[PATH_MAX + 128];
 	struct mapping m, next;
 	int best = -ENOENT;
@@ -667,15 +739,16 @@ static int scan_maps(struct target *t, FILE *maps, struct strangers *strangers, 
 		m.code = next.code;
 		if (!m.code || (strangers && is_stranger(strangers, &m)))
 			continue;
-		r = try_mapping(t, &m);
+		one = (struct target){.pid = t->pid, .reader = t->reader};
+		r = try_mapping(&one, &m);
 		if (r == 0)
-			return 0;
+			keep_first(t, &one);
 		if (r == -ENOEXEC && strangers)
 			add_stranger(strangers, &m);
 		if (r != -ENOENT && r != -ENOEXEC && (r != -EACCES || best == -ENOENT))
 			best = r; /* what is known of hakmem tells more than a closed file */
 	}
-	return best;
+	return t->copies ? 0 : best;
 }
 
 static int open_quietly(struct target *t, pid_t pid, struct strangers *strangers)
@@ -684,6 +757,7 @@ static int open_quietly(struct target *t, pid_t pid, struct strangers *strangers
 	FILE *maps;
 	int r, error = 0;
 
+	bytes_read = 0;
 	memset(t, 0, sizeof(*t));
 	t->pid = pid;
 	t->reader = target_reader(pid);
@@ -696,6 +770,21 @@ static int open_quietly(struct target *t, pid_t pid, struct strangers *strangers
 		r = is_ours(error) ? -error : -EPERM;
 	fclose(maps);
 	return r;
+}
+
+struct strangers *strangers_new(void)
+{
+	return calloc(1, sizeof(struct strangers));
+}
+
+void strangers_free(struct strangers *s)
+{
+	free(s);
+}
+
+int target_look(struct target *t, pid_t pid, struct strangers *s)
+{
+	return open_quietly(t, pid, s);
 }
 
 int target_open(struct target *t, pid_t pid, char *err, size_t errlen)

@@ -6,6 +6,9 @@
 #include "stacks.h"
 #include "views.h"
 
+#define OS_PROBES                                                            \
+	(PROBE_BIT(HAK_P_hakmem_os_map) | PROBE_BIT(HAK_P_hakmem_os_unmap) | \
+	 PROBE_BIT(HAK_P_hakmem_os_purge) | PROBE_BIT(HAK_P_hakmem_mmap_fallback))
 #define OS_ROWS (OS_KINDS * HAK_OS_COUNT)
 #define OS_BPF_ROWS (OS_ROWS + HAK_FALLBACK_COUNT)
 
@@ -84,7 +87,7 @@ static int os_rows(const struct model *m)
 
 static bool os_shown(const struct model *m, int row)
 {
-	return m->has_bpf == (row < OS_BPF_ROWS) && os_row(m, row).calls != 0;
+	return model_knows(m, OS_PROBES) == (row < OS_BPF_ROWS) && os_row(m, row).calls != 0;
 }
 
 static bool os_explain(const struct model *m, int row, struct stacks_options *o)
@@ -106,6 +109,7 @@ static bool os_explain(const struct model *m, int row, struct stacks_options *o)
 
 const struct view view_os = {
 	.name = "os",
+	.by_bpf = "reason mean_ns",
 	.title = "system calls and fallbacks",
 	.columns = COLUMNS(columns),
 	.rows = os_rows,

@@ -102,7 +102,7 @@ static struct value by_source(const struct model *m, int row, enum hak_source so
 {
 	if (is_fallback(m, row))
 		return value_of(VALUE_COUNT, 0);
-	if (!m->has_bpf || row == 0)
+	if (!model_knows(m, PROBE_BIT(HAK_P_hakmem_refill)) || row == 0)
 		return value_none();
 	return value_of(VALUE_COUNT, (double)m->class_[row].refills_from[source]);
 }
@@ -201,9 +201,9 @@ static bool note(const struct model *m, int i, char *out, size_t len)
 
 	if (i)
 		return false;
-	if (!m->has_bpf) {
+	if (!model_knows(m, PROBE_BIT(HAK_P_hakmem_mmap_fallback))) {
 		snprintf(out, len,
-			 "without BPF: %llu requests went to mmap(2), of which size and "
+			 "without all events: %llu requests went to mmap(2), of which size and "
 			 "why is not known",
 			 (unsigned long long)m->fallbacks);
 		return true;
@@ -222,6 +222,8 @@ static bool note(const struct model *m, int i, char *out, size_t len)
 
 const struct view view_route = {
 	.name = "route",
+	.by_bpf = "from_page from_remote from_fresh from_adopted from_arena from_os mmap_fallbacks "
+		  "reason",
 	.title = "routes of requests by size",
 	.columns = COLUMNS(columns),
 	.rows = rows,

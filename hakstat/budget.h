@@ -1,0 +1,32 @@
+/*
+ * What a target may be made to pay. A probe that fires costs its thread most of a microsecond,
+ * whatever is done with it: where one fires too often it is taken off, put back now and then, and
+ * stays once it fires less.
+ */
+#ifndef HAKSTAT_BUDGET_H
+#define HAKSTAT_BUDGET_H
+
+#include "sums.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define BUDGET_DEFAULT 10000
+
+/* Events a second of one probe in one thread; 0: any number. For all budgets of this process. */
+void budget_set(uint32_t events);
+uint32_t budget_get(void);
+
+struct budget;
+
+struct budget *budget_open(void); /* NULL: no memory */
+void budget_close(struct budget *b);
+
+/* What the probes have counted by now (seconds): true if budget_off is another since. */
+bool budget_judge(struct budget *b, const struct probe_events events[HAK_PROBE_COUNT], double now);
+/* The probes that are to be off, a bit each. */
+uint64_t budget_off(const struct budget *b);
+/* How long each has been so far, in seconds. */
+void budget_time_off(const struct budget *b, double now, double off_s[HAK_PROBE_COUNT]);
+
+#endif
