@@ -142,9 +142,8 @@ for view in sys.argv[2:]:
     lines = subprocess.run([sys.argv[1], "help", view], capture_output=True, text=True).stdout.splitlines()
     lines = lines[lines.index("") + 1:] # those before are of a column of that name
     for first, second in zip(lines[::2], lines[1::2]):
-        unit = second.strip().split("; in: ")
-        assert unit[1] == view, (view, second)
-        units.setdefault(first.split()[0], {}).setdefault(unit[0], []).append(view)
+        unit = second.strip().split("; in: ")[0]
+        units.setdefault(first.split()[0], {}).setdefault(unit, []).append(view)
 assert len(units) > 50, units
 for name, found in units.items():
     if len(found) > 1:
