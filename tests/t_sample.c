@@ -712,7 +712,11 @@ __attribute__((noinline)) static void *profiled(size_t n, uintptr_t *returns)
 /* The record is of a block that lives, with what an unwinder needs. */
 static void check_record(const struct hak_sample *r, uintptr_t returns)
 {
-	unsigned ip = sizeof(void *) == 8 && HAK_OS_PAGE == 4096 ? 16 : 32, sp = ip == 16 ? 7 : 31;
+#ifdef __x86_64__
+	unsigned ip = 16, sp = 7;
+#else
+	unsigned ip = 32, sp = 31;
+#endif
 	const uint64_t *word = (const uint64_t *)(const void *)r->slice;
 	bool found = false;
 
