@@ -1,4 +1,4 @@
-/* sanitize: yes   timeout: 120 */
+/* sanitize: yes   timeout: 240 */
 /*
  * Heap samples, from inside: the semaphores are raised here instead of by the system, and the
  * linker puts our functions where the probes are. Random numbers begin with the same seed in every
@@ -803,7 +803,7 @@ static void once_more(const char *env, const char *value, char *self)
 
 int main(int argc, char **argv)
 {
-	alarm(110);
+	alarm(230);
 	if (argc > 1 && !strcmp(argv[1], "HAKMEM_PROFILE")) {
 		RUN(profile_is_a_table);
 		RUN(profile_overflows);
