@@ -18,6 +18,7 @@
 #   SANITIZE=address,undefined | thread                       build/asan, build/tsan
 #   CC=clang          another compiler; musl-gcc, aarch64-linux-gnu-gcc for the library alone
 #   OPT=-O3 LTO=1     another optimisation; across files     build/lto
+#   OTEL_PROVIDER=    name of the heap profile's probes, otel_memory by default
 #   OS_PAGE=65536     for systems with such pages (runs where they are smaller)
 #   NO_DEPS=1         never install packages; list what is missing instead
 #   V=1               show commands
@@ -27,6 +28,7 @@ DEBUG ?= 0
 SANITIZE ?=
 LTO ?= 0
 OS_PAGE ?=
+OTEL_PROVIDER ?=
 V ?= 0
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -59,8 +61,9 @@ HARDEN_TOOL := -fPIE $(if $(filter aarch64,$(MACHINE)),-mbranch-protection=stand
 HARDEN_LINK := -Wl,-z,relro,-z,now,-z,noexecstack
 # The same bytes from the same source, wherever it lies.
 SAME := -ffile-prefix-map=$(CURDIR)=.
+PROVIDER := $(if $(OTEL_PROVIDER),-DHAK_OTEL_PROVIDER=$(OTEL_PROVIDER))
 LTO_CFLAGS := $(if $(filter 1,$(LTO)),$(if $(findstring clang,$(CC)),-flto -fuse-ld=lld -Wno-unused-command-line-argument,-flto=auto))
-BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g $(OPT) $(WARN) $(HARDEN) $(SAME) $(LTO_CFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
+BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g $(OPT) $(WARN) $(HARDEN) $(SAME) $(PROVIDER) $(LTO_CFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
 # initial-exec: thread-local access in two instructions. Frame pointers, so that a probe's stack
 # is whole as far as the library goes; leaf functions, the hit paths, go without.
 LIB_CFLAGS = $(BASE_CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec \
@@ -70,7 +73,7 @@ LIB_CFLAGS = $(BASE_CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec \
 	-Ilib -Iprobes -idirafter $(B)/alien
 TOOL_CFLAGS = $(BASE_CFLAGS) $(HARDEN_TOOL) -Ihakstat -Iprobes -I$(B)/bpf -Ibpf
 # libstdc++ for its demangler alone
-TOOL_LIBS := -lbpf -ldw -lelf -lz -lncursesw -ltinfo -lstdc++
+TOOL_LIBS := -lbpf -ldw -lelf -lz -lm -lncursesw -ltinfo -lstdc++
 BENCH_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g -O2 $(WARN) -fno-builtin-malloc -pthread
 LDFLAGS_SO := -Wl,-soname,$(SONAME) -Wl,-z,nodelete -Wl,--version-script=lib/libhakmem.map $(HARDEN_LINK) -Wl,--no-undefined -Wl,--build-id=sha1
 LDFLAGS_TOOL := -pie $(HARDEN_LINK) -Wl,--build-id=sha1
@@ -95,7 +98,7 @@ PKGS_BUILD := gcc make clang bpftool libbpf-dev libelf-dev libdw-dev libstdc++-1
 PKGS_DEMO := redis-server redis-tools
 PKGS_TEST := $(PKGS_DEMO) libcmocka-dev g++ git sqlite3 python3 gdb strace bpftrace linux-perf \
 	libclang-rt-14-dev binutils util-linux procps libcap2-bin tmux valgrind \
-	spin lld musl-tools gcc-aarch64-linux-gnu qemu-user
+	spin lld musl-tools gcc-aarch64-linux-gnu qemu-user golang-go
 PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace $(PKGS_DEMO) sqlite3 python3 \
 	lua5.4 perl
 
@@ -198,6 +201,8 @@ comma := ,
 $(B)/tests/t_faults: TEST_LIB = $(LIB_OBJ)
 $(B)/tests/t_faults: TEST_LIBS += $(addprefix -Wl$(comma)--wrap=,os_call clock_gettime \
 	pthread_setspecific pthread_key_create pthread_atfork)
+$(B)/tests/t_sample: TEST_LIB = $(LIB_OBJ)
+$(B)/tests/t_sample $(B)/tests/san_sample: TEST_LIBS += -lm $(addprefix -Wl$(comma)--wrap=hak_probe_otel_memory_, alloc free)
 # Those that use hak_ names only, under a sanitizer: make SANITIZE=... san-bin
 $(B)/tests/san_%: tests/t_%.c $(B)/libhakmem-api.a $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(BASE_CFLAGS) -Ilib -Iprobes $< $(B)/libhakmem-api.a -o $@ $(TEST_LIBS)
@@ -207,7 +212,7 @@ san-bin: $(patsubst tests/t_%.c,$(B)/tests/san_%,$(SAN_SRC))
 # Fuzz targets: the code under test with libFuzzer's counters, ASan and UBSan, by clang.
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS := $(BASE_CFLAGS) -Ilib -Iprobes -Ihakstat -Ibpf -I$(B)/bpf -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
-FUZZ_BIN := heap heap-plant dump file
+FUZZ_BIN := heap heap-plant dump file profile
 # What reads files: cores, notes, recordings; and the views of the latter.
 FUZZ_FILE_SRC := $(patsubst %,hakstat/%.c,memory dump target contract \
 	instant recording sample_instant replay recorded threads remotes rss smaps names collect \
@@ -220,6 +225,9 @@ $(B)/fuzz-dump: tests/fuzz/dump.c hakstat/dump.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ -pthread
 $(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(B)/bpf/waits.skel.h $(B)/bpf/remote.skel.h $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf -lbpf -lz
+FUZZ_PROFILE_SRC := $(addprefix hakstat/,profile_read.c wire.c calltree.c flame.c columns.c target.c contract.c)
+$(B)/fuzz-profile: tests/fuzz/profile.c $(FUZZ_PROFILE_SRC) $(B)/.flags
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -Ibpf -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf -lz -lm
 fuzz-bin:
 	$(Q)$(MAKE) --no-print-directory B=build/fuzz CC=$(CLANG) SANITIZE=fuzzer-no-link,address,undefined \
 		$(FUZZ_BIN:%=build/fuzz/fuzz-%)

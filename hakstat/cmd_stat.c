@@ -20,6 +20,8 @@ static void json_class(struct json *j, const struct class_delta *d, unsigned c)
 		json_null(j, "hit_rate");
 	json_number(j, "live_blocks", d->live);
 	json_number(j, "held_bytes", d->held_bytes);
+	json_number(j, "waste_bytes", d->waste_bytes);
+	json_number(j, "unbacked_bytes", d->unbacked_bytes);
 	json_number(j, "cached_blocks", d->cached);
 	json_number(j, "remote_blocks", d->remote_blocks);
 	json_close(j, '}');
@@ -131,8 +133,8 @@ static void print_table(FILE *out, const struct model *m, const struct report_op
 {
 	report_header(out, m, o);
 	for (int v = 0; v < VIEWS; v++)
-		if (!views[v]->source || views[v]->in_stat)
-			report_table(out, views[v], m, o);
+		if ((!views[v]->source || views[v]->in_stat) && report_table(out, views[v], m, o))
+			report_lacks(out, views[v], m);
 	fprintf(out, "\n %llu allocations, %llu frees in %.3f s\n", (unsigned long long)m->allocs,
 		(unsigned long long)m->frees, m->seconds);
 	report_ended(out, m);

@@ -248,6 +248,7 @@ static void use_stacks(struct watch *w, struct screen *s, const struct model *m)
 	struct stacks_options o;
 
 	stacks_options_init(&o);
+	o.progress = screen_progress;
 	if (!m || !views[s->before]->explain(m, s->explained, &o))
 		snprintf(s->note, sizeof(s->note), "no stacks explain this row");
 	else if (!watch_use(w, &stacks_source, &o, s->note, sizeof(s->note)) && !s->note[0])
@@ -281,6 +282,8 @@ static enum watch_event until_due(struct watch *w, struct screen *s, const struc
 			return WATCH_STOP;
 		if (actions & ACTION_VIEW)
 			use_view(w, s, m, actions & ACTION_EXPLAIN);
+		if (actions & ACTION_ACT && m && views[s->view]->source == s->filled)
+			views[s->view]->act(m, s->acted, s->act);
 		if (actions)
 			screen_draw(s, m, w->who, s->note);
 		if (actions & ACTION_INTERVAL || (actions & ACTION_VIEW && w->source))

@@ -1,5 +1,7 @@
 #include "contract.h"
 
+#include "provider.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -8,13 +10,15 @@
 #t, #n, #u, m \
 	}
 #define ARG(a) ARG_ a
-#define HAK_PROBE1(p, n, w, a) {#p, #n, w, 1, {ARG(a)}},
-#define HAK_PROBE2(p, n, w, a, b) {#p, #n, w, 2, {ARG(a), ARG(b)}},
-#define HAK_PROBE3(p, n, w, a, b, c) {#p, #n, w, 3, {ARG(a), ARG(b), ARG(c)}},
-#define HAK_PROBE4(p, n, w, a, b, c, d) {#p, #n, w, 4, {ARG(a), ARG(b), ARG(c), ARG(d)}},
-#define HAK_PROBE5(p, n, w, a, b, c, d, e) {#p, #n, w, 5, {ARG(a), ARG(b), ARG(c), ARG(d), ARG(e)}},
+#define HAK_PROBE1(p, n, w, a) {HAK_PROVIDER_TEXT(p), #n, w, 1, {ARG(a)}},
+#define HAK_PROBE2(p, n, w, a, b) {HAK_PROVIDER_TEXT(p), #n, w, 2, {ARG(a), ARG(b)}},
+#define HAK_PROBE3(p, n, w, a, b, c) {HAK_PROVIDER_TEXT(p), #n, w, 3, {ARG(a), ARG(b), ARG(c)}},
+#define HAK_PROBE4(p, n, w, a, b, c, d) \
+	{HAK_PROVIDER_TEXT(p), #n, w, 4, {ARG(a), ARG(b), ARG(c), ARG(d)}},
+#define HAK_PROBE5(p, n, w, a, b, c, d, e) \
+	{HAK_PROVIDER_TEXT(p), #n, w, 5, {ARG(a), ARG(b), ARG(c), ARG(d), ARG(e)}},
 #define HAK_PROBE6(p, n, w, a, b, c, d, e, f) \
-	{#p, #n, w, 6, {ARG(a), ARG(b), ARG(c), ARG(d), ARG(e), ARG(f)}},
+	{HAK_PROVIDER_TEXT(p), #n, w, 6, {ARG(a), ARG(b), ARG(c), ARG(d), ARG(e), ARG(f)}},
 const struct probe_desc hak_probes[HAK_PROBE_COUNT] = {
 #include "probes.def"
 };

@@ -30,6 +30,8 @@ static const struct command commands[] = {
 	{"locks", cmd_locks, "which locks threads wait for, the allocator's and others"},
 	{"syscalls", cmd_syscalls, "system calls, and which the allocator made"},
 	{"stacks", cmd_stacks, "which code makes a probe fire: events, bytes, time by user stack"},
+	{"heap", cmd_heap, "which code holds the memory: live bytes and allocation rate by stack"},
+	{"leaks", cmd_leaks, "which stacks only accumulate, and how sure that is"},
 	{"trace", cmd_trace, "events one by one, as strace shows system calls"},
 	{"record", cmd_record, "keeps what top shows in a file, for later"},
 	{"report", cmd_report, "the tables of a time in such a file"},

@@ -5,6 +5,7 @@
 #include "text.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -216,6 +217,14 @@ bool report_table(FILE *out, const struct view *v, const struct model *m,
 	return n > 0;
 }
 
+void report_lacks(FILE *out, const struct view *v, const struct model *m)
+{
+	char line[PATH_MAX + 512];
+
+	if (view_lacks(v, m, line, sizeof(line)))
+		fprintf(out, "\n %s\n", line);
+}
+
 static void print_notes(FILE *out, const struct view *v, const struct model *m)
 {
 	char line[256];
@@ -223,6 +232,7 @@ static void print_notes(FILE *out, const struct view *v, const struct model *m)
 	if (v->note)
 		for (int i = 0; v->note(m, i, line, sizeof(line)); i++)
 			fprintf(out, "%s%s%s\n", i ? "" : "\n", *line ? " " : "", line);
+	report_lacks(out, v, m);
 	report_ended(out, m);
 }
 

@@ -57,6 +57,9 @@ void report_json_times(struct json *j, const struct model *m);
 void report_csv(FILE *out, const struct view *v, const struct model *m,
 		const struct report_options *o);
 
+/* What the view does not know without BPF; nothing with it. */
+void report_lacks(FILE *out, const struct view *v, const struct model *m);
+
 /* A cell of CSV. */
 void report_csv_text(FILE *out, const char *text);
 /* What hakstat itself did, as "self" of a JSON object. */

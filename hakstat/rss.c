@@ -243,7 +243,7 @@ static uint64_t resident_in(const struct residence *r, uint64_t from, uint64_t t
 }
 
 struct page_sums {
-	struct memory_sum live, cached, free, ends;
+	struct memory_sum live, cached, free, ends, gone;
 };
 
 static void sum_blocks(const struct state *st, const struct dump_page *pg,
@@ -262,6 +262,36 @@ static void sum_blocks(const struct state *st, const struct dump_page *pg,
 		else if (k < st->ncached && st->cached[k] == block)
 			to = &s->cached;
 		add_to(to, resident_in(r, block, block + pg->block_bytes), pg->block_bytes, 1);
+	}
+}
+
+static void move_part(struct memory_sum *to, struct memory_sum *from, const struct residence *r,
+		      uint64_t start, uint64_t end)
+{
+	uint64_t resident = resident_in(r, start, end), bytes = end - start;
+
+	if (bytes > from->bytes || resident > (uint64_t)from->resident)
+		return; /* taken meanwhile */
+	from->bytes -= bytes;
+	from->resident -= (int64_t)resident;
+	add_to(to, resident, bytes, 0);
+}
+
+/* What looked free has no memory there. `blocks`: where they end. */
+static void move_gone(const struct dump *d, const struct dump_page *pg, const struct residence *r,
+		      uint64_t blocks, struct page_sums *s)
+{
+	uint64_t grain = dump_grain(d, pg), page_end = pg->start + pg->slices * SLICE;
+
+	for (uint64_t left = pg->gone; left; left &= left - 1) {
+		uint64_t start = pg->start + (uint64_t)__builtin_ctzll(left) * grain;
+		uint64_t end = start + grain, middle;
+
+		if (end > page_end)
+			return;
+		middle = blocks < start ? start : blocks > end ? end : blocks;
+		move_part(&s->gone, &s->free, r, start, middle);
+		move_part(&s->gone, &s->ends, r, middle, end);
 	}
 }
 
@@ -299,6 +329,7 @@ static void add_page_sums(struct memory_class *k, const struct page_sums *s)
 	add_to(&k->cached, (uint64_t)s->cached.resident, s->cached.bytes, s->cached.count);
 	add_to(&k->free, (uint64_t)s->free.resident, s->free.bytes, s->free.count);
 	add_to(&k->ends, (uint64_t)s->ends.resident, s->ends.bytes, 0);
+	add_to(&k->gone, (uint64_t)s->gone.resident, s->gone.bytes, 0);
 }
 
 static void small_page(struct state *st, const struct dump *d, const struct dump_page *pg,
@@ -314,6 +345,7 @@ static void small_page(struct state *st, const struct dump *d, const struct dump
 		return;
 	sum_blocks(st, pg, r, &s);
 	add_to(&s.ends, resident_in(r, blocks, end), end - blocks, 0);
+	move_gone(d, pg, r, blocks, &s);
 	add_page_sums(k, &s);
 	p = (struct memory_page){pg->start,
 				 bytes,
@@ -391,7 +423,7 @@ static void take_page(const struct dump *d, const struct dump_page *pg, unsigned
 		return;
 	if (pg->kind == PAGE_RUN)
 		run_page(st, pg, &r);
-	else if (pg->kind == PAGE_SMALL && pg->capacity <= PAGE_BLOCKS)
+	else if (dump_has_blocks(pg) && pg->capacity <= PAGE_BLOCKS)
 		small_page(st, d, pg, &r);
 }
 
@@ -586,6 +618,7 @@ static void sum_up(struct state *st, const struct dump *d)
 		add_line(m, MEMORY_QUEUED, &k->queued);
 		add_line(m, MEMORY_FREE, &k->free);
 		add_line(m, MEMORY_ENDS, &k->ends);
+		add_line(m, MEMORY_PURGED, &k->gone);
 	}
 	m->rss = st->maps.rss;
 	m->line[MEMORY_DIFFERENCE].resident = (int64_t)m->rss;
@@ -617,7 +650,11 @@ static bool read_once(struct state *st, const struct target *t)
 	r = smaps_open(&st->maps, t->reader);
 	if (r) {
 		snprintf(st->map.error, sizeof(st->map.error),
-			 "cannot read /proc/%d/smaps and pagemap: %s", t->pid, strerror(-r));
+			 "cannot read /proc/%d/smaps and pagemap: %s%s", t->pid, strerror(-r),
+			 r == -EACCES || r == -EPERM
+				 ? "; of another user's process that takes CAP_SYS_PTRACE or "
+				   "CAP_PERFMON, and CAP_DAC_READ_SEARCH (hakstat doctor)"
+				 : "");
 		return true;
 	}
 	r = dump_read(&d, &mem, t->root_addr, &v);

@@ -16,6 +16,8 @@ extern const char *const link_names[];
 
 struct probe_site {
 	uint64_t offset; /* in the file */
+	uint64_t
+		semaphore; /* likewise; 0: it has none, and fires whether somebody listens or not */
 	bool found;
 };
 

@@ -2,6 +2,7 @@
 #include "attach.h"
 #include "hakstat.h"
 #include "names.h"
+#include "privilege.h"
 #include "stacks.h"
 #include "watch.h"
 
@@ -120,9 +121,7 @@ static int attach(void *arg, const struct target *t, char *err, size_t errlen)
 	if (r == -ENOENT)
 		snprintf(err, errlen, "%s has none of these probes (built with PROBES=0?)", t->lib);
 	else if (r == -EPERM || r == -EACCES)
-		snprintf(err, errlen,
-			 "no permission for BPF: run as root, or setcap " HAKSTAT_CAPS
-			 "+ep on hakstat");
+		no_permission("for BPF", err, errlen);
 	else
 		snprintf(err, errlen, "cannot attach BPF: %s (see hakstat doctor)", strerror(-r));
 	complain("%s", err);

@@ -2,6 +2,7 @@
 #include "text.h"
 
 #include <curses.h>
+#include <limits.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -119,6 +120,32 @@ static int to_end(struct screen *s)
 	return go(s, -s->move_intervals + SCREEN_FAR, 0);
 }
 
+static int act(struct screen *s, enum view_act what)
+{
+	if (!views[s->view]->act || (what != VIEW_ACT_TURN && s->cursor >= s->rows.n))
+		return ACTION_NONE;
+	s->act = what;
+	s->acted = s->cursor < s->rows.n ? s->rows.row[s->cursor] : -1;
+	return ACTION_REDRAW | ACTION_ACT;
+}
+
+static int open_row(struct screen *s)
+{
+	return act(s, VIEW_ACT_OPEN);
+}
+
+static int close_row(struct screen *s)
+{
+	return act(s, VIEW_ACT_CLOSE);
+}
+
+static int turn_tree(struct screen *s)
+{
+	if (views[s->view]->act)
+		s->cursor = s->scroll = 0;
+	return act(s, VIEW_ACT_TURN);
+}
+
 static int enter(struct screen *s)
 {
 	if (s->view == VIEW_processes && s->cursor < s->rows.n)
@@ -127,6 +154,8 @@ static int enter(struct screen *s)
 		snprintf(s->note, sizeof(s->note), "recordings have no stacks");
 		return ACTION_REDRAW;
 	}
+	if (views[s->view]->act)
+		return act(s, VIEW_ACT_TOGGLE);
 	if (!views[s->view]->explain || s->cursor >= s->rows.n)
 		return ACTION_NONE;
 	s->explained = s->rows.row[s->cursor];
@@ -196,9 +225,13 @@ static const struct key keys[] = {
 	{'-', "-", "shorter interval", faster},
 	{KEY_DOWN, "down", "next row; scrolls", down},
 	{KEY_UP, "up", "previous row", up},
-	{'\n', "Enter", "into the process; stacks that explain the row (Esc goes back)", enter},
+	{'\n', "Enter", "into the process; the stacks that explain a row; opens a row of a tree",
+	 enter},
+	{KEY_RIGHT, "right", "opens a row of a tree; left closes it", open_row},
+	{'c', "c", "turns a tree: callers below what they call, or above", turn_tree},
 	{'?', "?", "this help", help},
 	{'q', "q", "quit", quit},
+	{KEY_LEFT, NULL, NULL, close_row},
 	{'=', NULL, NULL, slower},
 	{'h', NULL, NULL, help},
 	{'\r', NULL, NULL, enter},
@@ -504,7 +537,7 @@ static int table_width(const struct screen *s)
 
 static bool can_enter(const struct view *v)
 {
-	return v->explain || v->detail || v == &view_processes;
+	return v->explain || v->detail || v->act || v == &view_processes;
 }
 
 static void draw_rows(struct screen *s, const struct model *m, const bool *fit, int y, int room)
@@ -573,11 +606,13 @@ static bool add_note(struct notes *t, const char *text, int most)
 /* Where there is no room for all, the last line says that there are more. */
 static void collect_notes(const struct view *v, const struct model *m, int most, struct notes *t)
 {
-	char text[256];
+	char text[256], lacks[PATH_MAX + 512];
 
 	t->n = 0;
 	if (most > NOTES_MAX)
 		most = NOTES_MAX;
+	if (most > 0 && view_lacks(v, m, lacks, sizeof(lacks)))
+		add_note(t, lacks, most);
 	for (int i = 0; most > 0 && v->note && v->note(m, i, text, sizeof(text)); i++)
 		if (!add_note(t, text, most)) {
 			size_t n = strlen(t->line[most - 1]);
@@ -680,6 +715,17 @@ static void draw_bottom(const struct screen *s, const char *note)
 			 "%s%s  %s  s sort r rev / filter  +- %.4gs  ? help q quit", paused,
 			 views[s->view]->name, where_to(s), s->interval);
 	put(LINES - 1, line, s->paused ? A_BOLD : A_DIM);
+}
+
+void screen_progress(size_t done, size_t of)
+{
+	char line[80];
+
+	snprintf(line, sizeof(line), "looking up names: %zu of %zu stacks", done, of);
+	move(LINES - 1, 0);
+	clrtoeol();
+	put(LINES - 1, line, A_BOLD);
+	refresh();
 }
 
 void screen_draw(struct screen *s, const struct model *m, const char *who, const char *note)

@@ -4,6 +4,7 @@
 static bool resize_large(struct page *pg, size_t bytes)
 {
 	struct heap *h = heap_enter();
+	const void *start = pg->start;
 	size_t old = pg->bytes;
 	bool done;
 
@@ -15,6 +16,8 @@ static bool resize_large(struct page *pg, size_t bytes)
 	if (done && pg->bytes < old)
 		count_add(&h->view.large_free_bytes, old - pg->bytes);
 	heap_leave(h);
+	if (done)
+		resized_large(pg, start, bytes);
 	return done;
 }
 
@@ -50,7 +53,7 @@ static bool may_be_live(const struct page *pg, const void *p)
 {
 	size_t k;
 
-	if (peek(&pg->kind) == PAGE_SMALL)
+	if (peek(&pg->kind) == PAGE_SMALL || peek(&pg->kind) == PAGE_MARKED)
 		return page_index(pg, p, &k);
 	return p == pg->start && usable_size(p);
 }

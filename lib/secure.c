@@ -160,6 +160,8 @@ void *secure_alloc(size_t bytes, size_t alignment)
 
 	if (!class)
 		return alloc_large(bytes, alignment);
+	if (unlikely(sample_wanted()) && (p = alloc_sampled_large(bytes, alignment)))
+		return p;
 	p = take_once(class, bytes, &why);
 	if (unlikely(!p)) {
 		heap_relieve();
