@@ -410,7 +410,7 @@ int cmd_trace(int argc, char **argv)
 		NULL,
 		NULL,
 		NULL};
-	struct options o = {.seconds = -1, .trace.per_second = RATE_DEFAULT};
+	static struct options o = {.seconds = -1, .trace.per_second = RATE_DEFAULT};
 	static struct stream s;
 	bool by_events = false;
 	int refused = 0, r;

@@ -327,7 +327,7 @@ static void forge(struct instant *f, uint64_t seed)
 		{SECTION_OWNERS, 5, 76},
 		{SECTION_MEMORY, 1, 1},
 		{SECTION_MEMORY_LINES, 30, 3},
-		{SECTION_MEMORY_CLASSES, 200, 18},
+		{SECTION_MEMORY_CLASSES, 200, 21},
 		{SECTION_MEMORY_PAGES, 500, 9},
 	};
 	uint64_t *w = instant_add(f, SECTION_SCALARS, 1, 27);
