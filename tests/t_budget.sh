@@ -42,7 +42,7 @@ kill $firing
 
 # It comes back: the same process, hot and calm in turn.
 start_firing
-"$HAKSTAT" top -p $firing -b -d 0.3 --budget 5000 >"$TMP/top" 2>"$TMP/err" &
+"$HAKSTAT" top -p $firing -b -d 0.3 --budget 20000 >"$TMP/top" 2>"$TMP/err" &
 watcher=$!
 end_at_exit $watcher
 check "top says what is off" wait_for 20 grep -q 'off, above budget: .*refill' "$TMP/top"
