@@ -48,6 +48,7 @@ struct modules {
 	struct range *code; /* ascending */
 	unsigned ranges;
 	unsigned closed;
+	unsigned version; /* times that modules came */
 	bool denied;
 };
 
@@ -397,6 +398,7 @@ static void report(struct modules *m, struct generation *g, struct look *l, pid_
 			*userdata = f;
 	}
 	dwfl_report_end(g->dwfl, NULL, NULL);
+	m->version++;
 	l->count = 0; /* they are the generation's now */
 }
 
@@ -453,6 +455,11 @@ unsigned modules_generation(const struct modules *m)
 Dwfl *modules_dwfl_of(const struct modules *m, unsigned generation)
 {
 	return generation < m->generations ? m->generation[generation].dwfl : NULL;
+}
+
+unsigned modules_version(const struct modules *m)
+{
+	return m->version;
 }
 
 bool modules_is_code(const struct modules *m, uint64_t addr)
