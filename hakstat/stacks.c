@@ -14,6 +14,7 @@
 #define SLICE_DEFAULT 16384
 #define DEPTH_DEFAULT 128
 #define STACKS_MAX (1U << 17) /* different ones */
+#define TURN_S 2.0	      /* for all of these: then they are dropped */
 #define TURNS 16	      /* of records, then other things have to be done */
 #define LOOK_S 1.0	      /* between looks at the mappings */
 
@@ -30,6 +31,7 @@ struct collector {
 	struct stack_counts mark;
 	int64_t bpf_mark, cpu_mark;
 	double since, looked;
+	double until;	      /* stacks are unwound in this turn */
 	bool fresh;	      /* a look at the mappings is as new as the records being taken */
 	struct stacks result; /* of fill */
 	uint64_t method[UNWIND_BOTH + 1], end[UNWIND_BROKEN + 1], unkept;
@@ -257,6 +259,10 @@ static void on_event(void *arg, const struct stack_event *e)
 	struct collector *c = arg;
 	struct raw_stack *s;
 
+	if (clock_s() > c->until) { /* each took long */
+		c->unkept++;
+		return;
+	}
 	unwind_event(c, e);
 	s = find_stack(c, e->probe);
 	if (!s) {
@@ -277,6 +283,7 @@ static void on_event(void *arg, const struct stack_event *e)
 static void drain(struct collector *c)
 {
 	c->fresh = false;
+	c->until = clock_s() + TURN_S;
 	for (int i = 0; i < TURNS && !sampler_drain(c->sampler, on_event, c); i++)
 		;
 }
