@@ -206,7 +206,8 @@ san-bin: $(patsubst tests/t_%.c,$(B)/tests/san_%,$(SAN_SRC))
 # Fuzz targets: the code under test with libFuzzer's counters, ASan and UBSan, by clang.
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS := $(BASE_CFLAGS) -Ilib -Iprobes -Ihakstat
-FUZZ_BIN := heap heap-plant dump file
+FUZZ_BIN := heap heap-plant dump file counters
+FUZZ_COUNTERS_SRC := $(addprefix hakstat/,collect.c model.c columns.c header.c emit.c contract.c view_classes.c view_os.c view_route.c)
 FUZZ_FILE_SRC := $(addprefix hakstat/,memory.c dump.c target.c contract.c)
 $(B)/fuzz-heap: tests/fuzz/heap.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $< $(B)/libhakmem-api.a -o $@ -pthread
@@ -216,6 +217,8 @@ $(B)/fuzz-dump: tests/fuzz/dump.c hakstat/dump.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ -pthread
 $(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf
+$(B)/fuzz-counters: tests/fuzz/counters.c $(FUZZ_COUNTERS_SRC) $(B)/.flags
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -Ibpf -fsanitize=fuzzer $(filter %.c,$^) -o $@
 fuzz-bin:
 	$(Q)$(MAKE) --no-print-directory B=build/fuzz CC=$(CLANG) SANITIZE=fuzzer-no-link,address,undefined \
 		$(FUZZ_BIN:%=build/fuzz/fuzz-%)

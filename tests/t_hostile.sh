@@ -185,7 +185,7 @@ python3 - "$TMP/evil" "$TMP/evil.escapes" <<'END'
 import sys
 data = open(sys.argv[1], "rb").read()
 assert data.count(b"evil_function") >= 2
-open(sys.argv[2], "wb").write(data.replace(b"evil_function", b"ev\x1b[31m\x07\n\r\x9bi"))
+open(sys.argv[2], "wb").write(data.replace(b"evil_function", b"ev\x1b[31m\x07\n\r\x9bij"))
 END
 chmod +x "$TMP"/evil.*
 
@@ -213,5 +213,5 @@ for i in "${!evil[@]}"; do
 	judge "stacks of a program that lies: ${evil[i]}" "$TMP/verdict.${evil[i]}"
 	kill "${pids[i]}"
 done
-check "a name with escapes is shown, without them" grep -qF 'ev?[31m????i' "$TMP/stacks.escapes"
+check "a name with escapes is shown, without them" grep -qF 'ev?[31m????ij' "$TMP/stacks.escapes"
 finish
