@@ -5,6 +5,7 @@
 #   make test         every test; ends with "N passed, N failed, N skipped"
 #   make matrix       every kind of build, tested: compilers, optimisation, C libraries, page sizes
 #   make bench        benchmarks against other allocators; bench-probes: against no probes
+#   make bench-cost   what hakstat costs, beside strace and bpftrace
 #   make bench-bounded  memory over time in growing, shifting and hostile patterns
 #   make install      PREFIX=/usr/local DESTDIR=      make uninstall
 #   make docs         regenerates what is made from the contract
@@ -95,7 +96,7 @@ PKGS_DEMO := redis-server redis-tools
 PKGS_TEST := $(PKGS_DEMO) libcmocka-dev g++ git sqlite3 python3 gdb strace bpftrace linux-perf \
 	libclang-rt-14-dev binutils util-linux procps libcap2-bin tmux valgrind \
 	spin lld musl-tools gcc-aarch64-linux-gnu qemu-user
-PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace $(PKGS_DEMO) sqlite3 python3 \
+PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace bpftrace $(PKGS_DEMO) sqlite3 python3 \
 	lua5.4 perl
 
 .SUFFIXES:
@@ -103,7 +104,7 @@ PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace $(PKGS_DEM
 .PRECIOUS: $(B)/bpf/%.bpf.o
 .PHONY: all lib clean help FORCE print-flags
 .PHONY: demo test matrix fuzz fuzz-bin lint docs install uninstall
-.PHONY: bench bench-probes bench-bounded
+.PHONY: bench bench-probes bench-bounded bench-cost
 .PHONY: deps-build deps-demo deps-test deps-bench bench-bin test-bin san-bin
 
 all: lib $(if $(SANITIZE),,$(B)/hakstat)
@@ -260,6 +261,11 @@ bench-probes: deps-bench
 bench-bounded: deps-bench
 	$(Q)$(MAKE) --no-print-directory lib bench-bin
 	$(Q)BUILD=$(B) bash bench/bounded.sh $(PATTERN)
+
+# What hakstat costs those it watches, beside strace -c -f and a bpftrace script; PATTERN: redis, larson.
+bench-cost: deps-bench
+	$(Q)$(MAKE) --no-print-directory all bench-bin
+	$(Q)BUILD=$(B) python3 bench/cost.py $(PATTERN)
 
 # Packages: installs what is missing, or with NO_DEPS=1 refuses and lists it.
 deps-build: ; $(Q)NO_DEPS=$(NO_DEPS) bash tests/deps.sh $(PKGS_BUILD)
