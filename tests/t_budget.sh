@@ -51,6 +51,7 @@ lines=$(wc -l <"$TMP/top")
 # shellcheck disable=SC2317 # called by wait_for
 none_off() { tail -n "+$((lines + 1))" "$TMP/top" | grep 'events/s' | tail -n 2 | grep -c 'lost 0 .*BPF' | grep -qx 2; }
 check "when the rate has fallen it comes back" wait_for 30 none_off
+# shellcheck disable=SC2034 # of watch.sh
 site_file=$SO
 check "every site has its breakpoint again" wait_for 10 all_attached $firing
 kill -USR1 $firing

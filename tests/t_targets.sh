@@ -58,6 +58,27 @@ end() {
 	wait_for 10 gone $pid
 }
 
+# measured NAME COMMAND: what the target does for one line on its stdin, as COMMAND reports it, in
+# $TMP/json; an interval that was too short for it (a busy machine) is repeated with a longer one
+measured() {
+	local seconds watcher
+
+	# shellcheck disable=SC2034 # of watch.sh
+	site_file=$SO
+	for seconds in 2 6 18; do
+		: >"$TMP/out"
+		"$HAKSTAT" "$2" -p $pid -d $seconds --json >"$TMP/json" 2>"$TMP/err" 7>&- &
+		watcher=$!
+		wait_attached $pid $watcher
+		echo >&7
+		wait_for 60 grep -q 'done' "$TMP/out"
+		kill -0 $watcher 2>/dev/null && break
+		wait $watcher
+	done
+	wait $watcher
+	check "$1: $2 ends with 0" [ $? -eq 0 ]
+}
+
 # says FILE EXPRESSION: of the report r, in Python
 says() { python3 -c 'import json, sys; r = json.load(open(sys.argv[1])); sys.exit(not eval(sys.argv[2]))' "$@"; }
 preload=(env LD_PRELOAD="$SO")
@@ -103,12 +124,7 @@ end
 # Two copies: the program's own is watched, though the other one is found first.
 cp "$LIB" "$TMP/other.so"
 start "copies" "${preload[@]}" "$TMP/crowd" copies "$TMP/other.so"
-"$HAKSTAT" stat -p $pid -d 1 --json >"$TMP/json" 2>"$TMP/err" 7>&- &
-watcher=$!
-site_file=$SO
-wait_attached $pid $watcher || not_ok "copies: attaches" "$(cat "$TMP/err")"
-echo >&7
-wait $watcher
+measured "two copies" stat
 check "two copies: the one that began first is watched, exactly" says "$TMP/json" \
 	'next(c for c in r["classes"] if c["size"] >= 3000)["allocs"] == 1000'
 check "two copies: it is told" grep -q "2 copies of libhakmem: .*$SO" "$TMP/err"
@@ -117,17 +133,7 @@ end
 
 # A thousand threads: each has its row, and what they did is the sum.
 start "1000 threads" "${preload[@]}" "$TMP/crowd" threads 1000
-site_file=$SO
-for seconds in 2 6 18; do # long enough for them to be done
-	: >"$TMP/out"
-	"$HAKSTAT" threads -p $pid -d $seconds --json >"$TMP/json" 2>"$TMP/err" 7>&- &
-	watcher=$!
-	wait_attached $pid $watcher || not_ok "1000 threads: attaches" "$(cat "$TMP/err")"
-	echo >&7
-	wait_for 60 grep -q 'done' "$TMP/out"
-	kill -0 $watcher 2>/dev/null && break
-done
-wait $watcher
+measured "1000 threads" threads
 check "1000 threads: a row each, 100 allocations in each" says "$TMP/json" \
 	'[x["allocs"] for x in r["rows"] if x["tid"] and x["tid"] != r["pid"]] == 1000 * [100]'
 every "1000 threads" $pid 0.3 0

@@ -18,9 +18,9 @@
 
 static sem_t go, done;
 
-static void ready(void)
+static void said(const char *what)
 {
-	puts("ready");
+	puts(what);
 	fflush(stdout);
 }
 
@@ -78,13 +78,12 @@ static int threads(int n)
 		if (pthread_create(&t, &small, thread, NULL))
 			return 1;
 	wait_all(n);
-	ready();
+	said("ready");
 	while (next_line()) {
 		for (int i = 0; i < n; i++)
 			sem_post(&go);
 		wait_all(n);
-		puts("done");
-		fflush(stdout);
+		said("done");
 	}
 	return 0;
 }
@@ -92,7 +91,7 @@ static int threads(int n)
 static int forks(void)
 {
 	pairs(1);
-	ready();
+	said("ready");
 	for (;;) {
 		pid_t child = fork();
 
@@ -111,7 +110,7 @@ static int execs(char **argv)
 	char *again[] = {argv[0], argv[1], "again", NULL};
 
 	if (!argv[2])
-		ready();
+		said("ready");
 	pairs(1000);
 	usleep(50000);
 	execv(argv[0], again);
@@ -132,9 +131,11 @@ static int copies(const char *library)
 	for (int i = 0; i < 100; i++)
 		if (!its_malloc(3000))
 			return 1;
-	ready();
-	while (next_line())
+	said("ready");
+	while (next_line()) {
 		pairs(1000);
+		said("done");
+	}
 	return 0;
 }
 
