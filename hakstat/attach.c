@@ -115,12 +115,19 @@ static int create_multi(const struct probes_link *l, uint64_t which, uint32_t tu
 /* The new link first, so that no event is missed; its turn comes when it is there. */
 static int put_multi(struct probes_link *l, uint64_t which)
 {
-	uint32_t turn = l->multi_fd < 0 ? *l->turn : !*l->turn;
-	int fd = which ? create_multi(l, which, turn) : -1;
+	uint32_t none = 0, *now = l->turn ? l->turn : &none;
+	uint32_t turn = l->multi_fd >= 0 && l->turn ? !*now : *now;
+	int fd;
 
+	if (!l->turn && l->multi_fd >= 0) {
+		close(l->multi_fd);
+		l->multi_fd = -1;
+		l->on = 0;
+	}
+	fd = which ? create_multi(l, which, turn) : -1;
 	if (which && fd < 0)
 		return fd;
-	__atomic_store_n(l->turn, turn, __ATOMIC_RELEASE);
+	__atomic_store_n(now, turn, __ATOMIC_RELEASE);
 	if (l->multi_fd >= 0)
 		close(l->multi_fd);
 	l->multi_fd = fd;

@@ -28,7 +28,11 @@ struct bpf_program;
 struct probes_link;
 #define PROBE_BIT(id) ((uint64_t)1 << (id)) /* HAK_P_hakmem_refill and so on */
 void probes_prepare(struct bpf_program *p, bool multi);
-/* turn: the variable of the program's object. NULL on failure: a negative errno in *error. */
+/*
+ * turn: the variable of the program's object; NULL: it has none and takes its cookie for the probe,
+ * so events are missed for some milliseconds when a probe goes off or comes back. NULL on failure:
+ * a negative errno in *error.
+ */
 struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
 				  uint64_t wanted, uint32_t *turn, int *error);
 void probes_detach(struct probes_link *l); /* NULL is fine */
