@@ -184,7 +184,10 @@ def spread(values):
 def table(name, runs):
     print("\n| %s | rate/s | rate, to alone | CPU an operation, to alone | events/s | BPF, of a CPU | breakpoints, of a CPU |" % name)
     print("|---|---|---|---|---|---|---|")
-    for watcher, rounds in runs.items():
+    for watcher in ["alone"] + watchers():
+        rounds = runs.get(watcher)
+        if not rounds:
+            continue
         events = [r[2] for r in rounds.values() if r[2] is not None]
         bpf = [r[3] for r in rounds.values() if r[3] is not None]
         e = statistics.median(events) if events else None

@@ -13,6 +13,7 @@
 
 #include "hakstat.skel.h"
 
+#define JUDGE_S 0.1
 #define TRACE_UPROBE_MULTI 48 /* BPF_TRACE_UPROBE_MULTI, linux 6.6 */
 
 /* A program on the probes of a target: by one link to all of them, or one to each. */
@@ -31,10 +32,12 @@ struct attachment {
 	struct hakstat_bpf *skel;
 	struct probes_link *on;
 	struct budget *budget;
+	double next_judged;
 };
 
 static struct probes_link *all_links;
-static uint64_t left_out; /* probes that are off, a bit each */
+static uint64_t left_out;	       /* probes that are off, a bit each */
+static uint64_t in_demand = ~(uint64_t)0; /* by who looks, of the program of the sums */
 
 /*
  * Keeps the kernel's run time statistics on, or -1. Until we end: it takes CAP_SYS_ADMIN, which is
@@ -246,7 +249,7 @@ static int load_and_attach(struct attachment *a, const struct target *t, bool mu
 	int r = load(a, multi);
 
 	if (!r)
-		a->on = probes_attach(a->skel->progs.on_probe, t, multi, ~(uint64_t)0,
+		a->on = probes_attach(a->skel->progs.on_probe, t, multi, in_demand,
 				      &a->skel->bss->turn, &r);
 	return r;
 }
@@ -313,8 +316,27 @@ void attach_close(struct attachment *a)
 
 void attach_keep_budget(struct attachment *a)
 {
-	if (budget_judge(a->budget, a->skel->bss->events, clock_s()))
+	double now = clock_s();
+
+	if (now < a->next_judged)
+		return;
+	a->next_judged = now + JUDGE_S;
+	if (budget_judge(a->budget, a->skel->bss->events, target_threads(a->on->t->pid), now))
 		leave_out(budget_off(a->budget));
+}
+
+void attach_want(struct attachment *a, uint64_t probes)
+{
+	in_demand = probes;
+	if (!a)
+		return;
+	a->on->wanted = in_demand & present(a->on->t);
+	put(a->on);
+}
+
+uint64_t attach_wanted(void)
+{
+	return in_demand;
 }
 
 void attach_time_off(const struct attachment *a, double off_s[HAK_PROBE_COUNT])

@@ -70,8 +70,9 @@ struct view {
 	int sort;				       /* column sorted by at first, descending */
 	char key;				       /* of top; 0: not a screen of top */
 	/* The rest may be NULL. */
-	const struct source *source;		       /* collects what the samples do not have */
-	bool in_stat;				       /* of stat, too, without its source */
+	uint64_t probes;	     /* it shows what they tell, beside PROBES_LIGHT, a bit each */
+	const struct source *source; /* collects what the samples do not have */
+	bool in_stat;		     /* of stat, too, without its source */
 	bool (*alert)(const struct model *m, int row); /* something is wrong with what it shows */
 	/* Line i below the table; false: there are no more. */
 	bool (*note)(const struct model *m, int i, char *out, size_t len);

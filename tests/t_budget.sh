@@ -40,27 +40,37 @@ check "above the budget: stacks, of the time they could be taken" says "$TMP/jso
 	'r["self"]["off_s"]["refill"] > 0 and len(r["rows"]) > 0'
 kill $firing
 
-# It comes back: the same process, hot and calm in turn.
+# It comes back: the same process, hot and calm in turn. Whether a probe is on is told by its site.
 start_firing
-"$HAKSTAT" top -p $firing -b -d 0.3 --budget 20000 >"$TMP/top" 2>"$TMP/err" &
-watcher=$!
-end_at_exit $watcher
-check "top says what is off" wait_for 20 grep -q 'off, above budget: .*refill' "$TMP/top"
-kill -USR1 $firing
-lines=$(wc -l <"$TMP/top")
-# shellcheck disable=SC2317 # called by wait_for
-none_off() { tail -n "+$((lines + 1))" "$TMP/top" | grep 'events/s' | tail -n 2 | grep -c 'lost 0 .*BPF' | grep -qx 2; }
-check "when the rate has fallen it comes back" wait_for 30 none_off
 # shellcheck disable=SC2034 # of watch.sh
 site_file=$SO
-check "every site has its breakpoint again" wait_for 10 all_attached $firing
-kill -USR1 $firing
+"$HAKSTAT" stat -p $firing -d 120 --budget 20000 --json >"$TMP/json" 2>"$TMP/err" &
+watcher=$!
+end_at_exit $watcher
 # shellcheck disable=SC2317 # called by wait_for
-off_again() { tail -n 4 <(grep 'events/s' "$TMP/top") | grep -q 'off, above budget: .*refill'; }
-check "and goes again" wait_for 20 off_again
-kill $watcher
-wait $watcher 2>/dev/null
+some_are_off() { some_attached $firing && ! all_attached $firing; }
+check "all probes are on at first" wait_for 20 all_attached $firing
+check "those that fire too often go off" wait_for 20 some_are_off
+kill -USR1 $firing
+check "when the rate has fallen they come back" wait_for 30 all_attached $firing
+sleep 1
+check "and stay" all_attached $firing
+kill -USR1 $firing
+check "and go again" wait_for 20 some_are_off
+kill -INT $watcher
+wait $watcher
+check "it is told" says "$TMP/json" '0 < r["self"]["off_s"]["refill"] < r["duration_s"]'
 check "nothing stays attached" wait_for 5 none_attached $firing
+
+# top is on what it shows, and that fires seldom.
+"$HAKSTAT" top -p $firing -b -d 0.3 >"$TMP/top" 2>"$TMP/err" &
+watcher=$!
+end_at_exit $watcher
+check "top attaches" wait_for 20 some_attached $firing
+wait_for 20 grep -q 'events/s' "$TMP/top"
+check "top is not on probes of refills and pages" [ "$(attached_sites $firing | cut -d ' ' -f 1)" -le 5 ]
+check "top: nothing has to go off" grep -q 'lost 0   BPF' "$TMP/top"
+kill $watcher
 kill $firing
 
 # Nothing is lost where nothing is taken off: a whole program as fast as it can, to its end.

@@ -98,6 +98,11 @@ void attach_time_off(const struct attachment *a, double off_s[HAK_PROBE_COUNT])
 		off_s[i] = (double)memory.sums.reasons[i % HAK_FLUSH_COUNT];
 }
 
+uint64_t attach_wanted(void)
+{
+	return memory.sums.drain_blocks;
+}
+
 bool stacks_explain(struct stacks_options *o, int probe, const char *unit, uint32_t value,
 		    const char *what)
 {

@@ -45,6 +45,7 @@ end_known() {
 # How many probe sites hold a breakpoint.
 attached_sites() { python3 "$ROOT/tests/hakstat/sites.py" "$1" "$site_file" "${site_copy:-$site_file}"; }
 all_attached() { [[ $(attached_sites "$1") =~ ^([1-9][0-9]*)\ ([0-9]+)$ && ${BASH_REMATCH[1]} == "${BASH_REMATCH[2]}" ]]; }
+some_attached() { [[ $(attached_sites "$1") =~ ^[1-9] ]]; }
 none_attached() { [[ $(attached_sites "$1") =~ ^0\ [1-9] ]]; }
 
 # In poll or the like: it has looked at the counters, and waits for the interval to pass.
