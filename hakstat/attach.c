@@ -36,7 +36,8 @@ struct attachment {
 };
 
 static struct probes_link *all_links;
-static uint64_t left_out;	       /* probes that are off, a bit each */
+static struct probes_link *sums_link;	  /* that of the program of the sums */
+static uint64_t left_out;		  /* probes that are off, a bit each */
 static uint64_t in_demand = ~(uint64_t)0; /* by who looks, of the program of the sums */
 
 /*
@@ -169,6 +170,22 @@ static int put(struct probes_link *l)
 	return l->multi ? put_multi(l, which) : put_single(l, which);
 }
 
+/*
+ * The program of the sums is on what others are on, too: it counts for the budget. The breakpoint
+ * is there anyhow.
+ */
+static void follow(void)
+{
+	uint64_t others = 0;
+
+	for (const struct probes_link *l = all_links; l; l = l->next)
+		others |= l == sums_link ? 0 : l->wanted;
+	if (!sums_link)
+		return;
+	sums_link->wanted = (in_demand | others) & present(sums_link->t);
+	put(sums_link);
+}
+
 struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
 				  uint64_t wanted, uint32_t *turn, int *error)
 {
@@ -191,8 +208,10 @@ struct probes_link *probes_attach(const struct bpf_program *p, const struct targ
 				  .multi_fd = -1};
 	all_links = l;
 	*error = l->wanted ? put(l) : -ENOENT;
-	if (!*error)
+	if (!*error) {
+		follow();
 		return l;
+	}
 	probes_detach(l);
 	return NULL;
 }
@@ -207,6 +226,9 @@ void probes_detach(struct probes_link *l)
 		at = &(*at)->next;
 	if (*at)
 		*at = l->next;
+	if (l == sums_link)
+		sums_link = NULL;
+	follow();
 	for (int i = 0; i < HAK_PROBE_COUNT; i++)
 		bpf_link__destroy(l->links[i]);
 	if (l->multi_fd >= 0)
@@ -251,6 +273,8 @@ static int load_and_attach(struct attachment *a, const struct target *t, bool mu
 	if (!r)
 		a->on = probes_attach(a->skel->progs.on_probe, t, multi, in_demand,
 				      &a->skel->bss->turn, &r);
+	sums_link = a->on;
+	follow();
 	return r;
 }
 
@@ -325,13 +349,10 @@ void attach_keep_budget(struct attachment *a)
 		leave_out(budget_off(a->budget));
 }
 
-void attach_want(struct attachment *a, uint64_t probes)
+void attach_want(uint64_t probes)
 {
 	in_demand = probes;
-	if (!a)
-		return;
-	a->on->wanted = in_demand & present(a->on->t);
-	put(a->on);
+	follow();
 }
 
 uint64_t attach_wanted(void)

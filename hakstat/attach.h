@@ -38,14 +38,14 @@ struct probes_link *probes_attach(const struct bpf_program *p, const struct targ
 void probes_detach(struct probes_link *l); /* NULL is fine */
 
 /*
- * What the program of the sums is on from here on, also where it is attached anew (a may be NULL);
+ * What the program of the sums is on from here on, also where it is attached anew;
  * at first every probe there is. LIGHT: those that tell what no counter does, and seldom fire.
  */
 #define PROBES_LIGHT                                                               \
 	(PROBE_BIT(HAK_P_hakmem_lock_wait_done) | PROBE_BIT(HAK_P_hakmem_os_map) | \
 	 PROBE_BIT(HAK_P_hakmem_os_unmap) | PROBE_BIT(HAK_P_hakmem_os_purge) |     \
 	 PROBE_BIT(HAK_P_hakmem_mmap_fallback))
-void attach_want(struct attachment *a, uint64_t probes);
+void attach_want(uint64_t probes);
 uint64_t attach_wanted(void);
 
 /*

@@ -193,7 +193,7 @@ static void use_view(struct watch *w, struct screen *s, const struct model *m, b
 {
 	const struct source *source = views[s->view]->source;
 
-	attach_want(w->a, PROBES_LIGHT | views[s->view]->probes);
+	attach_want(PROBES_LIGHT | views[s->view]->probes);
 	s->note[0] = '\0';
 	s->filled = NULL; /* what the model has of a source goes with it */
 	if (explain)
@@ -289,7 +289,7 @@ int cmd_top(int argc, char **argv)
 	catch_signals();
 	screen = !o.batch && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && term &&
 		 strcmp(term, "dumb") != 0;
-	attach_want(NULL, PROBES_LIGHT);
+	attach_want(PROBES_LIGHT);
 	r = watch_open(&w, pid, o.command, screen, NULL, NULL);
 	if (r == EXIT_OK)
 		keep_to_watch(attach_by_events(w.a), o.command != NULL);

@@ -10,6 +10,8 @@
 
 #define WIDTH_DEFAULT 120
 #define WIDTH_MAX 500
+/* They tell of a process that has ended what it allocated and freed since the last look. */
+#define ENDS (PROBE_BIT(HAK_P_hakmem_refill) | PROBE_BIT(HAK_P_hakmem_flush))
 #define ALERT_ON "\033[1;31m" /* bold red */
 #define ALERT_OFF "\033[0m"
 
@@ -213,10 +215,13 @@ static void print_notes(FILE *out, const struct view *v, const struct model *m)
 
 void report_ended(FILE *out, const struct model *m)
 {
-	if (m->ended)
+	if (m->ended && ~m->watched & ENDS)
+		fprintf(out, "\n it ended: counts and memory are as of %.3f s\n",
+			m->counters_seconds);
+	else if (m->ended)
 		fprintf(out,
-			"\n it ended: counts after %.3f s are what its probes told%s, memory is "
-			"as of then\n",
+			"\n it ended: counts after %.3f s are what its probes told%s, memory is as "
+			"of then\n",
 			m->counters_seconds, m->off ? ", those that were not off" : "");
 }
 
@@ -427,9 +432,13 @@ int report_run(const struct report_options *o, const void *options,
 	       void (*print)(FILE *out, const struct model *m, const struct report_options *o))
 {
 	static struct interval x;
-	int r = interval_open(&x, o->process, o->command, o->view->source, options);
+	int r;
+	FILE *out;
+
+	attach_want(PROBES_LIGHT | o->view->probes | o->probes);
+	r = interval_open(&x, o->process, o->command, o->view->source, options);
 	/* before the interval: who cannot write should not wait for it first */
-	FILE *out = r == EXIT_OK ? report_open(o) : NULL;
+	out = r == EXIT_OK ? report_open(o) : NULL;
 
 	if (out)
 		r = interval_run(&x, o->command != NULL, o->seconds);

@@ -52,9 +52,9 @@ none_attached() { [[ $(attached_sites "$1") =~ ^0\ [1-9] ]]; }
 # shellcheck disable=SC2317 # called by wait_for
 waits() { [[ $(cat "/proc/$1/syscall" 2>/dev/null) =~ ^(7|271|230|35|232|281)\  ]]; }
 
-# wait_attached PID WATCHER: every site has its breakpoint and the first look has been taken
+# wait_attached PID WATCHER: it is on the sites it wants, and the first look has been taken
 wait_attached() {
-	wait_for 20 all_attached "$1" || return 1
+	wait_for 20 some_attached "$1" || return 1
 	if [[ -r /proc/self/syscall ]]; then wait_for 20 waits "$2"; else sleep 1; fi
 }
 
