@@ -60,7 +60,7 @@ class Watch:
     """A watcher on a process, attached once this is made; events and BPF time once it has ended."""
 
     def __init__(self, name, pid):
-        self.name, self.events, self.bpf = name, None, None
+        self.name, self.events, self.bpf, self.own = name, None, None, None
         if name == "alone":
             return
         self.out = tempfile.TemporaryFile(mode="w+", dir=tmp)
@@ -69,6 +69,7 @@ class Watch:
         end = time.time() + 30
         while time.time() < end and not self.ready(pid) and self.p.poll() is None:
             time.sleep(0.05)
+        self.since, self.before = time.time(), cpu_of(self.p.pid) if self.p.poll() is None else 0
         if self.p.poll() is not None:
             self.out.seek(0)
             sys.exit("cost: %s ended: %s" % (name, self.out.read()[:300]))
@@ -85,6 +86,7 @@ class Watch:
     def stop(self):
         if self.name == "alone":
             return
+        self.own = (cpu_of(self.p.pid) - self.before) / (time.time() - self.since)
         self.p.send_signal(signal.SIGINT)
         try:
             self.p.wait(120)
@@ -171,8 +173,8 @@ def measure(name, program, csv):
             if watcher in ("strace", "memleak") and i >= min(ROUNDS, 3):
                 continue
             rate, cpu, w = program.run(watcher)
-            runs.setdefault(watcher, {})[i] = (rate, cpu, w.events, w.bpf)
-            csv.write("%s,%d,%s,%.1f,%.4g,%s,%s\n" % (name, i, watcher, rate, cpu, w.events, w.bpf))
+            runs.setdefault(watcher, {})[i] = (rate, cpu, w.events, w.bpf, w.own)
+            csv.write("%s,%d,%s,%.1f,%.4g,%s,%s,%s\n" % (name, i, watcher, rate, cpu, w.events, w.bpf, w.own))
             csv.flush()
     return runs
 
@@ -182,8 +184,8 @@ def spread(values):
 
 
 def table(name, runs):
-    print("\n| %s | rate/s | rate, to alone | CPU an operation, to alone | events/s | BPF, of a CPU | breakpoints, of a CPU |" % name)
-    print("|---|---|---|---|---|---|---|")
+    print("\n| %s | rate/s | rate, to alone | CPU an operation, to alone | events/s | BPF, of a CPU | breakpoints, of a CPU | watcher, of a CPU |" % name)
+    print("|---|---|---|---|---|---|---|---|")
     for watcher in ["alone"] + watchers():
         rounds = runs.get(watcher)
         if not rounds:
@@ -191,20 +193,22 @@ def table(name, runs):
         events = [r[2] for r in rounds.values() if r[2] is not None]
         bpf = [r[3] for r in rounds.values() if r[3] is not None]
         e = statistics.median(events) if events else None
-        print("| %s | %.0f | %s | %s | %s | %s | %s |" % (
+        own = [r[4] for r in rounds.values() if r[4] is not None]
+        print("| %s | %.0f | %s | %s | %s | %s | %s | %s |" % (
             watcher, statistics.median(r[0] for r in rounds.values()),
             "1" if watcher == "alone" else spread([r[0] / runs["alone"][i][0] for i, r in rounds.items()]),
             "1" if watcher == "alone" else spread([r[1] / runs["alone"][i][1] for i, r in rounds.items()]),
             "-" if e is None else "%.0f" % e,
             "%.2f %%" % (100 * statistics.median(bpf)) if bpf else "-",
-            "%.2f %%" % (e * TRAP_US / 1e4) if e is not None and watcher != "syscalls" else "-"), flush=True)
+            "%.2f %%" % (e * TRAP_US / 1e4) if e is not None and watcher != "syscalls" else "-",
+            "%.2f %%" % (100 * statistics.median(own)) if own else "-"), flush=True)
 
 
 def main():
     which = sys.argv[1:] or ["redis", "larson"]
     os.makedirs(BUILD + "/bench", exist_ok=True)
     with open(BUILD + "/bench/cost.csv", "w") as csv:
-        csv.write("program,round,watcher,rate,cpu_s_per_op,events_per_s,bpf_share\n")
+        csv.write("program,round,watcher,rate,cpu_s_per_op,events_per_s,bpf_share,own_share\n")
         for name in which:
             program = {"redis": Redis, "larson": Larson}[name]()
             table(name, measure(name, program, csv))
