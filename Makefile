@@ -19,6 +19,7 @@
 #   SANITIZE=address,undefined | thread                       build/asan, build/tsan
 #   CC=clang          another compiler; musl-gcc, aarch64-linux-gnu-gcc for the library alone
 #   OPT=-O3 LTO=1     another optimisation; across files     build/lto
+#   OTEL_PROVIDER=    name of the heap profile's probes, otel_memory by default
 #   OS_PAGE=65536     for systems with such pages (runs where they are smaller)
 #   NO_DEPS=1         never install packages; list what is missing instead
 #   V=1               show commands
@@ -28,6 +29,7 @@ DEBUG ?= 0
 SANITIZE ?=
 LTO ?= 0
 OS_PAGE ?=
+OTEL_PROVIDER ?=
 V ?= 0
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -35,6 +37,7 @@ LIBDIR ?= $(PREFIX)/lib
 INCDIR ?= $(PREFIX)/include
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
+DATADIR ?= $(PREFIX)/share/hakmem
 CC ?= gcc
 ifeq ($(origin CC),default)
 CC := gcc
@@ -59,8 +62,9 @@ HARDEN_TOOL := -fPIE $(if $(filter aarch64,$(MACHINE)),-mbranch-protection=stand
 HARDEN_LINK := -Wl,-z,relro,-z,now,-z,noexecstack
 # The same bytes from the same source, wherever it lies.
 SAME := -ffile-prefix-map=$(CURDIR)=.
+PROVIDER := $(if $(OTEL_PROVIDER),-DHAK_OTEL_PROVIDER=$(OTEL_PROVIDER))
 LTO_CFLAGS := $(if $(filter 1,$(LTO)),$(if $(findstring clang,$(CC)),-flto -fuse-ld=lld -Wno-unused-command-line-argument,-flto=auto))
-BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g $(OPT) $(WARN) $(HARDEN) $(SAME) $(LTO_CFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
+BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g $(OPT) $(WARN) $(HARDEN) $(SAME) $(PROVIDER) $(LTO_CFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
 # initial-exec: thread-local access in two instructions. Frame pointers, so that a probe's stack
 # is whole as far as the library goes; leaf functions, the hit paths, go without.
 LIB_CFLAGS = $(BASE_CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec \
@@ -70,7 +74,7 @@ LIB_CFLAGS = $(BASE_CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec \
 	-Ilib -Iprobes -idirafter $(B)/alien
 TOOL_CFLAGS = $(BASE_CFLAGS) $(HARDEN_TOOL) -Ihakstat -Iprobes -I$(B)/bpf -Ibpf
 # libstdc++ for its demangler alone
-TOOL_LIBS := -lbpf -ldw -lelf -lz -lncursesw -ltinfo -lstdc++
+TOOL_LIBS := -lbpf -ldw -lelf -lz -lm -lncursesw -ltinfo -lstdc++
 BENCH_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g -O2 $(WARN) -fno-builtin-malloc -pthread
 LDFLAGS_SO := -Wl,-soname,$(SONAME) -Wl,-z,nodelete -Wl,--version-script=lib/libhakmem.map $(HARDEN_LINK) -Wl,--no-undefined -Wl,--build-id=sha1
 LDFLAGS_TOOL := -pie $(HARDEN_LINK) -Wl,--build-id=sha1
@@ -95,7 +99,7 @@ PKGS_BUILD := gcc make clang bpftool libbpf-dev libelf-dev libdw-dev libstdc++-1
 PKGS_DEMO := redis-server redis-tools
 PKGS_TEST := $(PKGS_DEMO) libcmocka-dev g++ git sqlite3 python3 gdb strace bpftrace linux-perf \
 	libclang-rt-14-dev binutils util-linux procps libcap2-bin tmux valgrind \
-	spin lld musl-tools gcc-aarch64-linux-gnu qemu-user
+	spin lld musl-tools gcc-aarch64-linux-gnu qemu-user golang-go
 PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace bpftrace $(PKGS_DEMO) sqlite3 python3 \
 	lua5.4 perl
 
@@ -198,6 +202,8 @@ comma := ,
 $(B)/tests/t_faults: TEST_LIB = $(LIB_OBJ)
 $(B)/tests/t_faults: TEST_LIBS += $(addprefix -Wl$(comma)--wrap=,os_call clock_gettime \
 	pthread_setspecific pthread_key_create pthread_atfork)
+$(B)/tests/t_sample: TEST_LIB = $(LIB_OBJ)
+$(B)/tests/t_sample $(B)/tests/san_sample: TEST_LIBS += -lm $(addprefix -Wl$(comma)--wrap=hak_probe_otel_memory_, alloc free)
 # Those that use hak_ names only, under a sanitizer: make SANITIZE=... san-bin
 $(B)/tests/san_%: tests/t_%.c $(B)/libhakmem-api.a $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(BASE_CFLAGS) -Ilib -Iprobes $< $(B)/libhakmem-api.a -o $@ $(TEST_LIBS)
@@ -206,18 +212,24 @@ san-bin: $(patsubst tests/t_%.c,$(B)/tests/san_%,$(SAN_SRC))
 
 # Fuzz targets: the code under test with libFuzzer's counters, ASan and UBSan, by clang.
 FUZZ_SECONDS ?= 60
-FUZZ_FLAGS := $(BASE_CFLAGS) -Ilib -Iprobes -Ihakstat
-FUZZ_BIN := heap heap-plant dump file counters
+FUZZ_FLAGS := $(BASE_CFLAGS) -Ilib -Iprobes -Ihakstat -Ibpf -I$(B)/bpf -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+FUZZ_BIN := heap heap-plant dump file profile counters
 FUZZ_COUNTERS_SRC := $(addprefix hakstat/,collect.c model.c columns.c header.c emit.c contract.c view_classes.c view_os.c view_route.c)
-FUZZ_FILE_SRC := $(addprefix hakstat/,memory.c dump.c target.c contract.c)
+# What reads files: cores, notes, recordings; and the views of the latter.
+FUZZ_FILE_SRC := $(patsubst %,hakstat/%.c,memory dump target contract \
+	instant recording sample_instant replay recorded threads remotes rss smaps names collect \
+	model columns emit header view_classes view_os view_threads view_route view_remote view_memory)
 $(B)/fuzz-heap: tests/fuzz/heap.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $< $(B)/libhakmem-api.a -o $@ -pthread
 $(B)/fuzz-heap-plant: tests/fuzz/heap.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -DPLANT $< $(B)/libhakmem-api.a -o $@ -pthread
 $(B)/fuzz-dump: tests/fuzz/dump.c hakstat/dump.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ -pthread
-$(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(B)/.flags
-	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf
+$(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(B)/bpf/waits.skel.h $(B)/bpf/remote.skel.h $(B)/.flags
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf -lbpf -lz
+FUZZ_PROFILE_SRC := $(addprefix hakstat/,profile_read.c wire.c calltree.c flame.c columns.c target.c contract.c)
+$(B)/fuzz-profile: tests/fuzz/profile.c $(FUZZ_PROFILE_SRC) $(B)/.flags
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -Ibpf -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf -lz -lm
 $(B)/fuzz-counters: tests/fuzz/counters.c $(FUZZ_COUNTERS_SRC) $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -Ibpf -fsanitize=fuzzer $(filter %.c,$^) -o $@
 fuzz-bin:
@@ -291,6 +303,7 @@ print-flags:
 update-ld-cache = if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then PATH=$$PATH:/sbin ldconfig; fi
 
 MAN := $(wildcard docs/man/*.[1-8])
+RECIPES := $(wildcard probes/bpftrace/*.bt)
 install: all
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCDIR) $(DESTDIR)$(BINDIR)
 	install -m 755 $(B)/libhakmem.so $(DESTDIR)$(LIBDIR)/$(SONAME)
@@ -301,6 +314,8 @@ install: all
 	install -m 755 $(B)/hakstat $(DESTDIR)$(BINDIR)/hakstat
 	for m in $(MAN); do s=$${m##*.}; install -d $(DESTDIR)$(MANDIR)/man$$s; \
 		install -m 644 $$m $(DESTDIR)$(MANDIR)/man$$s/; done
+	install -d $(DESTDIR)$(DATADIR)/bpftrace
+	install -m 644 $(RECIPES) $(DESTDIR)$(DATADIR)/bpftrace/
 	$(update-ld-cache)
 
 uninstall:
@@ -308,6 +323,8 @@ uninstall:
 		$(DESTDIR)$(LIBDIR)/libhakmem.a $(DESTDIR)$(LIBDIR)/pkgconfig/hakmem.pc \
 		$(DESTDIR)$(INCDIR)/hakmem.h $(DESTDIR)$(BINDIR)/hakstat
 	for m in $(MAN); do rm -f $(DESTDIR)$(MANDIR)/man$${m##*.}/$${m##*/}; done
+	rm -f $(RECIPES:probes/%=$(DESTDIR)$(DATADIR)/%)
+	rmdir $(DESTDIR)$(DATADIR)/bpftrace $(DESTDIR)$(DATADIR) 2>/dev/null || true
 	$(update-ld-cache)
 
 # The contract's reference, and the option table inside the manual page.

@@ -19,6 +19,7 @@ ROUNDS = int(os.environ.get("ROUNDS", "11"))
 REQUESTS = int(os.environ.get("REQUESTS", "60000"))
 SECONDS = int(os.environ.get("SECONDS", "2"))
 TRAP_US = float(os.environ.get("TRAP_US", "0.5"))
+PAUSE_S = 1.5
 tmp = tempfile.mkdtemp(prefix="hakmem-cost.")
 running = []
 
@@ -61,7 +62,9 @@ class Watch:
 
     def __init__(self, name, pid):
         self.name, self.events, self.bpf, self.own = name, None, None, None
+        begun = time.time()
         if name == "alone":
+            time.sleep(PAUSE_S)
             return
         self.out = tempfile.TemporaryFile(mode="w+", dir=tmp)
         self.p = subprocess.Popen(command_of(name, pid), stdout=self.out, stderr=subprocess.STDOUT)
@@ -69,6 +72,8 @@ class Watch:
         end = time.time() + 30
         while time.time() < end and not self.ready(pid) and self.p.poll() is None:
             time.sleep(0.05)
+        # as long as without one: what is watched is no warmer then
+        time.sleep(max(0, PAUSE_S - (time.time() - begun)))
         self.since, self.before = time.time(), cpu_of(self.p.pid) if self.p.poll() is None else 0
         if self.p.poll() is not None:
             self.out.seek(0)

@@ -184,6 +184,24 @@ ON(otel_memory, alloc)(hak_u64 ptr, hak_u64 size, hak_u64 weighted_bytes)
 ON(otel_memory, free)(hak_u64 ptr)
 {
 }
+ON(hakmem, sample_bit0)(hak_u32 unused)
+{
+}
+ON(hakmem, sample_bit1)(hak_u32 unused)
+{
+}
+ON(hakmem, sample_bit2)(hak_u32 unused)
+{
+}
+ON(hakmem, sample_bit3)(hak_u32 unused)
+{
+}
+ON(hakmem, sample_bit4)(hak_u32 unused)
+{
+}
+ON(hakmem, watch_sites)(hak_u32 unused)
+{
+}
 
 #define TYPE_(t, n, u, m) hak_##t
 #define R(arg, reg) ((TYPE_ arg)(reg))

@@ -6,9 +6,6 @@
 #include "sums.h"
 #include "target.h"
 
-/* What hakstat needs instead of root. */
-#define HAKSTAT_CAPS "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_checkpoint_restore"
-
 struct attachment;
 
 /*
@@ -29,6 +26,11 @@ struct probes_link;
 #define PROBE_BIT(id) ((uint64_t)1 << (id)) /* HAK_P_hakmem_refill and so on */
 void probes_prepare(struct bpf_program *p, bool multi);
 /*
+ * Those without a semaphore. To attach to one of the others switches something on in the target;
+ * and the kernel lets all who attach to it do so with its semaphore, or all without.
+ */
+uint64_t probes_that_fire(const struct target *t);
+/*
  * turn: the variable of the program's object; NULL: it has none and takes its cookie for the probe,
  * so events are missed for some milliseconds when a probe goes off or comes back. NULL on failure:
  * a negative errno in *error.
@@ -36,6 +38,8 @@ void probes_prepare(struct bpf_program *p, bool multi);
 struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
 				  uint64_t wanted, uint32_t *turn, int *error);
 void probes_detach(struct probes_link *l); /* NULL is fine */
+/* By one perf event a probe, where the kernel does not know better. */
+bool probes_by_events(const struct probes_link *l);
 
 /*
  * What the program of the sums is on from here on, also where it is attached anew;
@@ -62,9 +66,12 @@ void attach_read(struct attachment *a, struct bpf_sums *out);
 void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *run_ns);
 /* By one perf event a probe, where the kernel does not know better. */
 bool attach_by_events(const struct attachment *a);
+/* Is this a kernel on which it will be, before anything is attached? */
+bool attach_before_multi(void);
 /* The kernel takes the time of every run of every BPF program, or not: then run time is
  * unknown. It takes CAP_SYS_ADMIN to turn it on. */
 void attach_take_time(bool take);
+bool attach_takes_time(void);
 /* How it is attached, for people. */
 const char *attach_method(const struct attachment *a);
 

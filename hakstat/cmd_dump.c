@@ -36,7 +36,7 @@ struct page_list {
 	bool lost; /* there are more */
 };
 
-static const char *const kinds[] = {"unused", "blocks", "run", "mapped", "cached"};
+static const char *const kinds[] = {"unused", "blocks", "run", "mapped", "cached", "marked"};
 static const char *const states[] = {"unknown", "free", "free, in a cache", "live",
 				     "live, or freed and waiting in a queue"};
 static const char *const option_names[] = {
@@ -101,8 +101,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static void keep_page(const struct dump *d, const struct dump_page *pg, unsigned dirty, void *arg)
 {
 	struct page_list *l = arg;
-	bool small = pg->kind == PAGE_SMALL;
-	uint32_t capacity = small ? pg->capacity : 1;
+	uint32_t capacity = dump_has_blocks(pg) ? pg->capacity : 1;
 
 	if (l->n == l->room) {
 		size_t room = l->room ? 2 * l->room : 256;
@@ -126,7 +125,7 @@ static void keep_page(const struct dump *d, const struct dump_page *pg, unsigned
 		.used = capacity > pg->nfree ? capacity - pg->nfree : 0,
 		.capacity = capacity,
 		.dirty = dirty,
-		.owner = small ? dump_heap_at(d, pg->owner) : -1,
+		.owner = pg->kind == PAGE_SMALL ? dump_heap_at(d, pg->owner) : -1,
 	};
 }
 
@@ -263,7 +262,7 @@ static void print_pages(const struct dump *d, const struct page_list *l)
 		if (p->owner >= 0)
 			snprintf(owner, sizeof(owner), "%d", p->owner);
 		printf("%#18llx %-7s %8u %10llu %5s %6u %8u %6u\n", (unsigned long long)p->start,
-		       p->kind <= PAGE_CACHED ? kinds[p->kind] : "?",
+		       p->kind <= PAGE_MARKED ? kinds[p->kind] : "?",
 		       p->class_ < d->root.classes ? d->root.class_bytes[p->class_] : 0,
 		       (unsigned long long)p->bytes, owner, p->used, p->capacity, p->dirty);
 	}
@@ -286,7 +285,7 @@ static void print_block(const struct dump *d, uint64_t addr)
 	       (unsigned long long)(addr - b.start), (unsigned long long)b.start,
 	       (unsigned long long)b.bytes, states[b.state]);
 	printf("  page %#llx (%s)", (unsigned long long)b.page.start,
-	       b.page.kind <= PAGE_CACHED ? kinds[b.page.kind] : "?");
+	       b.page.kind <= PAGE_MARKED ? kinds[b.page.kind] : "?");
 	if (owner >= 0)
 		printf(", owner heap %d", owner);
 	if (b.cache >= 0)
@@ -357,6 +356,7 @@ static void json_classes(struct json *j, const struct dump *d)
 		json_known(j, "waiting", dump_waiting(d, c));
 		json_number(j, "free", k->capacity - k->out);
 		json_number(j, "held_bytes", k->pages * d->root.page_bytes[c]);
+		json_number(j, "unbacked_bytes", k->gone);
 		json_real(j, "use_percent", used_percent(d, c));
 		json_close(j, '}');
 	}
@@ -390,7 +390,7 @@ static void json_pages(struct json *j, const struct dump *d, const struct page_l
 
 		json_open(j, NULL, '{');
 		json_number(j, "address", p->start);
-		json_text(j, "kind", p->kind <= PAGE_CACHED ? kinds[p->kind] : "?");
+		json_text(j, "kind", p->kind <= PAGE_MARKED ? kinds[p->kind] : "?");
 		json_number(j, "block_bytes",
 			    p->class_ < d->root.classes ? d->root.class_bytes[p->class_] : 0);
 		json_number(j, "bytes", p->bytes);

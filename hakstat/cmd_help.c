@@ -1,18 +1,19 @@
 /* hakstat help: what a column is, or which columns a view has. */
+#include "alert.h"
 #include "hakstat.h"
+#include "near.h"
 #include "views.h"
 
 #include <argp.h>
-#include <ctype.h>
 #include <string.h>
-
-#define NAME_MAX_ 40 /* names are compared up to that */
-#define NEAR 3	     /* names told for one that is unknown */
 
 static void one_column(const struct view *v, const struct column *c)
 {
 	printf("%-20s %-8s %s\n", c->id, c->width ? c->title : "-", c->help);
-	printf("%-20s %-8s %s; in: %s\n", "", "", unit_names[c->unit], v->name);
+	printf("%-20s %-8s %s; in: %s", "", "", unit_names[c->unit], v->name);
+	if (c->unit != UNIT_TEXT && alert_selector(v))
+		printf("; in alerts: %s%s", alert_selector(v), c->id);
+	printf("\n");
 }
 
 static int named_columns(const char *name)
@@ -45,77 +46,14 @@ static bool named_view(const char *name)
 	return false;
 }
 
-/* Levenshtein distance, in any case. */
-static int distance(const char *a, const char *b)
-{
-	int row[NAME_MAX_ + 1], n = (int)strnlen(b, NAME_MAX_);
-
-	for (int k = 0; k <= n; k++)
-		row[k] = k;
-	for (int i = 0; a[i] && i < NAME_MAX_; i++) {
-		int corner = row[0]++;
-
-		for (int k = 1; k <= n; k++) {
-			bool equal =
-				tolower((unsigned char)a[i]) == tolower((unsigned char)b[k - 1]);
-			int least = row[k] < row[k - 1] ? row[k] + 1 : row[k - 1] + 1;
-
-			if (corner + !equal < least)
-				least = corner + !equal;
-			corner = row[k];
-			row[k] = least;
-		}
-	}
-	return row[n];
-}
-
-/* By the id or any part of it: "hits" is near to hit_rate. */
-static int farness(const char *name, const char *id)
-{
-	int least = strstr(id, name) ? 0 : 1 + distance(name, id);
-	char parts[NAME_MAX_ + 1], *save = NULL;
-
-	snprintf(parts, sizeof(parts), "%s", id);
-	for (char *p = strtok_r(parts, "_", &save); p; p = strtok_r(NULL, "_", &save)) {
-		int far = 1 + distance(name, p);
-
-		least = far < least ? far : least;
-	}
-	return least;
-}
-
-struct near {
-	const char *id[NEAR];
-	int far[NEAR];
-};
-
-static void keep_near(struct near *n, const char *name, const char *id)
-{
-	int far = farness(name, id), at = NEAR;
-
-	for (int i = 0; i < NEAR; i++)
-		if (n->id[i] && !strcmp(n->id[i], id))
-			return;
-	while (at > 0 && (!n->id[at - 1] || far < n->far[at - 1]))
-		at--;
-	for (int i = NEAR - 1; i > at; i--) {
-		n->id[i] = n->id[i - 1];
-		n->far[i] = n->far[i - 1];
-	}
-	if (at < NEAR) {
-		n->id[at] = id;
-		n->far[at] = far;
-	}
-}
-
 static int unknown(const char *name)
 {
 	struct near n = {0};
 
 	for (int k = 0; k < VIEWS; k++) {
-		keep_near(&n, name, views[k]->name);
+		near_add(&n, name, views[k]->name);
 		for (int i = 0; i < views[k]->ncolumns; i++)
-			keep_near(&n, name, views[k]->columns[i].id);
+			near_add(&n, name, views[k]->columns[i].id);
 	}
 	complain("no column or view '%s'; near: %s, %s, %s", name, n.id[0], n.id[1], n.id[2]);
 	return EXIT_USAGE;

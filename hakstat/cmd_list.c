@@ -1,4 +1,5 @@
 /* hakstat list: every process on this host that runs on libhakmem. */
+#include "cgroup.h"
 #include "columns.h"
 #include "emit.h"
 #include "hakstat.h"
@@ -33,6 +34,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static void one_json(struct json *j, const struct target *t)
 {
+	char cgroup[CGROUP_BYTES];
 	int threads = target_threads(t->pid);
 	uint64_t rss = target_rss(t->pid);
 
@@ -46,13 +48,18 @@ static void one_json(struct json *j, const struct target *t)
 	json_text(j, "library", t->lib);
 	json_known(j, "threads", threads ? threads : -1);
 	json_known(j, "rss_bytes", rss ? (int64_t)rss : -1);
+	cgroup_name(t->pid, cgroup, sizeof(cgroup));
+	if (cgroup[0])
+		json_text(j, "cgroup", cgroup);
+	else
+		json_null(j, "cgroup");
 	json_close(j, '}');
 }
 
 static bool one(const struct target *t, void *arg)
 {
 	struct listing *l = arg;
-	char rss[32] = "-", threads[16] = "-";
+	char rss[32] = "-", threads[16] = "-", cgroup[CGROUP_BYTES];
 	uint64_t bytes = target_rss(t->pid);
 	int n = target_threads(t->pid);
 
@@ -61,14 +68,16 @@ static bool one(const struct target *t, void *arg)
 		return true;
 	}
 	if (!l->count++)
-		printf("%8s %-16s %-8s %-12s %-8s %7s %8s\n", "PID", "COMMAND", "VERSION",
-		       "BUILD ID", "LINKED", "THREADS", "RSS");
+		printf("%8s %-16s %-8s %-12s %-8s %7s %8s %s\n", "PID", "COMMAND", "VERSION",
+		       "BUILD ID", "LINKED", "THREADS", "RSS", "CGROUP");
 	if (bytes)
 		bytes_text((double)bytes, rss, sizeof(rss));
 	if (n)
 		snprintf(threads, sizeof(threads), "%d", n);
-	printf("%8d %-16s %-8s %-12.12s %-8s %7s %8s\n", t->pid, t->comm, t->version,
-	       t->build_id[0] ? t->build_id : "-", link_names[t->link], threads, rss);
+	cgroup_name(t->pid, cgroup, sizeof(cgroup));
+	printf("%8d %-16s %-8s %-12.12s %-8s %7s %8s %s\n", t->pid, t->comm, t->version,
+	       t->build_id[0] ? t->build_id : "-", link_names[t->link], threads, rss,
+	       cgroup[0] ? cgroup : "-");
 	return true;
 }
 

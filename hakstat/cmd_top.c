@@ -1,7 +1,10 @@
 /* hakstat top: the live screen, or plain frames. */
 #include "hakstat.h"
 #include "privilege.h"
+#include "report.h"
 #include "stacks.h"
+#include "top_replay.h"
+#include "top_host.h"
 #include "tui.h"
 #include "views.h"
 #include "watch.h"
@@ -12,27 +15,78 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { KEY_CSV = 512 };
+
 struct options {
-	const char *process, *command;
-	double seconds;
-	long frames; /* 0: no end */
-	bool batch;
+	const char *process, *command, *replay, *at;
+	double seconds; /* 0: not given */
+	long frames;	/* 0: no end */
+	bool batch, all;
+	int view; /* the first one shown */
+	struct host_options host;
 };
 
-enum { KEY_BUDGET = 256 };
+enum { KEY_VIEW = 256, KEY_BUDGET, KEY_REPLAY, KEY_AT };
 
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
 	{"command", 'c', "CMD", 0, "start CMD on libhakmem and watch it", 0},
 	{"delay", 'd', "SECONDS", 0, "time between frames (default 1)", 0},
 	{"count", 'n', "COUNT", 0, "end after COUNT frames", 0},
+	{"all", 'a', NULL, 0, "all processes of this host that run on libhakmem", 0},
+	{"json", 'j', NULL, 0, "with -a: a JSON object a frame; one frame without -n", 0},
+	{"csv", KEY_CSV, NULL, 0, "with -a: CSV; likewise", 0},
+	{"sort", 's', "COLUMN", 0, "with -a: sort by this column, highest first", 0},
+	{"reverse", 'r', NULL, 0, "with -a: the other way round", 0},
 	{"batch", 'b', NULL, 0, "plain text; the default when output is not a terminal", 0},
+	{"replay", KEY_REPLAY, "FILE", 0, "a recording (hakstat record), from its end back", 0},
+	{"at", KEY_AT, "TIME", 0, "of a recording: begin there; see hakstat report --help", 0},
+	{"view", KEY_VIEW, "VIEW", 0,
+	 "the one to begin with, by its name or key (default: classes)", 0},
 	{"budget", KEY_BUDGET, "EVENTS", 0,
 	 "a probe that fires more often, a second in one thread, is taken off for a while (default "
 	 "10000; 0: never)",
 	 0},
 	{0},
 };
+
+/* Of those that are screens of their own. */
+static int find_view(struct argp_state *state, const char *name)
+{
+	char names[256] = "";
+
+	for (int i = 0; i < VIEWS; i++) {
+		if (!views[i]->key)
+			continue;
+		if (!strcmp(views[i]->name, name) || (name[0] == views[i]->key && !name[1]))
+			return i;
+		snprintf(names + strlen(names), sizeof(names) - strlen(names), " %s",
+			 views[i]->name);
+	}
+	argp_error(state, "no view '%s'; there are%s", name, names);
+	return 0;
+}
+
+static void check(struct options *o, struct argp_state *state)
+{
+	struct host_options *h = &o->host;
+
+	if (o->all + !!o->process + !!o->command + !!o->replay != 1)
+		argp_error(state, "give a process with -p, a command with -c, -a for all of the "
+				  "host, or a recording with --replay");
+	if (o->at && !o->replay)
+		argp_error(state, "--at is a time of a recording: --replay FILE");
+	if (!o->all && (h->format != REPORT_TABLE || h->sort_name || h->reverse))
+		argp_error(state, "--json, --csv, -s and -r go with -a; of one process: hakstat "
+				  "stat");
+	h->sort = h->sort_name ? view_column(&view_processes, h->sort_name) : view_processes.sort;
+	if (h->sort < 0)
+		argp_error(state, "no column '%s'; see hakstat help processes", h->sort_name);
+	h->seconds = o->seconds > 0 ? o->seconds : 1;
+	h->frames = o->frames;
+	if (!h->frames && h->format != REPORT_TABLE)
+		h->frames = 1;
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -66,9 +120,32 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'b':
 		o->batch = true;
 		break;
+	case KEY_REPLAY:
+		o->replay = arg;
+		break;
+	case KEY_AT:
+		o->at = arg;
+		break;
+	case KEY_VIEW:
+		o->view = find_view(state, arg);
+		break;
+	case 'a':
+		o->all = true;
+		break;
+	case 'j':
+		o->host.format = REPORT_JSON;
+		break;
+	case KEY_CSV:
+		o->host.format = REPORT_CSV;
+		break;
+	case 's':
+		o->host.sort_name = arg;
+		break;
+	case 'r':
+		o->host.reverse = true;
+		break;
 	case ARGP_KEY_END:
-		if (!o->process == !o->command)
-			argp_error(state, "give a process with -p or a command with -c");
+		check(o, state);
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -108,29 +185,15 @@ static int step(struct watch *w, struct pair *p, struct model *m)
 	return r;
 }
 
-static void print_frame(const struct watch *w, const struct model *m, double at)
+void top_print(const struct model *m, const struct view *v, const char *title)
 {
-	const struct view *v = &view_classes;
-	char header[HEADER_LINES][256], line[512];
-	int n = header_lines(m, w->who, 110, header);
-	struct row_list rows = {0};
-	bool fit[COLUMNS_MAX];
+	struct report_options o = {.view = v, .sort = v->sort, .width = text_width()};
 
-	printf("--- %.1f s\n", at);
-	for (int i = 0; i < n; i++)
-		printf("%s\n", header[i]);
-	n = view_rows(v, m, v->sort, false, NULL, &rows);
-	view_fit(v, 110, fit);
-	view_line(v, m, -1, fit, line, sizeof(line));
-	printf("\n%s\n", line);
-	for (int i = 0; i < n; i++) {
-		view_line(v, m, rows.row[i], fit, line, sizeof(line));
-		printf("%s\n", line);
-	}
+	printf("--- %s", title);
+	report_text(stdout, v, m, &o);
 	printf("\n");
 	if (fflush(stdout))
 		output_error = errno;
-	row_list_free(&rows);
 }
 
 static int say_end(struct watch *w)
@@ -152,6 +215,7 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 {
 	double at = 0;
 	long frames = 0;
+	char title[32];
 	int r;
 
 	step(w, p, m);
@@ -163,7 +227,8 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 		at += o->seconds;
 		r = step(w, p, m);
 		if (!r) {
-			print_frame(w, m, at);
+			snprintf(title, sizeof(title), "%.1f s", at);
+			top_print(m, views[o->view], title);
 			frames++;
 		}
 		if (e == WATCH_EXIT || (r == -ESRCH && !w->launched)) {
@@ -183,6 +248,7 @@ static void use_stacks(struct watch *w, struct screen *s, const struct model *m)
 	struct stacks_options o;
 
 	stacks_options_init(&o);
+	o.progress = screen_progress;
 	if (!m || !views[s->before]->explain(m, s->explained, &o))
 		snprintf(s->note, sizeof(s->note), "no stacks explain this row");
 	else if (!watch_use(w, &stacks_source, &o, s->note, sizeof(s->note)) && !s->note[0])
@@ -211,11 +277,14 @@ static enum watch_event until_due(struct watch *w, struct screen *s, const struc
 		enum watch_event e;
 
 		/* a terminal that was closed sends no signal to what is not in its foreground */
-		*quit = actions & ACTION_QUIT || reader_is_gone();
+		s->left = actions & ACTION_HOST;
+		*quit = actions & (ACTION_QUIT | ACTION_HOST) || reader_is_gone();
 		if (*quit)
 			return WATCH_STOP;
 		if (actions & ACTION_VIEW)
 			use_view(w, s, m, actions & ACTION_EXPLAIN);
+		if (actions & ACTION_ACT && m && views[s->view]->source == s->filled)
+			views[s->view]->act(m, s->acted, s->act);
 		if (actions)
 			screen_draw(s, m, w->who, s->note);
 		if (actions & ACTION_INTERVAL || (actions & ACTION_VIEW && w->source))
@@ -228,38 +297,47 @@ static enum watch_event until_due(struct watch *w, struct screen *s, const struc
 	}
 }
 
+/* Until somebody leaves, the process ends or *r is an error. */
+static enum watch_event run_frames(struct watch *w, struct screen *s, long most, struct pair *p,
+				   struct model *m, int *r)
+{
+	bool quit = false, have = false;
+	long frames = 0;
+
+	*r = step(w, p, m);
+	screen_draw(s, NULL, w->who, NULL);
+	while (!most || frames < most) {
+		/* a first, short interval, so that there is something to see at once */
+		bool waits = !have || w->source != s->filled;
+		double due = clock_s() + (!waits || s->interval < 0.5 ? s->interval : 0.3);
+		enum watch_event e = until_due(w, s, have ? m : NULL, due, &quit);
+
+		if (e != WATCH_TIME)
+			return e;
+		if (s->paused)
+			continue;
+		*r = step(w, p, m);
+		if (!*r) {
+			have = true;
+			frames++;
+			s->filled = p->filled;
+			screen_record(s, m);
+			screen_draw(s, m, w->who, s->note);
+		} else if (*r != -EAGAIN && (*r != -ESRCH || !w->launched)) {
+			return *r == -ESRCH ? WATCH_EXIT : WATCH_STOP;
+		}
+	}
+	return WATCH_TIME;
+}
+
 static int run_screen(struct watch *w, const struct options *o, struct pair *p, struct model *m)
 {
 	struct screen s;
-	bool quit = false, have = false;
-	long frames = 0;
-	int r = step(w, p, m), result = EXIT_OK;
-	enum watch_event e = WATCH_TIME;
+	int r, result = EXIT_OK;
+	enum watch_event e;
 
-	screen_init(&s, o->seconds);
-	screen_draw(&s, NULL, w->who, NULL);
-	while (!o->frames || frames < o->frames) {
-		/* a first, short interval, so that there is something to see at once */
-		bool waits = !have || w->source != s.filled;
-		double due = clock_s() + (!waits || s.interval < 0.5 ? s.interval : 0.3);
-
-		e = until_due(w, &s, have ? m : NULL, due, &quit);
-		if (e != WATCH_TIME)
-			break;
-		if (s.paused)
-			continue;
-		r = step(w, p, m);
-		if (!r) {
-			have = true;
-			frames++;
-			s.filled = p->filled;
-			screen_record(&s, m);
-			screen_draw(&s, m, w->who, s.note);
-		} else if (r != -EAGAIN && (r != -ESRCH || !w->launched)) {
-			e = r == -ESRCH ? WATCH_EXIT : WATCH_STOP;
-			break;
-		}
-	}
+	screen_init(&s, o->seconds, o->view);
+	e = run_frames(w, &s, o->frames, p, m, &r);
 	screen_close();
 	if (e == WATCH_EXIT) {
 		step(w, p, m); /* for a command too short for a frame */
@@ -269,36 +347,91 @@ static int run_screen(struct watch *w, const struct options *o, struct pair *p, 
 	return result;
 }
 
-int cmd_top(int argc, char **argv)
+bool top_process(struct screen *s, pid_t pid, struct model *m, char *why, size_t len)
 {
-	static const struct argp argp = {
-		option_table, parse, NULL, "Live view of a process on libhakmem.",
-		NULL,	      NULL,  NULL};
-	struct options o = {.seconds = 1};
-	const char *term = getenv("TERM");
-	bool screen;
+	static struct pair p;
+	static struct watch w;
+	enum watch_event e;
+	int r;
+
+	memset(&p, 0, sizeof(p));
+	s->left = false;
+	why[0] = '\0';
+	complain_into(s->note, sizeof(s->note));
+	r = watch_open(&w, pid, NULL, true, NULL, NULL);
+	if (r == EXIT_OK) {
+		e = run_frames(&w, s, 0, &p, m, &r);
+		if (e == WATCH_EXIT)
+			watch_finish(&w, why, len);
+		else if (r && r != -EAGAIN)
+			snprintf(why, len, "cannot read the counters: %s", strerror(-r));
+	} else {
+		snprintf(why, len, "%s", s->note);
+	}
+	complain_into(NULL, 0);
+	watch_close(&w);
+	return s->left || why[0];
+}
+
+static int replay(const struct options *o, bool screen)
+{
+	const struct top_replay r = {o->replay, o->at, o->seconds, o->frames, o->view};
+
+	catch_signals();
+	if (screen && !screen_open()) {
+		complain("unknown terminal type %s: plain frames", getenv("TERM"));
+		screen = false;
+	}
+	return top_replay(&r, screen);
+}
+
+static int watch(struct options *o, bool screen)
+{
 	static struct pair p;
 	static struct model m;
 	struct watch w;
 	pid_t pid = 0;
 	int r;
 
-	argp_parse(&argp, argc, argv, 0, NULL, &o);
-	if (o.process && !(pid = parse_process(o.process)))
+	o->seconds = o->seconds > 0 ? o->seconds : 1;
+	if (o->process && !(pid = parse_process(o->process)))
 		return EXIT_NO_HAKMEM;
 	catch_signals();
-	screen = !o.batch && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && term &&
-		 strcmp(term, "dumb") != 0;
-	attach_want(PROBES_LIGHT);
-	r = watch_open(&w, pid, o.command, screen, NULL, NULL);
+	attach_want(PROBES_LIGHT | views[o->view]->probes);
+	r = watch_open(&w, pid, o->command, screen, views[o->view]->source, NULL);
 	if (r == EXIT_OK)
-		keep_to_watch(attach_by_events(w.a), o.command != NULL);
+		keep_to_watch(attach_by_events(w.a), o->command != NULL);
 	if (r == EXIT_OK && screen && !screen_open()) {
-		complain("unknown terminal type %s: plain frames", term);
+		complain("unknown terminal type %s: plain frames", getenv("TERM"));
 		screen = false;
 	}
 	if (r == EXIT_OK)
-		r = screen ? run_screen(&w, &o, &p, &m) : run_batch(&w, &o, &p, &m);
+		r = screen ? run_screen(&w, o, &p, &m) : run_batch(&w, o, &p, &m);
 	watch_close(&w);
 	return r;
+}
+
+int cmd_top(int argc, char **argv)
+{
+	static const struct argp argp = {
+		option_table,
+		parse,
+		NULL,
+		"Live view of a process on libhakmem, of all of them, or of a recording.",
+		NULL,
+		NULL,
+		NULL};
+	struct options o = {.view = VIEW_classes};
+	const char *term = getenv("TERM");
+	bool screen;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	screen = !o.batch && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && term &&
+		 strcmp(term, "dumb") != 0;
+	if (o.replay)
+		return replay(&o, screen);
+	if (!o.all)
+		return watch(&o, screen);
+	catch_signals();
+	return top_host(&o.host, screen && o.host.format == REPORT_TABLE);
 }

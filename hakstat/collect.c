@@ -1,5 +1,5 @@
 /*
- * Reads the counter blocks with process_vm_readv. The target's numbers are not trusted: counts
+ * Reads the counter blocks. The target's numbers are not trusted: counts
  * are bounded before they become sizes.
  */
 #include "collect.h"
@@ -98,9 +98,9 @@ static int read_copies(const struct target *t, const struct hak_root *root, stru
 		to[3 * i + 2] = (struct iovec){&buf[i].after, sizeof(buf->after)};
 		from[3 * i + 2] = (struct iovec){seq, sizeof(buf->after)};
 	}
-	got = process_vm_readv(t->reader, to, (size_t)n * 3, from, (size_t)n * 3, 0);
+	got = target_readv(t->reader, to, from, (size_t)n * 3);
 	if (got != want)
-		return got < 0 ? -errno : -EIO;
+		return got < 0 ? (int)got : -EIO;
 	return 0;
 }
 

@@ -105,10 +105,12 @@ static void page_decode(const struct hak_layout *l, uint64_t at, const char *raw
 	pg->class_ = (uint32_t)number(raw, PAGE_AT(l, CLASS), 1);
 	pg->kind = (uint32_t)number(raw, PAGE_AT(l, KIND), 1);
 	pg->nfree = 0;
+	pg->gone = 0;
 	memset(pg->bits, 0, sizeof(pg->bits));
-	if (pg->kind != PAGE_SMALL) /* descriptors of mappings end before the bits */
+	if (!dump_has_blocks(pg)) /* descriptors of mappings end before the bits */
 		return;
 	pg->nfree = (uint32_t)number(raw, PAGE_AT(l, NFREE), 2);
+	pg->gone = number(raw, PAGE_AT(l, GONE), 8);
 	memcpy(pg->bits, raw + PAGE_AT(l, BITS), sizeof(pg->bits));
 }
 
@@ -119,8 +121,8 @@ static bool page_read(const struct dump *d, uint64_t at, struct dump_page *pg)
 
 	if (!memory_read(d->m, at, raw, PAGE_AT(l, BITS)))
 		return false;
-	if (number(raw, PAGE_AT(l, KIND), 1) == PAGE_SMALL &&
-	    !memory_read(d->m, at, raw, l->page_bytes))
+	pg->kind = (uint32_t)number(raw, PAGE_AT(l, KIND), 1);
+	if (dump_has_blocks(pg) && !memory_read(d->m, at, raw, l->page_bytes))
 		return false;
 	page_decode(l, at, raw, pg);
 	return true;
@@ -204,7 +206,7 @@ static const char *page_fault(const struct dump *d, const struct dump_page *pg)
 	const struct hak_root *r = &d->root;
 	uint32_t bits = 0;
 
-	if (pg->kind > PAGE_CACHED || pg->class_ >= r->classes)
+	if (pg->kind > PAGE_MARKED || pg->class_ >= r->classes)
 		return "is of no known kind or class";
 	if (pg->kind == PAGE_RUN)
 		return pg->class_ && pg->block_bytes != r->class_bytes[pg->class_]
@@ -221,18 +223,27 @@ static const char *page_fault(const struct dump *d, const struct dump_page *pg)
 	for (unsigned i = pg->capacity; i < PAGE_WORDS * 64; i++)
 		if (pg->bits[i / 64] >> i % 64 & 1)
 			return "has free blocks behind its last one";
-	return dump_heap_at(d, pg->owner) < 0 ? "has no heap for an owner" : NULL;
+	return pg->kind == PAGE_SMALL && dump_heap_at(d, pg->owner) < 0 ? "has no heap for an owner"
+									: NULL;
+}
+
+uint64_t dump_grain(const struct dump *d, const struct dump_page *pg)
+{
+	uint64_t grain = d->root.grain_bytes;
+
+	return pg->slices * (uint64_t)d->root.layout.slice_bytes > 64 * grain ? 2 * grain : grain;
 }
 
 static void count_page(struct dump *d, const struct dump_page *pg)
 {
 	struct dump_class *k = &d->class_[pg->class_];
 	int owner = pg->kind == PAGE_SMALL ? dump_heap_at(d, pg->owner) : -1;
-	uint32_t capacity = pg->kind == PAGE_SMALL ? pg->capacity : 1;
+	uint32_t capacity = dump_has_blocks(pg) ? pg->capacity : 1;
 
 	k->pages++;
 	k->capacity += capacity;
 	k->out += capacity - pg->nfree;
+	k->gone += (uint64_t)__builtin_popcountll(pg->gone) * dump_grain(d, pg);
 	if (owner >= 0) {
 		d->heaps[owner].walked_pages++;
 		d->heaps[owner].walked_out += capacity - pg->nfree;
@@ -404,6 +415,10 @@ static void check_sums(struct dump *d)
 			broken(d, "class %u: %llu pages found, %llu counted", c,
 			       (unsigned long long)k->pages,
 			       (unsigned long long)d->root.class_pages[c]);
+		if (k->gone != d->root.class_gone[c])
+			broken(d, "class %u: %llu bytes of its pages without memory, %llu counted",
+			       c, (unsigned long long)k->gone,
+			       (unsigned long long)d->root.class_gone[c]);
 	}
 	for (uint32_t i = 0; i < d->nheaps; i++) {
 		const struct dump_heap *h = &d->heaps[i];
@@ -562,7 +577,8 @@ bool dump_block(const struct dump *d, uint64_t addr, struct dump_block *b)
 		b->state = BLOCK_LIVE;
 	else if (!page_fault(d, &b->page))
 		small_block(addr, b);
-	if (b->state != BLOCK_LIVE || !b->page.class_ || b->page.class_ >= d->root.classes)
+	if (b->state != BLOCK_LIVE || b->page.kind == PAGE_MARKED || !b->page.class_ ||
+	    b->page.class_ >= d->root.classes)
 		return true;
 	b->cache = cache_with(d, b->page.class_, b->start);
 	if (b->cache >= 0)

@@ -17,10 +17,13 @@ enum exit_code {
 	EXIT_USAGE = 2,
 	EXIT_NO_HAKMEM = 3,
 	EXIT_PRIVILEGE = 4,
+	EXIT_ALERT = 5, /* of watch: an alert fired */
 };
 
 /* "hakstat: ..." on stderr */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* From here on messages go into text, which a screen shows; with NULL to stderr again. */
+void complain_into(char *text, size_t len);
 /* The exit code for a negative errno of target_open or attach. */
 int exit_code_of(int error);
 /* Nobody reads our output any more, as with head(1): no failure of ours. */
@@ -49,10 +52,17 @@ int cmd_threads(int argc, char **argv);
 int cmd_memory(int argc, char **argv);
 int cmd_remote(int argc, char **argv);
 int cmd_route(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
+int cmd_record(int argc, char **argv);
+int cmd_report(int argc, char **argv);
+
 int cmd_probes(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_stacks(int argc, char **argv);
+int cmd_heap(int argc, char **argv);
+int cmd_leaks(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_watch(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 
 #endif

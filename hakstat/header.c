@@ -1,5 +1,6 @@
 /* The lines above the table: what the whole process does, and what watching it costs. */
 #include "columns.h"
+#include "processes.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -78,6 +79,12 @@ static void self_line(const struct model *m, int width, char *out)
 {
 	char a[32], b[32], c[32];
 
+	if (!m->target) { /* a host: nothing is attached */
+		item(out, width, "hakstat  by counters, without BPF");
+		if (m->processes->cpu_share >= 0)
+			item(out, width, "%.1f%% of a CPU", 100 * m->processes->cpu_share);
+		return;
+	}
 	if (m->events < 0) {
 		item(out, width, "hakstat  without BPF");
 		item(out, width, "probes not watched (hakstat doctor says why)");

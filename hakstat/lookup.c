@@ -50,18 +50,19 @@ struct answer {
 	uint16_t inlined, length[2]; /* of function and file, which follow; NO_TEXT: none */
 };
 
-/* Of libstdc++: the one demangler that knows all of the ABI. */
-extern char *__cxa_demangle(const char *name, char *out, size_t *len, int *status);
-
 /* --- in the child --- */
 
-/* The compilation unit of an address. clang writes no .debug_aranges: then they are all asked. */
+/*
+ * The compilation unit of an address. .debug_aranges only gives a hint: libdw takes what lies
+ * between two ranges for part of the first, and clang writes none. Then all are asked.
+ */
 static Dwarf_Die *unit_of(Dwfl_Module *mod, uint64_t pc, Dwarf_Addr *bias)
 {
 	Dwarf_Die *cu = dwfl_module_addrdie(mod, pc, bias);
 
-	if (cu)
+	if (cu && dwarf_haspc(cu, pc - *bias) == 1)
 		return cu;
+	cu = NULL;
 	while ((cu = dwfl_module_nextcu(mod, cu, bias)))
 		if (dwarf_haspc(cu, pc - *bias) == 1)
 			return cu;
@@ -137,13 +138,13 @@ static unsigned by_debug(Dwfl_Module *mod, uint64_t pc, struct frame *f)
 {
 	Dwarf_Addr bias = 0;
 	Dwarf_Die *scopes = NULL, *cu = unit_of(mod, pc, &bias);
-	Dwfl_Line *line = dwfl_module_getsrc(mod, pc);
+	Dwarf_Line *line = cu ? dwarf_getsrc_die(cu, pc - bias) : NULL;
 	const char *file = NULL;
 	int at = 0, n;
 	unsigned frames = 0;
 
-	if (line)
-		file = dwfl_lineinfo(line, NULL, &at, NULL, NULL, NULL);
+	if (line && !dwarf_lineno(line, &at))
+		file = dwarf_linesrc(line, NULL, NULL);
 	f[0].file = file;
 	f[0].line = at > 0 ? (unsigned)at : 0;
 	n = cu ? scopes_of(cu, pc - bias, &scopes) : 0;
@@ -203,10 +204,7 @@ static uint16_t length_of(const char *text)
 
 static void say_frame(int to, const struct frame *f)
 {
-	int status;
-	char *plain = f->function && !strncmp(f->function, "_Z", 2)
-			      ? __cxa_demangle(f->function, NULL, NULL, &status)
-			      : NULL;
+	char *plain = f->function ? demangled(f->function) : NULL;
 	const char *text[] = {plain ? plain : f->function, f->file};
 	struct answer a = {f->line, f->inlined, {0}};
 

@@ -1,5 +1,6 @@
 /* hakstat: dispatches to its commands. */
 #include "hakstat.h"
+#include "peek.h"
 #include "target.h"
 
 #include <argp.h>
@@ -29,6 +30,12 @@ static const struct command commands[] = {
 	{"locks", cmd_locks, "which locks threads wait for, the allocator's and others"},
 	{"syscalls", cmd_syscalls, "system calls, and which the allocator made"},
 	{"stacks", cmd_stacks, "which code makes a probe fire: events, bytes, time by user stack"},
+	{"heap", cmd_heap, "which code holds the memory: live bytes and allocation rate by stack"},
+	{"leaks", cmd_leaks, "which stacks only accumulate, and how sure that is"},
+	{"trace", cmd_trace, "events one by one, as strace shows system calls"},
+	{"record", cmd_record, "keeps what top shows in a file, for later"},
+	{"report", cmd_report, "the tables of a time in such a file"},
+	{"watch", cmd_watch, "tells when a number gets bad: a line, a command, an exit status"},
 	{"list", cmd_list, "processes that run on libhakmem"},
 	{"probes", cmd_probes, "the probes, and commands for perf and bpftrace"},
 	{"dump", cmd_dump, "the heap of a process or a core file, page by page"},
@@ -83,10 +90,27 @@ void restore_signals(void)
 	sigprocmask(SIG_SETMASK, &mask_before, NULL);
 }
 
+static char *complaint;
+static size_t complaint_bytes;
+
+void complain_into(char *text, size_t len)
+{
+	complaint = text;
+	complaint_bytes = len;
+}
+
 void complain(const char *format, ...)
 {
 	va_list args;
 
+	if (complaint) {
+		va_start(args, format);
+		/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
+		vsnprintf(complaint, complaint_bytes, format, args);
+		va_end(args);
+		complaint[strcspn(complaint, "\n")] = '\0';
+		return;
+	}
 	fflush(stdout);
 	fputs("hakstat: ", stderr);
 	va_start(args, format);
@@ -253,6 +277,7 @@ int main(int argc, char **argv)
 	/* a report above the limit of a file's size fails like any other */
 	too_large_before = signal(SIGXFSZ, SIG_IGN);
 	argp_err_exit_status = EXIT_USAGE;
+	target_peek = peek_memory;
 	r = run(argc, argv);
 	errno = output_error;
 	if ((fflush(stdout) || ferror(stdout)) && !reader_is_gone()) {

@@ -8,7 +8,7 @@ struct class_delta {
 	uint64_t block_bytes;			 /* 0: large blocks */
 	uint64_t refills_from[HAK_SOURCE_COUNT]; /* by BPF */
 	uint64_t allocs, frees, refills, refill_blocks, flushes, flush_blocks, remote_blocks;
-	uint64_t live, cached, held_bytes, waste_bytes;
+	uint64_t live, cached, held_bytes, waste_bytes, unbacked_bytes;
 };
 
 struct lock_delta {
@@ -27,7 +27,9 @@ struct threads;
 struct remotes;
 struct memory_map;
 struct stacks;
+struct heap_profile;
 struct syscalls;
+struct processes;
 
 struct model {
 	const struct target *target;	  /* the watch's; its comm is safe to print */
@@ -35,7 +37,11 @@ struct model {
 	const struct remotes *remotes;
 	const struct memory_map *memory;
 	const struct stacks *stacks;
+	const struct heap_profile *heap;
 	const struct syscalls *syscalls;
+	const char *recorded;	 /* of a recording: when and where, for people; else NULL */
+	uint64_t from_ns, to_ns; /* likewise: CLOCK_REALTIME */
+	const struct processes *processes;
 	double seconds;
 	double counters_seconds; /* until the counters were read last: less if it ended by itself */
 	bool ended;
@@ -51,6 +57,7 @@ struct model {
 	uint64_t large_allocs, large_frees, large_live_bytes, large_hits, large_bytes;
 	uint64_t remote_pushes, remote_blocks, remote_bytes, drains;
 	uint64_t queued_blocks;		 /* in queues now */
+	uint64_t ooms, misuses;		 /* since it began */
 	uint64_t allocs, frees, refills; /* over all classes, large included; refills of classes */
 	uint64_t small_allocs, waits;
 	uint64_t rss;

@@ -20,7 +20,8 @@ struct report_options {
 	uint64_t probes;	 /* beside those the view needs: ~0 for counts up to its very end */
 	/* by parsing */
 	const char *process, *command, *output;
-	double seconds; /* negative: until it ends or Ctrl-C */
+	const char *replay, *at, *from, *to; /* a recording, in the place of a process */
+	double seconds;			     /* negative: until it ends or Ctrl-C */
 	enum report_format format;
 	const char *sort_name;
 	int sort; /* index of a column */
@@ -43,6 +44,8 @@ int report_close(const struct report_options *o, FILE *out);
 /* The view in the format asked for; as a table, with the header and notes. */
 void report_view(FILE *out, const struct view *v, const struct model *m,
 		 const struct report_options *o);
+void report_text(FILE *out, const struct view *v, const struct model *m,
+		 const struct report_options *o);
 /* Parts of it, for reports of several views. */
 void report_header(FILE *out, const struct model *m, const struct report_options *o);
 /* False, and nothing printed, if the view has no row. */
@@ -50,9 +53,16 @@ bool report_table(FILE *out, const struct view *v, const struct model *m,
 		  const struct report_options *o);
 void report_json(FILE *out, const struct view *v, const struct model *m,
 		 const struct report_options *o);
+/* When that was, of a recording. */
+void report_json_times(struct json *j, const struct model *m);
 void report_csv(FILE *out, const struct view *v, const struct model *m,
 		const struct report_options *o);
 
+/* What the view does not know without BPF; nothing with it. */
+void report_lacks(FILE *out, const struct view *v, const struct model *m);
+
+/* A cell of CSV. */
+void report_csv_text(FILE *out, const char *text);
 /* What hakstat itself did, as "self" of a JSON object. */
 void report_json_self(struct json *j, const struct model *m);
 
@@ -67,6 +77,9 @@ void report_parse(int argc, char **argv, struct report_options *o, const char *a
  */
 int report_run(const struct report_options *o, const void *options,
 	       void (*print)(FILE *out, const struct model *m, const struct report_options *o));
+/* What `stat' prints, and `memory' in full. */
+void report_stat(FILE *out, const struct model *m, const struct report_options *o);
+void report_memory(FILE *out, const struct model *m, const struct report_options *o);
 /* All of a command without options of its own; -p without -d takes a second. */
 int report_command(int argc, char **argv, const struct view *v, const char *about);
 

@@ -36,45 +36,42 @@ static void add(struct text *t, const char *more)
 
 /* --- what of a stack is shown --- */
 
-/*
- * What programs call, or what that jumps to: where libhakmem begins in a static program, whose
- * own code is in the same file.
- */
-static bool is_entry(const struct frame *f)
+static bool is_one_of(const char *function, const char *names)
 {
-	static const char names[] =
-		" malloc calloc realloc reallocarray aligned_alloc posix_memalign memalign valloc"
-		" pvalloc free free_sized free_aligned_sized cfree malloc_trim hak_malloc"
-		" hak_calloc hak_realloc hak_free hak_aligned_alloc hak_alloc_at hak_free_at"
-		" hak_trim alloc_slow alloc_large free_slow ";
 	char name[64];
 
-	if (!f->function)
-		return false;
-	snprintf(name, sizeof(name), " %s ", f->function);
-	return strstr(names, name) || !strncmp(f->function, "operator new", 12) ||
-	       !strncmp(f->function, "operator delete", 15);
+	snprintf(name, sizeof(name), " %s ", function);
+	return strstr(names, name) != NULL;
 }
 
-/* Index of the outermost frame within libhakmem: what the program called. 0: it is not known. */
-static unsigned entry_of(const struct frame *const *f, unsigned n, bool is_static)
+/* What programs call. */
+static bool is_public(const char *function)
 {
-	unsigned i = 0;
+	return is_one_of(
+		       function,
+		       " malloc calloc realloc reallocarray aligned_alloc posix_memalign memalign"
+		       " valloc pvalloc free free_sized free_aligned_sized cfree malloc_trim"
+		       " hak_malloc hak_calloc hak_realloc hak_free hak_aligned_alloc hak_alloc_at"
+		       " hak_free_at hak_trim ") ||
+	       !strncmp(function, "operator new", 12) || !strncmp(function, "operator delete", 15);
+}
 
-	if (n == 0)
-		return 0;
-	if (is_static) {
-		while (i < n && i < STATIC_DEEP && !is_entry(f[i]))
-			i++;
-		if (i == n || i == STATIC_DEEP)
-			return 0;
-		while (i + 1 < n && is_entry(f[i + 1]))
-			i++;
-		return i;
-	}
-	while (i + 1 < n && f[i + 1]->module && f[i + 1]->module_start == f[0]->module_start)
-		i++;
-	return i;
+/* What those jump to, and so do not appear themselves: which of them it was at least in kind. */
+static const char *kind_of(const char *function)
+{
+	if (is_one_of(function, " alloc_slow alloc_large alloc_if_easy alloc_aside secure_alloc "))
+		return "malloc";
+	if (is_one_of(function, " free_slow secure_free "))
+		return "free";
+	if (is_one_of(function, " realloc_copy realloc_any realloc_block secure_realloc "))
+		return "realloc";
+	return NULL;
+}
+
+/* Where libhakmem begins in a static program, whose own code is in the same file. */
+static bool is_entry(const struct frame *f)
+{
+	return f->function && (is_public(f->function) || kind_of(f->function));
 }
 
 /* Frames of a raw stack, those inlined included. Free them. */
@@ -172,9 +169,11 @@ static char *fold(const struct making *m, const struct stack_row *row)
 		if (row->frame[i]->inlined)
 			add(&t, "_[i]"); /* as flamegraph.pl colours them */
 	}
-	add(&t, ";[");
-	add(&t, hak_probes[row->probe].name);
-	add(&t, "]");
+	if (!m->o->callers) {
+		add(&t, ";[");
+		add(&t, hak_probes[row->probe].name);
+		add(&t, "]");
+	}
 	return t.s;
 }
 
@@ -239,10 +238,91 @@ static struct stack_row *row_of(struct making *m, struct stack_row *row)
 	return p->callers && p->folded ? p : NULL;
 }
 
-/* Leaves of the frames what the options ask for. */
-static void trim(const struct making *m, struct stack_row *row)
+/* Index of the function that called frame i, whatever was inlined into it; or n. */
+static unsigned calling(const struct frame *const *f, unsigned n, unsigned i)
 {
-	unsigned first = entry_of(row->frame, row->frames, m->is_static), n;
+	for (i++; i < n && f[i]->inlined; i++)
+		;
+	return i;
+}
+
+/* The allocator's function that is called there, or NULL. */
+static const char *public_call(const struct making *m, unsigned generation, const struct frame *f)
+{
+	const char *name = symbols_called(m->symbols, generation, f->pc);
+
+	return name && is_public(name) ? name : NULL;
+}
+
+/* In a static program: by who calls what, or where that cannot be told, by what is known to be. */
+static unsigned static_entry(const struct making *m, unsigned generation,
+			     const struct frame *const *f, unsigned n)
+{
+	unsigned i = 0;
+
+	for (unsigned k = 1; k < n && k < STATIC_DEEP; k++)
+		if (public_call(m, generation, f[k]))
+			return k - 1;
+	while (i < n && i < STATIC_DEEP && !is_entry(f[i]))
+		i++;
+	if (i == n || i == STATIC_DEEP)
+		return 0;
+	for (unsigned next; (next = calling(f, n, i)) < n && is_entry(f[next]);)
+		i = next;
+	return i;
+}
+
+/* Index of the outermost frame within libhakmem: what the program called. 0: it is not known. */
+static unsigned entry_of(const struct making *m, unsigned generation, const struct frame *const *f,
+			 unsigned n)
+{
+	unsigned i = 0;
+
+	if (n == 0)
+		return 0;
+	if (m->is_static)
+		return static_entry(m, generation, f, n);
+	while (i + 1 < n && f[i + 1]->module && f[i + 1]->module_start == f[0]->module_start)
+		i++;
+	return i;
+}
+
+unsigned stack_entry(const struct raw_stack *r, struct symbols *symbols, bool is_static)
+{
+	unsigned frames, more, at = 0, entry, i = 0;
+	const struct frame **f = frames_of(r, symbols, &frames);
+	struct making m = {.symbols = symbols, .is_static = is_static};
+
+	entry = f ? entry_of(&m, r->generation, f, frames) : 0;
+	for (; i + 1 < r->n; i++) {
+		if (symbols_of(symbols, r->generation, r->pc[i], &more))
+			at += more;
+		if (at > entry)
+			break;
+	}
+	free(f);
+	return r->n ? i : 0;
+}
+
+/* The frame that stands for libhakmem, under the name that its caller called. */
+static const struct frame *named_entry(const struct making *m, unsigned generation,
+				       const struct frame *entry, const struct frame *caller)
+{
+	const char *name = public_call(m, generation, caller);
+	const struct frame *f;
+
+	if (!entry->function || is_public(entry->function))
+		return entry;
+	if (!name)
+		name = kind_of(entry->function);
+	f = !name ? entry : symbols_as(m->symbols, entry, name);
+	return f ? f : entry;
+}
+
+/* Leaves of the frames what the options ask for. */
+static void trim(const struct making *m, struct stack_row *row, unsigned generation)
+{
+	unsigned first = entry_of(m, generation, row->frame, row->frames), n;
 
 	if (m->o->by == STACKS_BY_FUNCTION) {
 		if (first + 1 < row->frames)
@@ -252,38 +332,57 @@ static void trim(const struct making *m, struct stack_row *row)
 	} else {
 		if (m->o->internals)
 			first = 0;
-		row->entry = !m->o->internals && row->frames > 1;
+		else if (m->o->callers && first + 1 < row->frames)
+			first++;
+		else if (first + 1 < row->frames)
+			row->frame[first] = named_entry(m, generation, row->frame[first],
+							row->frame[first + 1]);
+		row->entry = !m->o->internals && !m->o->callers && row->frames > 1;
 		n = row->frames - first;
 	}
 	memmove(row->frame, row->frame + first, n * sizeof(struct frame *));
 	row->frames = n;
 }
 
-static bool add_stack(struct making *m, const struct raw_stack *r, double scale)
+static bool add_stack(struct making *m, struct raw_stack *r, double scale)
 {
 	struct stack_row row = {.probe = (int)r->probe, .cut = r->cut}, *to;
 
 	row.frame = frames_of(r, m->symbols, &row.frames);
 	if (!row.frame)
 		return r->n == 0;
-	trim(m, &row);
+	trim(m, &row, r->generation);
 	to = row_of(m, &row);
 	if (!to)
 		return false;
+	r->row = (unsigned)(to - m->out->row);
 	add_tally(&to->sum, &r->sum, scale);
 	add_tally(&m->out->all, &r->sum, scale);
 	return true;
+}
+
+void progress_to_stderr(size_t done, size_t of)
+{
+	if (done < of)
+		fprintf(stderr, "\rlooking up names: %zu of %zu stacks\033[K", done, of);
+	else
+		fprintf(stderr, "\r\033[K");
+	fflush(stderr);
+}
+
+static double progress_after(void)
+{
+	return getenv("HAKSTAT_PROGRESS") ? 0 : PROGRESS_AFTER_S; /* for tests: at once */
 }
 
 static void say_progress(struct making *m, size_t done, size_t n)
 {
 	double now = clock_s();
 
-	if (!m->o->progress || now - m->started < PROGRESS_AFTER_S || now - m->said < 0.1)
+	if (!m->o->progress || now - m->started < progress_after() || now - m->said < 0.1)
 		return;
 	m->said = now;
-	fprintf(stderr, "\rlooking up names: %zu of %zu stacks\033[K", done, n);
-	fflush(stderr);
+	m->o->progress(done, n);
 }
 
 static bool make_rows(struct making *m, struct raw_stack *const *raw, size_t n, const double *scale)
@@ -296,7 +395,7 @@ static bool make_rows(struct making *m, struct raw_stack *const *raw, size_t n, 
 		ok = add_stack(m, raw[i], scale[raw[i]->probe]);
 	}
 	if (m->said > 0)
-		fprintf(stderr, "\r\033[K");
+		m->o->progress(n, n);
 	return ok;
 }
 

@@ -1,4 +1,5 @@
 #include "symbols.h"
+#include "called.h"
 #include "lookup.h"
 #include "target.h"
 
@@ -10,6 +11,13 @@ struct entry {
 	uint64_t pc;
 	unsigned generation, n;
 	struct frame *frame; /* NULL: the slot is free */
+	const char *called;
+	bool asked; /* what is called there */
+};
+
+struct alias {
+	struct alias *next;
+	struct frame frame;
 };
 
 struct symbols {
@@ -19,7 +27,11 @@ struct symbols {
 	size_t room, used;
 	char **text; /* every string handed out */
 	size_t texts, text_room;
+	struct alias *aliases;
 };
+
+/* Of libstdc++: the one demangler that knows all of the ABI. */
+extern char *__cxa_demangle(const char *name, char *out, size_t *len, int *status);
 
 struct symbols *symbols_open(const struct modules *m)
 {
@@ -47,6 +59,10 @@ void symbols_close(struct symbols *s)
 		free(s->entry[i].frame);
 	for (size_t i = 0; i < s->texts; i++)
 		free(s->text[i]);
+	for (struct alias *a = s->aliases, *next; a; a = next) {
+		next = a->next;
+		free(a);
+	}
 	free(s->text);
 	free(s->entry);
 	lookup_close(s->lookup);
@@ -75,6 +91,22 @@ static const char *keep(struct symbols *s, const char *text)
 		s->text[s->texts++] = copy;
 	}
 	return copy;
+}
+
+char *demangled(const char *name)
+{
+	int status;
+
+	return strncmp(name, "_Z", 2) ? NULL : __cxa_demangle(name, NULL, NULL, &status);
+}
+
+static const char *keep_function(struct symbols *s, const char *name)
+{
+	char *plain = name ? demangled(name) : NULL;
+	const char *kept = keep(s, plain ? plain : name);
+
+	free(plain);
+	return kept;
 }
 
 static struct entry *slot_of(const struct symbols *s, unsigned generation, uint64_t pc)
@@ -116,7 +148,7 @@ static unsigned look_up(struct symbols *s, unsigned generation, uint64_t pc, str
 	const char *path;
 	unsigned n;
 
-	f[0].offset = pc;
+	f[0].offset = f[0].pc = pc;
 	if (!mod)
 		return 1;
 	path = keep(s, dwfl_module_info(mod, NULL, &start, NULL, NULL, NULL, NULL, NULL));
@@ -132,6 +164,7 @@ static unsigned look_up(struct symbols *s, unsigned generation, uint64_t pc, str
 		f[i].module = path;
 		f[i].module_start = start;
 		f[i].offset = pc - bias;
+		f[i].pc = pc;
 	}
 	return n;
 }
@@ -158,9 +191,49 @@ const struct frame *symbols_of(struct symbols *s, unsigned generation, uint64_t 
 	return e->frame;
 }
 
+const char *symbols_called(struct symbols *s, unsigned generation, uint64_t pc)
+{
+	struct entry *e = slot_of(s, generation, pc);
+	Dwfl *dwfl = modules_dwfl_of(s->modules, generation);
+	Dwfl_Module *mod = dwfl ? dwfl_addrmodule(dwfl, pc) : NULL;
+
+	if (!e->frame || !mod)
+		return NULL;
+	if (!e->asked)
+		e->called = keep_function(s, called_at(mod, pc + 1));
+	e->asked = true;
+	return e->called;
+}
+
 bool symbols_know(const struct symbols *s, unsigned generation, uint64_t pc)
 {
 	return slot_of(s, generation, pc)->frame != NULL;
+}
+
+const struct frame *symbols_as(struct symbols *s, const struct frame *f, const char *function)
+{
+	struct alias *a = s->aliases;
+
+	while (a && (a->frame.pc != f->pc || a->frame.module_start != f->module_start ||
+		     strcmp(a->frame.function, function) != 0))
+		a = a->next;
+	if (a)
+		return &a->frame;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return NULL;
+	a->frame = *f;
+	a->frame.function = keep(s, function);
+	a->frame.file = NULL;
+	a->frame.line = 0;
+	a->frame.inlined = false;
+	if (!a->frame.function) {
+		free(a);
+		return NULL;
+	}
+	a->next = s->aliases;
+	s->aliases = a;
+	return &a->frame;
 }
 
 static const char *base_name(const char *path)

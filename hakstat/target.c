@@ -172,12 +172,25 @@ uint64_t target_rss(pid_t pid)
 	return status_number(pid, "VmRSS:", &kib) ? (uint64_t)kib * 1024 : 0;
 }
 
+int (*target_peek)(pid_t tid, const struct iovec *to, const struct iovec *from, size_t n);
+
+ssize_t target_readv(pid_t tid, const struct iovec *to, const struct iovec *from, size_t n)
+{
+	ssize_t r = process_vm_readv(tid, to, n, from, n, 0), all = 0;
+
+	if (r >= 0 || errno != EPERM || !target_peek)
+		return r < 0 ? -errno : r;
+	for (size_t i = 0; i < n; i++)
+		all += (ssize_t)from[i].iov_len;
+	r = target_peek(tid, to, from, n);
+	return r < 0 ? r : all;
+}
+
 ssize_t target_read(pid_t tid, uint64_t addr, void *buf, size_t bytes)
 {
 	struct iovec to = {buf, bytes}, from = {(void *)(uintptr_t)addr, bytes};
-	ssize_t n = process_vm_readv(tid, &to, 1, &from, 1, 0);
 
-	return n < 0 ? -errno : n;
+	return target_readv(tid, &to, &from, 1);
 }
 
 /* The path goes to the end of the line and may contain spaces. */
@@ -285,7 +298,9 @@ int open_mapping(pid_t pid, const struct mapping *m, char *path)
 	}
 	if (trouble)
 		return trouble;
-	return denied && ends_with(m->path, " (deleted)") ? -EACCES : -ENOENT;
+	/* gone, or in a mount namespace of its own */
+	denied &= ends_with(m->path, " (deleted)") || (*plain == '/' && access(plain, F_OK));
+	return denied ? -EACCES : -ENOENT;
 }
 
 static int probe_index(const char *provider, const char *name)
@@ -351,7 +366,7 @@ static bool affordable(Elf *elf, struct found *f, const GElf_Shdr *sh)
 /* desc: pc, base, semaphore, then provider\0 name\0 operands\0 */
 static void stapsdt_note(struct target *t, Elf *elf, struct found *f, const char *desc, size_t len)
 {
-	uint64_t pc, base;
+	uint64_t pc, base, semaphore, moved = 0;
 	const char *provider = desc + 24, *name, *end = desc + len;
 	int i;
 
@@ -359,6 +374,7 @@ static void stapsdt_note(struct target *t, Elf *elf, struct found *f, const char
 		return;
 	memcpy(&pc, desc, 8);
 	memcpy(&base, desc + 8, 8);
+	memcpy(&semaphore, desc + 16, 8);
 	name = memchr(provider, 0, (size_t)(end - provider));
 	if (!name || ++name >= end || !memchr(name, 0, (size_t)(end - name)))
 		return;
@@ -369,8 +385,10 @@ static void stapsdt_note(struct target *t, Elf *elf, struct found *f, const char
 		f->base = section_addr(elf, ".stapsdt.base");
 	f->has_base = true;
 	if (f->base)
-		pc += f->base - base; /* prelink moved it, or 0 */
-	t->site[i].found = vaddr_to_offset(elf, pc, &t->site[i].offset);
+		moved = f->base - base; /* by prelink, or 0 */
+	t->site[i].found = vaddr_to_offset(elf, pc + moved, &t->site[i].offset);
+	if (!semaphore || !vaddr_to_offset(elf, semaphore + moved, &t->site[i].semaphore))
+		t->site[i].semaphore = 0;
 }
 
 static void one_note(struct target *t, Elf *elf, struct found *f, const GElf_Nhdr *nh,
@@ -636,7 +654,9 @@ const char *target_reason(int error)
 	case -EACCES:
 		return "a library of it was deleted or replaced, and what it runs cannot be opened "
 		       "(root; or CAP_CHECKPOINT_RESTORE, and for another user's process "
-		       "CAP_DAC_READ_SEARCH): whether that is libhakmem cannot be told";
+		       "CAP_DAC_READ_SEARCH), or it is in another mount namespace "
+		       "(CAP_SYS_PTRACE): "
+		       "whether that is libhakmem cannot be told";
 	case -EAGAIN:
 		return "libhakmem is mapped but has not started";
 	case -EPROTO:
@@ -750,6 +770,21 @@ static int open_quietly(struct target *t, pid_t pid, struct strangers *strangers
 		r = is_ours(error) ? -error : -EPERM;
 	fclose(maps);
 	return r;
+}
+
+struct strangers *strangers_new(void)
+{
+	return calloc(1, sizeof(struct strangers));
+}
+
+void strangers_free(struct strangers *s)
+{
+	free(s);
+}
+
+int target_look(struct target *t, pid_t pid, struct strangers *s)
+{
+	return open_quietly(t, pid, s);
 }
 
 int target_open(struct target *t, pid_t pid, char *err, size_t errlen)

@@ -9,12 +9,15 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 enum link_kind { LINK_PRELOAD, LINK_SHARED, LINK_STATIC, LINK_UNKNOWN };
 extern const char *const link_names[];
 
 struct probe_site {
 	uint64_t offset; /* in the file */
+	uint64_t
+		semaphore; /* likewise; 0: it has none, and fires whether somebody listens or not */
 	bool found;
 };
 
@@ -79,11 +82,25 @@ bool thread_runs(pid_t tid); /* alive, and neither at its end nor killed */
 
 /* The first thread, or one that still runs if that has ended. */
 pid_t target_reader(pid_t pid);
+/*
+ * Another way to read memory, for when ptrace(2) access is missing: all of it, or a negative errno.
+ * NULL: there is none.
+ */
+extern int (*target_peek)(pid_t tid, const struct iovec *to, const struct iovec *from, size_t n);
+/* As process_vm_readv, or by target_peek; bytes read, or a negative errno. */
+ssize_t target_readv(pid_t tid, const struct iovec *to, const struct iovec *from, size_t n);
 /* Reads the memory of a thread's process; bytes read, or a negative errno. */
 ssize_t target_read(pid_t tid, uint64_t addr, void *buf, size_t bytes);
 
 /* Text from the target, made safe for a terminal, in place. */
 void sanitize(char *text);
+
+/* Files known not to be libhakmem: who looks at many processes reads each file once. */
+struct strangers;
+struct strangers *strangers_new(void); /* NULL, which is fine: slower */
+void strangers_free(struct strangers *s);
+/* As target_open, without a message. */
+int target_look(struct target *t, pid_t pid, struct strangers *s);
 
 /*
  * Calls fn for every process with hakmem; stops when fn returns false. 0, or a negative errno: some

@@ -4,7 +4,10 @@
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
+
+#define WIDTH_DEFAULT 120
 
 bool report_colours(FILE *out)
 {
@@ -22,4 +25,27 @@ bool text_is_utf8(void)
 		known = !strcmp(nl_langinfo(CODESET), "UTF-8");
 	}
 	return known;
+}
+
+int text_width(void)
+{
+	const char *columns = getenv("COLUMNS");
+	struct winsize size;
+
+	if (isatty(STDOUT_FILENO) && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col)
+		return size.ws_col < WIDTH_MAX ? size.ws_col : WIDTH_MAX;
+	if (columns && atoi(columns) > 0 && atoi(columns) <= WIDTH_MAX)
+		return atoi(columns);
+	return WIDTH_DEFAULT;
+}
+
+size_t text_fit(const char *text, size_t width)
+{
+	size_t n = strlen(text);
+
+	if (n <= width)
+		return n;
+	for (n = width; n && text[n] != ' '; n--)
+		;
+	return n ? n : width;
 }

@@ -8,5 +8,11 @@
 /* May colours, may characters beyond ASCII go there? (NO_COLOR, TERM, LC_ALL and so on) */
 bool report_colours(FILE *out);
 bool text_is_utf8(void);
+/* Columns of the terminal stdout is, else of $COLUMNS, else 120. */
+int text_width(void);
+#define WIDTH_MAX 500
+
+/* Of a text, how many bytes to put on a line of this width: up to a blank where there is one. */
+size_t text_fit(const char *text, size_t width);
 
 #endif

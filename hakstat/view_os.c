@@ -109,6 +109,7 @@ static bool os_explain(const struct model *m, int row, struct stacks_options *o)
 
 const struct view view_os = {
 	.name = "os",
+	.by_bpf = "reason mean_ns",
 	.title = "system calls and fallbacks",
 	.columns = COLUMNS(columns),
 	.rows = os_rows,

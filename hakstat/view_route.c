@@ -222,6 +222,8 @@ static bool note(const struct model *m, int i, char *out, size_t len)
 
 const struct view view_route = {
 	.name = "route",
+	.by_bpf = "from_page from_remote from_fresh from_adopted from_arena from_os mmap_fallbacks "
+		  "reason",
 	.title = "routes of requests by size",
 	.columns = COLUMNS(columns),
 	.rows = rows,

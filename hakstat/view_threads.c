@@ -134,6 +134,7 @@ static bool note(const struct model *m, int i, char *out, size_t len)
 
 const struct view view_threads = {
 	.name = "threads",
+	.by_bpf = "waits_per_s wait_ns waits",
 	.title = "threads",
 	.columns = COLUMNS(columns),
 	.rows = rows,

@@ -80,10 +80,13 @@ static void try_attach(struct watch *w)
 {
 	char err[512] = "";
 	int error;
+	bool sums = !w->source || !w->source->by_itself;
 
-	w->a = attach_probes(&w->t, &error, err, sizeof(err));
+	if (w->alone)
+		return;
+	w->a = sums ? attach_probes(&w->t, &error, err, sizeof(err)) : NULL;
 	/* for one that has ended in the meantime any error may come */
-	if (!w->a && target_alive(target_reader(w->t.pid)))
+	if (sums && !w->a && target_alive(target_reader(w->t.pid)))
 		complain("%s\nhakstat: going on with the counters alone", err);
 	if (!attach_source(w, err, sizeof(err)) && w->a && err[0])
 		complain("%s", err);
@@ -112,7 +115,7 @@ static int open_pid(struct watch *w, pid_t pid)
 			 pid, w->t.copies, w->t.lib);
 	name_it(w);
 	try_attach(w);
-	if (w->a || target_alive(target_reader(pid)))
+	if (w->a || w->alone || target_alive(target_reader(pid)))
 		return EXIT_OK;
 	complain("process %d has ended", pid);
 	return exit_code_of(-ESRCH);
@@ -171,16 +174,30 @@ static int open_command(struct watch *w, const char *command, bool screen)
 	return attach_command(w);
 }
 
-int watch_open(struct watch *w, pid_t pid, const char *command, bool screen,
-	       const struct source *source, const void *options)
+static int begin(struct watch *w, pid_t pid, const char *command, bool screen,
+		 const struct source *source, const void *options)
 {
-	memset(w, 0, sizeof(*w));
 	w->pidfd = -1;
 	if (!open_source(w, source, options)) {
 		complain("no memory");
 		return EXIT_FAIL;
 	}
 	return command ? open_command(w, command, screen) : open_pid(w, pid);
+}
+
+int watch_open(struct watch *w, pid_t pid, const char *command, bool screen,
+	       const struct source *source, const void *options)
+{
+	memset(w, 0, sizeof(*w));
+	return begin(w, pid, command, screen, source, options);
+}
+
+int watch_open_alone(struct watch *w, pid_t pid, const char *command, const struct source *source,
+		     const void *options)
+{
+	memset(w, 0, sizeof(*w));
+	w->alone = true;
+	return begin(w, pid, command, false, source, options);
 }
 
 void watch_close(struct watch *w)

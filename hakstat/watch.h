@@ -13,6 +13,7 @@ struct watch {
 	struct attachment *a; /* NULL: counters only */
 	struct launch l;
 	bool launched;
+	bool alone;	    /* with the counters alone: neither probes nor source are attached */
 	bool ready;	    /* the counters are there: always with -p */
 	bool any;	    /* `last` is there */
 	unsigned programs;  /* the process became, by exec: samples before and after do not mix */
@@ -32,6 +33,9 @@ enum watch_event { WATCH_TIME, WATCH_EXIT, WATCH_STOP };
  */
 int watch_open(struct watch *w, pid_t pid, const char *command, bool screen,
 	       const struct source *source, const void *options);
+/* The same with the counters alone: no BPF, and no complaint that there is none. */
+int watch_open_alone(struct watch *w, pid_t pid, const char *command, const struct source *source,
+		     const void *options);
 void watch_close(struct watch *w);
 
 /* Ends the source there is and begins with another, or with NULL none. False: see err. */

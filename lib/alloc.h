@@ -31,21 +31,18 @@ HAK_INLINE void *alloc_zeroed(size_t count, size_t bytes)
 /* alignment: a power of two */
 HAK_INLINE void *alloc_aligned(size_t alignment, size_t bytes)
 {
-	size_t need;
 	unsigned class;
+	size_t need;
 
 	if (alignment <= HAK_ALIGN)
 		return alloc_fast(bytes);
-	if (is_secure())
-		return secure_alloc(bytes, alignment);
+	if (is_detour())
+		return alloc_aligned_aside(alignment, bytes);
 	if (alignment > HAK_SLICE || bytes > HAK_SMALL_MAX)
 		return alloc_large(bytes, alignment);
-	/* blocks lie at multiples of their size from a slice: any multiple of alignment will do */
 	need = align_up(bytes ? bytes : 1, alignment);
-	for (class = class_of(need); class < HAK_CLASSES; class ++)
-		if (hak_class_bytes[class] % alignment == 0)
-			return alloc_class(need, class);
-	return alloc_large(bytes, alignment);
+	class = class_aligned(need, alignment);
+	return class ? alloc_class(need, class) : alloc_large(bytes, alignment);
 }
 
 HAK_INLINE void *alloc_aligned_checked(size_t alignment, size_t bytes)

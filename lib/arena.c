@@ -19,7 +19,6 @@ static uint64_t xgiven;	       /* bytes purged for being too many, and not asked
 static uint64_t xregret;       /* bytes that were asked for again soon after: kept next time */
 static uint64_t xpeak;	       /* most bytes in use when memory was taken, of late */
 static uint64_t xease_ms;      /* when these three shrink next */
-static uint64_t xspare;	       /* bytes in use that probably nobody touches */
 
 static struct segment *bins[HAK_RUN_BINS];	 /* lock ARENA: by longest free run */
 static struct segment *dirty_first, *dirty_last; /* lock ARENA */
@@ -243,19 +242,23 @@ static void describe(struct page *pg, struct segment *s, unsigned at)
 	pg->start = s->base + at * HAK_SLICE;
 }
 
+/* Of a block that is a run half a slice is left over, on average, which nobody touches. */
+static size_t left_over(void)
+{
+	uint64_t runs = 0;
+
+	for (unsigned c = HAK_FIRST_RUN; c < HAK_CLASSES; c++)
+		runs += peek(&hakmem_root.class_pages[c]);
+	return runs * (HAK_SLICE / 2);
+}
+
 static size_t used_bytes(void)
 {
 	const struct hak_gauges *g = &hakmem_root.now;
 	size_t used = peek(&g->used_bytes) + peek(&g->large_bytes);
-	size_t back = peek(&g->returned_bytes) + peek(&xspare);
+	size_t back = peek(&g->returned_bytes) + left_over();
 
 	return used > back ? used - back : 0;
-}
-
-/* n blocks that are runs came into use, or went: half a slice of each is left over, on average. */
-void arena_note_runs(int64_t n)
-{
-	add_relaxed(&xspare, (uint64_t)(n * (int64_t)(HAK_SLICE / 2)));
 }
 
 /* What experience shows to be needed again at once, together with what is in use no more than was

@@ -50,7 +50,9 @@
 #ifdef HAK_TSAN
 #define count_add(p, v) poke((p), peek(p) + (v))
 #define count_set(p, v) poke((p), (v))
+#define count_get(p) peek(p)
 #else
+#define count_get(p) (*(p))
 #define count_add(p, v) ((void)(*(p) += (v)))
 #define count_set(p, v) ((void)(*(p) = (v)))
 #endif

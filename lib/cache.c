@@ -189,6 +189,28 @@ static bool is_before_first_alloc(const struct heap *h, unsigned class)
 	return h->view.stat[class].limit == 0;
 }
 
+/*
+ * Another thread's caches: whatever it frees next comes to a slow operation. Its thread alone says
+ * how much it may hold, so this is no more than a call, which cache_unhurry takes back.
+ */
+void cache_hurry(struct heap *h)
+{
+	for (unsigned c = 1; c < HAK_CLASSES; c++)
+		poke(&h->view.bin[c].limit, NULL);
+}
+
+/* True if the cache was not full, only looked so. */
+bool cache_unhurry(struct heap *h, unsigned class)
+{
+	struct hak_bin *bin = bin_of(h, class);
+	void **limit = bin->slots + h->view.stat[class].limit;
+
+	if (peek(&bin->limit) == limit)
+		return false;
+	poke(&bin->limit, limit);
+	return true;
+}
+
 static void *no_block; /* slot 0 of class 0, which never has another */
 
 void cache_init(struct heap *h)
@@ -196,6 +218,7 @@ void cache_init(struct heap *h)
 	void **slots = h->start_slots;
 
 	h->view.bin[0].top = h->view.bin[0].slots = &no_block;
+	h->view.bin[HAK_ASIDE].top = h->view.bin[HAK_ASIDE].slots = &no_block;
 	for (unsigned c = 1; c < HAK_CLASSES; c++) {
 		h->view.bin[c].top = h->view.bin[c].slots = slots;
 		slots += slots_start(c) + 1;
@@ -578,7 +601,7 @@ unsigned cache_check(const struct heap *h)
 		bad += length > (h->in_map[c] ? slots_max(c) : slots_start(c));
 		for (uint64_t i = 1; i <= length; i++)
 			bad += pagemap_class(bin->slots[i]) != c;
-		bad += bin->limit != bin->slots + h->view.stat[c].limit;
+		bad += peek(&bin->limit) && bin->limit != bin->slots + h->view.stat[c].limit;
 	}
 	return bad;
 }

@@ -30,7 +30,7 @@ HAK_INLINE bool cache_push(struct hak_bin *bin, void *p)
 {
 	void **top = bin->top;
 
-	if (unlikely(top >= bin->limit || *top == p))
+	if (unlikely(top >= count_get(&bin->limit) || *top == p))
 		return false;
 	top[1] = p;
 	count_set(&bin->top, top + 1);
@@ -63,7 +63,7 @@ HAK_INLINE void *alloc_fast(size_t bytes)
 	if (likely(bytes <= HAK_TINY_MAX))
 		return alloc_bin(bytes, bin_at(hak_thread.bin_tiny[(bytes + 15) >> 4]));
 	if (likely(bytes <= HAK_SMALL_MAX))
-		return alloc_class(bytes, hak_class_mid[(bytes + 255) >> 8]);
+		return alloc_class(bytes, count_get(&hak_xbin_mid[(bytes + 255) >> 8]));
 	return alloc_large(bytes, 0);
 }
 

@@ -4,5 +4,5 @@
 
 HAK_EXPORT unsigned hak_check(void)
 {
-	return heap_check() + arena_check();
+	return heap_check() + marked_check() + arena_check();
 }

@@ -14,8 +14,13 @@ const uint8_t hak_class_tiny[HAK_TINY_STEPS] = {T16(0) T16(16) T16(32) T16(48) T
 #define M16(i) M4(i) M4((i) + 4) M4((i) + 8) M4((i) + 12)
 #define M64(i) M16(i) M16((i) + 16) M16((i) + 32) M16((i) + 48)
 #define M256(i) M64(i) M64((i) + 64) M64((i) + 128) M64((i) + 192)
-const uint8_t hak_class_mid[HAK_MID_STEPS] = {M256(0) M256(256) M256(512) M256(768) M256(1024)
-						      M256(1280) M256(1536) M256(1792) M1(2048)};
+#define MID                                                                                        \
+	{                                                                                          \
+		M256(0)                                                                            \
+		M256(256) M256(512) M256(768) M256(1024) M256(1280) M256(1536) M256(1792) M1(2048) \
+	}
+const uint8_t hak_class_mid[HAK_MID_STEPS] = MID;
+uint8_t hak_xbin_mid[HAK_MID_STEPS] = MID;
 
 /*
  * The proof that sizes tile: a table step never straddles a class boundary, so the class found

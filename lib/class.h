@@ -83,6 +83,10 @@ _Static_assert(HAK_CLASSES <= HAK_CLASS_MAX, "per-class arrays of the contract")
 extern const uint32_t hak_class_bytes[HAK_CLASS_MAX];
 extern const uint8_t hak_class_tiny[HAK_TINY_STEPS];
 extern const uint8_t hak_class_mid[HAK_MID_STEPS];
+/* The bin that malloc takes from: that of the class, or HAK_ASIDE while samples are taken. */
+extern uint8_t hak_xbin_mid[HAK_MID_STEPS];
+#define HAK_ASIDE (HAK_CLASS_MAX - 1U) /* a bin that is always empty */
+_Static_assert(HAK_CLASSES <= HAK_ASIDE, "it is of no class");
 /* bytes <= HAK_TINY_MAX */
 HAK_INLINE unsigned class_of_tiny(size_t bytes)
 {
@@ -106,6 +110,18 @@ enum { HAK_FIRST_RUN = HAK_CLASS_OF(HAK_SLICE + 1) };
 HAK_INLINE bool class_is_run(unsigned class)
 {
 	return class >= HAK_FIRST_RUN;
+}
+
+/*
+ * The smallest class of blocks for `need` bytes, a multiple of alignment, that all are aligned so:
+ * they lie at multiples of their size from a slice. 0: none.
+ */
+HAK_INLINE unsigned class_aligned(size_t need, size_t alignment)
+{
+	for (unsigned class = class_of(need); class < HAK_CLASSES; class ++)
+		if (hak_class_bytes[class] % alignment == 0)
+			return class;
+	return 0;
 }
 
 /* For each step of 16 bytes the distance of its class's bin from the start of a heap. */

@@ -20,7 +20,7 @@ static bool is_alone(void)
 	return &__libc_single_threaded && __libc_single_threaded;
 }
 
-static struct lock *const locks[] = {&arena_lock, &large_lock, &meta_lock};
+static struct lock *const locks[] = {&marks_lock, &arena_lock, &large_lock, &meta_lock};
 #define LOCKS (sizeof(locks) / sizeof(locks[0]))
 
 static void before(void)

@@ -81,6 +81,7 @@ struct page *guarded_alloc(size_t bytes, size_t alignment)
 	}
 	place(pg, p, total, bytes ? bytes : 1, align);
 	pg->zero = 1;
+	pg->marks = NULL;
 	pg->segment = NULL;
 	add_relaxed(&hakmem_root.now.large_bytes, pg->map_bytes);
 	poke(&pg->kind, PAGE_MAPPED);

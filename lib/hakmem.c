@@ -32,10 +32,10 @@ HAK_EXPORT size_t hak_usable_size(const void *block)
 	return usable_size(block);
 }
 
-/* Sites are for sampled profiles, which this version does not take: plain operations. */
 HAK_EXPORT void *hak_alloc_at(size_t bytes, const char *site)
 {
-	(void)site;
+	if (unlikely(site_watched()) && site)
+		return alloc_at(bytes, site);
 	return alloc_fast(bytes);
 }
 

@@ -31,7 +31,7 @@ void *hak_aligned_alloc(size_t alignment, size_t bytes) __attribute__((malloc, a
 size_t hak_usable_size(const void *block);
 
 /*
- * Allocation and free with a name for the place. site: a string that outlives the block, shown
+ * Allocation and free with a name for the place. site: a string that stays for ever, shown
  * by heap profiles; the allocator never copies it.
  */
 void *hak_alloc_at(size_t bytes, const char *site) __attribute__((malloc, alloc_size(1)));

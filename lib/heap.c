@@ -75,6 +75,8 @@ static void enter(struct heap *h)
 		lock_take(&h->pages);
 	h->inside++;
 	begin_change(h);
+	if (unlikely(sample_turned(h) || h->sample_seen & 1))
+		sample_follow(h);
 }
 
 static void leave(struct heap *h)
@@ -298,15 +300,16 @@ static void start(void)
 	secret_init();
 	root_init();
 	pagemap_init();
+	sample_start();
 	has_exit_key = !pthread_key_create(&exit_key, on_thread_exit);
 	store_release(&xstarted, 2);
 }
 
-/* True if this is to be secure. */
+/* True if requests are not to go to the thread cache right away. */
 bool heap_start(void)
 {
 	start();
-	return hak_options.secure;
+	return peek(&hak_xdetour) != 0;
 }
 
 static struct heap *begin(void)
@@ -320,6 +323,7 @@ static struct heap *begin(void)
 	count_set(&h->view.tid, os_tid());
 	count_add(&h->view.starts, 1);
 	hak_probe_hakmem_thread_start(h->view.tid, (uintptr_t)h);
+	h->sample_seen = 0; /* as far as a new thread is */
 	/* nobody would take it from the thread at its end: borrowed for one operation */
 	if (unlikely(thread_ended || !has_exit_key))
 		return h;

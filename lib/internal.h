@@ -10,6 +10,8 @@
 #include "probes.h"
 #include "types.h"
 
+extern struct hak_root hakmem_root; /* root.c */
+
 /* options.c */
 struct options {
 #define X(name, env, def, min, max, unit, meaning) uint64_t name;
@@ -21,8 +23,13 @@ void options_read(void);
 
 /* free.c: pointers that are not a plain hit */
 void *alloc_slow(size_t bytes, struct hak_bin *bin);
+void *alloc_aside(size_t bytes, unsigned class);
+void *alloc_aligned_aside(size_t alignment, size_t bytes);
 void *alloc_large(size_t bytes, size_t alignment);
 void *alloc_if_easy(size_t bytes);
+void *alloc_at(size_t bytes, const char *site);
+void resized_large(struct page *pg, const void *was, size_t bytes);
+void *alloc_sampled_large(size_t bytes, size_t alignment);
 void free_slow(void *p);
 size_t usable_size(const void *p);
 
@@ -52,6 +59,47 @@ void heap_relieve(void);
 void heap_tick(struct heap *h);
 unsigned heap_check(void);
 
+/* sample.c: heap samples: when one is due, and who is told */
+/* Reasons for requests to leave the hit paths; changes with the switch of sampling. */
+#define HAK_DETOUR_SECURE 1U
+#define HAK_DETOUR_SAMPLE 2U
+extern uint32_t hak_xdetour;
+void sample_start(void);
+void sample_follow(struct heap *h);
+void sample_draw(struct heap *h);
+void sample_taken(struct heap *h, void *p, struct mark *m);
+void sample_freed(const void *p, const struct mark *m);
+
+/* Whether anybody wants samples now. The system changes it, hence looked at in slow operations. */
+HAK_INLINE bool sample_wanted(void)
+{
+	return hak_watched(otel_memory, alloc) || hak_options.profile;
+}
+
+/* The switch was turned, and this thread has not followed yet. */
+HAK_INLINE bool sample_turned(const struct heap *h)
+{
+	uint32_t turns = (uint32_t)peek(&hakmem_root.sampling.turns);
+
+	return sample_wanted() != (turns & 1) || h->sample_seen != turns;
+}
+
+/* Sampling is on. False: this request is one to be sampled; nothing was counted. */
+HAK_INLINE bool sample_counts_down(struct heap *h, size_t bytes)
+{
+	int64_t left = h->sample_left - (int64_t)(bytes ? bytes : 1);
+
+	if (unlikely(left <= 0))
+		return false;
+	h->sample_left = left;
+	return true;
+}
+
+HAK_INLINE bool sample_is_due(struct heap *h, size_t bytes)
+{
+	return !sample_counts_down(h, bytes);
+}
+
 /* secure.c: what HAKMEM_SECURE=1 does in place of the thread caches */
 void *secure_alloc(size_t bytes, size_t alignment);
 void secure_free(void *p);
@@ -59,10 +107,10 @@ void *secure_realloc(void *p, size_t bytes);
 size_t secure_usable(const void *p);
 void secure_flush(struct heap *h);
 
-/* The options are read with the first heap. */
-HAK_INLINE bool is_secure(void)
+/* Requests do not go to the thread cache right away. The options are read with the first heap. */
+HAK_INLINE bool is_detour(void)
 {
-	return unlikely(hak_options.secure) ||
+	return unlikely(peek(&hak_xdetour)) ||
 	       (unlikely(hak_thread.heap == &hak_no_heap) && heap_start());
 }
 
@@ -71,6 +119,8 @@ bool cache_find_page(struct heap *h, unsigned class, enum hak_source *source);
 void cache_count_alloc(struct heap *h, unsigned class, enum hak_source source);
 void cache_count_free(struct heap *h, unsigned class);
 void cache_count_given(struct heap *h, unsigned class, enum hak_flush_reason reason);
+bool cache_unhurry(struct heap *h, unsigned class);
+void cache_hurry(struct heap *h);
 bool cache_was_fresh(unsigned class);
 void *cache_refill_alloc(struct heap *h, unsigned class);
 void cache_free_full(struct heap *h, void *p, unsigned class);
@@ -118,6 +168,28 @@ unsigned thin_check(const struct heap *h);
 unsigned run_take(unsigned class, unsigned want, void **out, enum hak_source *source, bool *clean);
 unsigned run_give(void **blocks, uint64_t n, enum hak_flush_reason why);
 
+/* marked.c: pages of blocks whose frees are looked at */
+void *marked_take(unsigned class, const struct mark *m, enum hak_source *source);
+bool marked_claim(struct page *pg, void *p, struct mark *m);
+void marked_give(struct page *pg, void *p);
+size_t marked_usable(const struct page *pg, const void *p);
+bool marked_set_large(struct page *pg, const struct mark *m);
+bool marked_clear_large(struct page *pg, struct mark *m);
+void marked_record(struct page *pg, const void *p, uint32_t record);
+unsigned marked_check(void);
+extern struct lock marks_lock;
+
+/* profile.c: the sampled blocks that live, for readers outside; site.c: counts by site */
+uint32_t profile_add(const void *p, uint64_t bytes, uint64_t weight);
+void profile_remove(uint32_t record);
+uint16_t site_alloc(const char *name, size_t bytes);
+uint16_t site_again(uint16_t site, size_t bytes);
+HAK_INLINE bool site_watched(void)
+{
+	return hak_watched(hakmem, watch_sites) || hak_options.profile;
+}
+void site_free(uint16_t site, size_t bytes);
+
 /* guarded.c: spans between guard pages, for secure.c */
 struct page *guarded_alloc(size_t bytes, size_t alignment);
 void guarded_free(struct page *pg);
@@ -141,7 +213,6 @@ bool arena_unmap_unused(void);
 size_t arena_excess(unsigned parts);
 void arena_note_given(size_t bytes);
 void arena_note_taken(size_t bytes);
-void arena_note_runs(int64_t n);
 unsigned arena_check(void);
 extern struct lock arena_lock;
 /* Times unused memory exceeded its limit: the process is shrinking, caches should follow. */
@@ -188,6 +259,7 @@ uint64_t os_now_ms(void);
 uint32_t os_tid(void);
 uint32_t os_pid(void);
 void os_futex(uint32_t *word, int op, uint32_t value);
+bool os_can_read(const void *p);
 
 /* syscall.c: the way into the kernel; what it returns, a negative errno where it refuses */
 long os_call(long number, long a, long b, long c, long d, long e, long f);
@@ -206,7 +278,6 @@ HAK_INLINE uint64_t secret_of(const void *p)
 }
 
 /* root.c: what outside readers start from */
-extern struct hak_root hakmem_root;
 void root_init(void);
 
 /* fork.c */

@@ -243,6 +243,7 @@ static struct page *mapped_alloc(size_t bytes, size_t alignment, bool *hit)
 			return NULL;
 	}
 	pg->bytes = align_up(bytes, HAK_OS_PAGE);
+	pg->marks = NULL;
 	add_relaxed(&hakmem_root.now.large_bytes, pg->map_bytes);
 	if (!*hit) {
 		arena_note_taken(need);
@@ -264,6 +265,7 @@ static struct page *run_alloc(size_t bytes, bool *hit)
 		return NULL;
 	pg->class = 0;
 	pg->bytes = align_up(bytes, HAK_OS_PAGE);
+	pg->marks = NULL;
 	pg->zero = zero;
 	pagemap_set(pg->start, slices, pg, 0);
 	large_purge_excess();

@@ -2,6 +2,7 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -75,9 +76,24 @@ long os_write(int fd, const void *text, size_t bytes)
 	return call3(write, fd, text, bytes);
 }
 
+/* Nobody sleeps longer: should a wake be refused, who waits for it is late, and not lost. */
+static const struct timespec wait_most = {.tv_sec = 1};
+
 void os_futex(uint32_t *word, int op, uint32_t value)
 {
-	call3(futex, word, op, value);
+	call6(futex, word, op, value, &wait_most, 0, 0);
+}
+
+/*
+ * Whether the aligned word at p can be read. A wait for as long as no time: the system reads the
+ * word, and says so if it cannot. Nothing else that programs are always allowed to call tells this.
+ */
+bool os_can_read(const void *p)
+{
+	struct timespec none = {0};
+
+	/* any value the word will not have: then there is nothing to wait for */
+	return call6(futex, p, FUTEX_WAIT_PRIVATE, 0x5A17C0DE, &none, 0, 0) != -EFAULT;
 }
 
 static void *map_flags(void *hint, size_t bytes, int prot, int flags, enum hak_os_reason why)

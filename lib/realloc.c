@@ -4,6 +4,7 @@
 static bool resize_large(struct page *pg, size_t bytes)
 {
 	struct heap *h = heap_enter();
+	const void *start = pg->start;
 	size_t old = pg->bytes;
 	bool done;
 
@@ -15,11 +16,13 @@ static bool resize_large(struct page *pg, size_t bytes)
 	if (done && pg->bytes < old)
 		count_add(&h->view.large_free_bytes, old - pg->bytes);
 	heap_leave(h);
+	if (done)
+		resized_large(pg, start, bytes);
 	return done;
 }
 
 /* Without memory to shrink into, the block stays where it is. */
-static void *copy(void *p, size_t old, size_t bytes)
+static void *realloc_copy(void *p, size_t old, size_t bytes)
 {
 	void *q = bytes < old ? alloc_if_easy(bytes) : alloc_fast(bytes);
 
@@ -38,11 +41,11 @@ static void *realloc_block(struct page *pg, void *p, size_t bytes)
 		/* up to half may be wasted: shrinking in steps must not copy at each */
 		if (bytes <= old && (bytes >= old / 2 || old <= 2 * HAK_ALIGN))
 			return p;
-		return copy(p, old, bytes);
+		return realloc_copy(p, old, bytes);
 	}
 	if (resize_large(pg, bytes))
 		return pg->start;
-	return copy(p, pg->bytes, bytes);
+	return realloc_copy(p, pg->bytes, bytes);
 }
 
 /* p may be a live block; for small ones only its place is looked at. */
@@ -50,7 +53,7 @@ static bool may_be_live(const struct page *pg, const void *p)
 {
 	size_t k;
 
-	if (peek(&pg->kind) == PAGE_SMALL)
+	if (peek(&pg->kind) == PAGE_SMALL || peek(&pg->kind) == PAGE_MARKED)
 		return page_index(pg, p, &k);
 	return p == pg->start && usable_size(p);
 }

@@ -17,10 +17,10 @@ __asm__(".pushsection .note.hakmem,\"\",@note\n"
 	"1:\t.asciz \"" HAK_NOTE_OWNER "\"\n"
 	"2:\t.balign 4\n"
 	"3:\t.8byte hakmem_root\n"
-	"\t.4byte 5, 0\n"
+	"\t.4byte 6, 0\n"
 	"4:\t.balign 4\n"
 	".popsection\n");
-_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == 5, "numbers in the note above");
+_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == 6, "numbers in the note above");
 
 HAK_EXPORT const char *hak_version(void)
 {
@@ -30,7 +30,8 @@ HAK_EXPORT const char *hak_version(void)
 /* The way for readers of a stopped or dead process; nothing of it is used in here. */
 static void layout_init(struct hak_layout *l)
 {
-	const struct lock *locks[] = {&arena_lock, &heaps_lock, &large_lock, &meta_lock};
+	const struct lock *locks[] = {&arena_lock, &heaps_lock, &large_lock, &meta_lock,
+				      &marks_lock};
 
 	l->root = (uintptr_t)&hakmem_root;
 	l->segments = (uintptr_t)&arena_segments;
@@ -68,6 +69,7 @@ void root_init(void)
 		r->class_bytes[c] = hak_class_bytes[c];
 		r->page_bytes[c] = (uint32_t)(class_page_slices(c) * HAK_SLICE);
 	}
+	r->grain_bytes = HAK_OS_PAGE;
 	layout_init(&r->layout);
 	/* release: a reader that sees the magic sees the rest */
 	memcpy(&magic, HAK_MAGIC, sizeof(magic));

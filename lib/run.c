@@ -26,7 +26,6 @@ unsigned run_take(unsigned class, unsigned want, void **out, enum hak_source *so
 	for (unsigned i = 0; i < got; i++)
 		out[got - 1 - i] = enter(pages[i], class, *source, *clean);
 	add_relaxed(&hakmem_root.class_pages[class], got);
-	arena_note_runs(got);
 	large_purge_excess();
 	return got;
 }
@@ -52,9 +51,7 @@ unsigned run_give(void **blocks, uint64_t n, enum hak_flush_reason why)
 
 	while (given < n && given < HAK_RUNS_MAX && (pages[given] = leave(blocks[given], why)))
 		given++;
-	if (given) {
-		arena_note_runs(-(int64_t)given);
+	if (given)
 		arena_free(pages, given);
-	}
 	return given;
 }

@@ -18,7 +18,9 @@
 #include <string.h>
 
 #define SEAL sizeof(uint64_t)
-#define SEALED ((uint64_t)1 << 63)	  /* no seal is zero */
+/* No seal begins with a zero or another byte of ASCII: what is most often written one too far. */
+#define SEALED ((uint64_t)0x80)
+#define PAD_SHIFT 8U
 #define WAITING 1024U			  /* freed blocks of a thread that wait */
 #define WAITING_BYTES ((uint64_t)1 << 20) /* 1 MiB: and their bytes */
 
@@ -29,10 +31,18 @@ static uint64_t *seal_at(const struct page *pg, void *p)
 
 static uint64_t seal_for(const void *p, size_t pad)
 {
-	return (secret_of(p) | SEALED) ^ pad;
+	return (secret_of(p) | SEALED) ^ (uint64_t)pad << PAD_SHIFT;
 }
 
-/* Never 0 nor another byte of ASCII: those are what is most often written one too far. */
+/* The inverse; too much for any block if the seal is none. */
+static uint64_t pad_of(const void *p, uint64_t seal)
+{
+	uint64_t pad = seal_for(p, 0) ^ seal;
+
+	return pad >> PAD_SHIFT | pad << (64 - PAD_SHIFT);
+}
+
+/* As the first byte of a seal. */
 static int pad_byte(const void *p)
 {
 	return (int)(secret_of(p) >> 40 & 0xff) | 0x80;
@@ -47,7 +57,7 @@ static bool is_all(const char *s, size_t n, int byte)
 /* Bytes asked for, SIZE_MAX if the seal or the pad was written to. seal: what was found. */
 static size_t bytes_by(const struct page *pg, const void *p, uint64_t seal)
 {
-	size_t room = pg->block_bytes - SEAL, pad = seal_for(p, 0) ^ seal;
+	size_t room = pg->block_bytes - SEAL, pad = pad_of(p, seal);
 
 	if (pad > room || !is_all((const char *)p + room - pad, pad, pad_byte(p)))
 		return SIZE_MAX;
@@ -150,6 +160,8 @@ void *secure_alloc(size_t bytes, size_t alignment)
 
 	if (!class)
 		return alloc_large(bytes, alignment);
+	if (unlikely(sample_wanted()) && (p = alloc_sampled_large(bytes, alignment)))
+		return p;
 	p = take_once(class, bytes, &why);
 	if (unlikely(!p)) {
 		heap_relieve();

@@ -66,6 +66,7 @@ _Static_assert(HAK_OS_PAGE >= HAK_OS_PAGE_LEAST && HAK_OS_PAGE <= HAK_SLICE &&
 	       "slices are mapped and purged one by one");
 
 struct heap;
+struct mark;
 struct segment;
 
 /*
@@ -95,16 +96,20 @@ struct page {
 				    PAGE_SMALL: bytes at the end that cannot be touched */
 	struct heap *xowner;	 /* changes under the old and the new owner's lock `pages` */
 	struct segment *segment; /* const: NULL for PAGE_MAPPED */
-	uint64_t freed_ms;	 /* lock LARGE: when it entered the reuse cache */
-	uint32_t block_bytes;	 /* const: PAGE_SMALL, and PAGE_RUN with a class */
-	uint32_t reciprocal;	 /* const: ceil(2^32 / block_bytes) */
-	uint16_t capacity;	 /* const: blocks */
-	uint16_t slices;	 /* const: length */
-	uint8_t class;		 /* const */
-	uint8_t kind;	  /* enum hak_page_kind; set by who takes the page or gives it back */
-	uint8_t zero;	  /* const: memory was clean when the page was made */
-	uint8_t slice;	  /* const: index of the first slice in its segment */
-	struct page *next /* pages: list of the class, or of the reuse cache (lock: LARGE) */
+	union {
+		uint64_t freed_ms;  /* lock LARGE: when it entered the reuse cache */
+		struct mark *marks; /* lock MARKS: PAGE_MARKED: one a block; of a live large block
+				       NULL, or one if it is marked */
+	};
+	uint32_t block_bytes; /* const: PAGE_SMALL, and PAGE_RUN with a class */
+	uint32_t reciprocal;  /* const: ceil(2^32 / block_bytes) */
+	uint16_t capacity;    /* const: blocks */
+	uint16_t slices;      /* const: length */
+	uint8_t class;	      /* const */
+	uint8_t kind;	      /* enum hak_page_kind; set by who takes the page or gives it back */
+	uint8_t zero;	      /* const: memory was clean when the page was made */
+	uint8_t slice;	      /* const: index of the first slice in its segment */
+	struct page *next     /* pages: list of the class, or of the reuse cache (lock: LARGE) */
 		__attribute__((aligned(HAK_CACHE_LINE)));
 	struct page *prev;
 	uint16_t nfree;		       /* pages: bits set */
@@ -113,6 +118,15 @@ struct page {
 	bool idle;		       /* pages: no block came or went since the last tick */
 	uint64_t gone;		       /* pages: grains without memory, see thin.c */
 	uint64_t bits[HAK_PAGE_WORDS]; /* pages: 1 = free */
+};
+
+/* What is known of a marked block: one that is sampled, or counted by site. lock: MARKS */
+struct mark {
+	uint64_t bytes;	 /* requested */
+	uint32_t record; /* of the profile, plus 1; 0 none */
+	uint16_t site;	 /* in the table of sites, plus 1; 0 none */
+	uint8_t live;	 /* false: free, or about to be */
+	uint8_t sampled;
 };
 
 /*
@@ -167,6 +181,11 @@ struct heap {
 	void **slot_map;	    /* own: NULL until a class outgrows start_slots */
 	struct heap *next;	    /* lock HEAPS: list of idle heaps */
 	struct lock pages;
+	/* see sample.c; own */
+	int64_t sample_left;  /* bytes before the one that is sampled, and it */
+	uint32_t sample_seen; /* turns of the switch that this thread followed */
+	uint32_t sample_mean; /* the binary logarithm of the mean that sample_left was drawn by */
+	uint64_t sample_luck; /* state of the random numbers */
 	/* HAKMEM_SECURE, see secure.c; own */
 	void **waiting; /* freed blocks, NULL before the first */
 	uint32_t nwaiting;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "provider.h"
 #include "shared.h"
 
 struct arg {
@@ -15,7 +16,7 @@ struct arg {
 
 struct probe {
 	const char *provider, *name, *when;
-	int nargs;
+	int semaphore, nargs;
 	struct arg arg[6];
 };
 
@@ -24,13 +25,16 @@ struct probe {
 #t, #n, #u, m \
 	}
 #define ARG(a) ARG_ a
-#define HAK_PROBE1(p, n, w, a) {#p, #n, w, 1, {ARG(a)}},
-#define HAK_PROBE2(p, n, w, a, b) {#p, #n, w, 2, {ARG(a), ARG(b)}},
-#define HAK_PROBE3(p, n, w, a, b, c) {#p, #n, w, 3, {ARG(a), ARG(b), ARG(c)}},
-#define HAK_PROBE4(p, n, w, a, b, c, d) {#p, #n, w, 4, {ARG(a), ARG(b), ARG(c), ARG(d)}},
-#define HAK_PROBE5(p, n, w, a, b, c, d, e) {#p, #n, w, 5, {ARG(a), ARG(b), ARG(c), ARG(d), ARG(e)}},
+#define HAK_PROBE1(p, n, w, a) {HAK_PROVIDER_TEXT(p), #n, w, HAK_SEM, 1, {ARG(a)}},
+#define HAK_PROBE2(p, n, w, a, b) {HAK_PROVIDER_TEXT(p), #n, w, HAK_SEM, 2, {ARG(a), ARG(b)}},
+#define HAK_PROBE3(p, n, w, a, b, c) \
+	{HAK_PROVIDER_TEXT(p), #n, w, HAK_SEM, 3, {ARG(a), ARG(b), ARG(c)}},
+#define HAK_PROBE4(p, n, w, a, b, c, d) \
+	{HAK_PROVIDER_TEXT(p), #n, w, HAK_SEM, 4, {ARG(a), ARG(b), ARG(c), ARG(d)}},
+#define HAK_PROBE5(p, n, w, a, b, c, d, e) \
+	{HAK_PROVIDER_TEXT(p), #n, w, HAK_SEM, 5, {ARG(a), ARG(b), ARG(c), ARG(d), ARG(e)}},
 #define HAK_PROBE6(p, n, w, a, b, c, d, e, f) \
-	{#p, #n, w, 6, {ARG(a), ARG(b), ARG(c), ARG(d), ARG(e), ARG(f)}},
+	{HAK_PROVIDER_TEXT(p), #n, w, HAK_SEM, 6, {ARG(a), ARG(b), ARG(c), ARG(d), ARG(e), ARG(f)}},
 static const struct probe probes[] = {
 #include "probes.def"
 };
@@ -65,7 +69,9 @@ static void print_unit(const char *unit)
 
 static void markdown_probe(const struct probe *p)
 {
-	printf("\n### %s:%s\nFires when %s.\n\n", p->provider, p->name, p->when);
+	printf("\n### %s:%s\nFires %s%s.%s\n\n", p->provider, p->name,
+	       strncmp(p->when, "never", 5) ? "when " : "", p->when,
+	       p->semaphore ? " Has a semaphore." : "");
 	printf("| # | argument | type | unit | meaning |\n|---|---|---|---|---|\n");
 	for (int i = 0; i < p->nargs; i++) {
 		printf("| arg%d | %s | %s | ", i, p->arg[i].name, p->arg[i].type);
@@ -108,7 +114,8 @@ static int notes(const char *const reg[2][6])
 {
 
 	for (size_t i = 0; i < PROBES; i++) {
-		printf("%s %s", probes[i].provider, probes[i].name);
+		printf("%s %s%s", probes[i].provider, probes[i].name,
+		       probes[i].semaphore ? " SEMAPHORE" : "");
 		for (int k = 0; k < probes[i].nargs; k++)
 			printf(" %s", reg[!strcmp(probes[i].arg[k].type, "u64")][k]);
 		printf("\n");

@@ -14,6 +14,7 @@
 #ifndef HAK_PROBES_H
 #define HAK_PROBES_H
 
+#include "provider.h"
 #include "shared.h"
 
 typedef __u32 hak_u32;
@@ -58,5 +59,27 @@ typedef __u64 hak_u64;
 #undef HAK_PROBE4
 #undef HAK_PROBE5
 #undef HAK_PROBE6
+
+/*
+ * Somebody is attached to a probe that has a semaphore. 0 while not; the system changes it at any
+ * time. In the child of a fork it stays as it was until whoever is attached to the parent goes.
+ */
+#define HAK_SEMAPHORE_NAME(p, n) HAK_SEMAPHORE_NAME_(p, n)
+#define HAK_SEMAPHORE_NAME_(p, n) p##_##n##_semaphore
+#ifndef HAK_NO_PROBES
+#define HAK_EXTERN_SEMAPHORE(p, n) \
+	extern __attribute__((visibility("hidden"))) unsigned short HAK_SEMAPHORE_NAME(p, n);
+HAK_EXTERN_SEMAPHORE(HAK_PROVIDER(otel_memory), alloc)
+HAK_EXTERN_SEMAPHORE(hakmem, sample_bit0)
+HAK_EXTERN_SEMAPHORE(hakmem, sample_bit1)
+HAK_EXTERN_SEMAPHORE(hakmem, sample_bit2)
+HAK_EXTERN_SEMAPHORE(hakmem, sample_bit3)
+HAK_EXTERN_SEMAPHORE(hakmem, sample_bit4)
+HAK_EXTERN_SEMAPHORE(hakmem, watch_sites)
+#define hak_watched(p, n) \
+	(__atomic_load_n(&HAK_SEMAPHORE_NAME(HAK_PROVIDER(p), n), __ATOMIC_RELAXED) != 0)
+#else
+#define hak_watched(p, n) 0
+#endif
 
 #endif

@@ -20,7 +20,7 @@
 
 #include <linux/types.h>
 
-#define HAK_ABI 5U
+#define HAK_ABI 6U
 #define HAK_MAGIC "hakmem\n" /* with its final NUL: 8 bytes */
 #define HAK_NOTE_OWNER "hakmem"
 #define HAK_NOTE_ROOT 1
@@ -70,7 +70,8 @@
 	X(HEAPS, "heaps", "heaps without a thread")    \
 	X(LARGE, "large", "reuse cache of mappings")   \
 	X(META, "meta", "memory for metadata")         \
-	X(HEAP, "heap", "pages of one heap")
+	X(HEAP, "heap", "pages of one heap")           \
+	X(MARKS, "marks", "blocks sampled or counted by site")
 
 #define HAK_FALLBACK_REASONS(X)                                                 \
 	X(TOO_LARGE, "too large")	    /* above what a segment can hold */ \
@@ -243,6 +244,7 @@ struct hak_gauges {
 	X(page, KIND, kind)		  /* u8: enum hak_page_kind */                 \
 	X(page, NFREE, nfree)		  /* u16: bits set */                          \
 	X(page, BITS, bits)		  /* u64[]: 1 = free */                        \
+	X(page, GONE, gone)		  /* u64: mask of grains without memory */     \
 	X(segment, BASE, base)		  /* u64: address */                           \
 	X(segment, FREE, free)		  /* u64: mask of slices not in a page */      \
 	X(segment, DIRTY, dirty)	  /* u64: of them, those that may hold data */ \
@@ -265,6 +267,7 @@ enum hak_page_kind {
 	PAGE_RUN,    /* one block, slices of a segment; it has a class, or is large */
 	PAGE_MAPPED, /* one large block, mapped for it */
 	PAGE_CACHED, /* a span in the reuse cache */
+	PAGE_MARKED, /* as PAGE_SMALL, of no heap: blocks that are sampled, or counted by site */
 };
 
 /* The way to everything that is not a counter; const once the magic is written. */
@@ -291,6 +294,51 @@ struct hak_last_misuse {
 	__u32 tid;
 };
 
+/*
+ * HAKMEM_PROFILE=1: the sampled blocks that live, so that who attaches later knows them and can
+ * unwind the stacks that allocated them. hak_sampling.record leads to hak_sampling.records of them,
+ * each hak_sampling.record_bytes long; of these the first hak_sampling.used were ever in use.
+ *
+ * A record is read whole: if `version` was even, and is the same after, it is of one block.
+ */
+#define HAK_SAMPLE_REGS 33 /* 17 on x86-64, 33 on aarch64 */
+struct hak_sample {
+	__u32 version;		    /* odd while it is written */
+	__u32 tid;		    /* who allocated it */
+	__u64 ptr;		    /* the block, 0: not in use */
+	__u64 size;		    /* bytes requested */
+	__u64 weight;		    /* bytes it stands for */
+	__u64 time_ns;		    /* CLOCK_MONOTONIC */
+	__u32 bytes;		    /* of the slice */
+	__u32 whole;		    /* 1: the slice ends where the stack does */
+	__u64 reg[HAK_SAMPLE_REGS]; /* by DWARF number, what a callee keeps and the instruction
+				       pointer (16 on x86-64, 32 on aarch64); others are 0 */
+	__u8 slice[];		    /* the stack from the stack pointer on */
+};
+
+/* What hak_alloc_at was called with: all of it, since somebody watches sites. */
+struct hak_site {
+	__u64 name;		   /* address of the text; 0: not in use */
+	__u64 allocs, alloc_bytes; /* bytes as requested */
+	__u64 frees, free_bytes;   /* live blocks = allocs - frees, live bytes likewise */
+};
+
+struct hak_sampling {
+	__u64 turns;	    /* odd: on, as far as a thread has noticed */
+	__u64 samples;	    /* allocations sampled, ever; atomic */
+	__u64 sample_frees; /* of them, freed by now; atomic */
+	__u64 record;	    /* address of the first hak_sample, 0 without HAKMEM_PROFILE */
+	__u32 record_bytes;
+	__u32 records;
+	__u32 used;	  /* records that were ever in use */
+	__u32 live;	  /* that are */
+	__u64 lost;	  /* samples for which no record was left */
+	__u64 site;	  /* address of the first hak_site, 0 before the first */
+	__u32 sites;	  /* entries of the table, not all in use */
+	__u32 site_bytes; /* of an entry */
+	__u64 site_lost;  /* calls of hak_alloc_at that found the table full */
+};
+
 struct hak_root {
 	char magic[8];			  /* HAK_MAGIC, written when the rest is valid */
 	__u32 abi;			  /* HAK_ABI */
@@ -304,12 +352,15 @@ struct hak_root {
 	__u32 page_bytes[HAK_CLASS_MAX];  /* size of a page of the class */
 	__u64 heap_chunk[HAK_HEAP_CHUNKS]; /* addresses */
 	__u64 class_pages[HAK_CLASS_MAX];  /* pages each class holds now; atomic */
+	__u64 class_gone[HAK_CLASS_MAX];   /* bytes of them that have no memory; atomic */
+	__u64 grain_bytes; /* of the parts in which that is known, twice that above 64 of them */
 	struct hak_lock_view lock[HAK_LOCK_MAX];
 	struct hak_os_view os;
 	struct hak_gauges now;
 	__u64 start_ns; /* CLOCK_MONOTONIC when it began: another after an exec, not after fork */
 	struct hak_last_misuse misuse;
 	struct hak_layout layout;
+	struct hak_sampling sampling;
 };
 
 #define HAK_SHARED_SIZE(type, bytes) \
@@ -319,6 +370,9 @@ HAK_SHARED_SIZE(struct hak_bin_stat, 72);
 HAK_SHARED_SIZE(struct hak_heap_view, 64 * (32 + 72) + 16 + 10 * 8);
 HAK_SHARED_SIZE(struct hak_lock_view, 32);
 HAK_SHARED_SIZE(struct hak_layout, 6 * 8 + 64 + 4 * 4 + 64);
-HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56 + 8 + 16 + 192);
+HAK_SHARED_SIZE(struct hak_sample, 48 + 8 * HAK_SAMPLE_REGS);
+HAK_SHARED_SIZE(struct hak_site, 40);
+HAK_SHARED_SIZE(struct hak_sampling, 80);
+HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56 + 8 + 16 + 192 + 520 + 80);
 
 #endif

@@ -122,6 +122,7 @@ notes() {
 	"$(tool readelf)" -n "$1" 2>/dev/null | awk '
 		$1 == "Provider:" { p = $2 }
 		$1 == "Name:" { n = $2 }
+		$1 == "Location:" { if ($NF != "0x0000000000000000") n = n " SEMAPHORE" }
 		$1 == "Arguments:" { sub(/^ *Arguments: */, ""); sub(/ *$/, ""); print p, n, $0 }'
 }
 

@@ -1,98 +1,120 @@
 /*
- * The system calls the allocator makes, refused one occurrence after the other.   timeout: 400
+ * The system calls the allocator makes, each refused at every occurrence.   timeout: 400
  *
- * The linker puts our wrappers around the library's calls. `t_faults` runs itself: once to count
- * the calls of a workload, then for each n with the n-th call of a kind refused (of more
- * than 150 every second, third ...; FAULTS_ALL=1: each), and with all calls from one on, of every
- * kind and of one; all of it with HAKMEM_SECURE=1 once more. The workload says what it found in one
- * line, empty if everything was right.
+ * The linker puts our wrappers around the library's calls. The workload is a row of phases. Before
+ * each the process forks: a child that counts the phase's calls; then for every call of every kind
+ * one that goes through the phase with that call refused, and some with all from one on. Afterwards
+ * everything must work, with as little held as without a fault. What is called before main is
+ * refused in processes of its own. All of it as usual, with HAKMEM_SECURE=1, and with a limit on
+ * unused memory in place of decay. `t_faults usual 0 growing`, with the variant's environment, is a
+ * part of it.
  */
 #include "hakmem.h"
+#include "internal.h"
 #include "test.h"
 
 #include <pthread.h>
 #include <sched.h>
-#include <stdint.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/sysinfo.h>
 #include <sys/wait.h>
 
-/* kinds of calls, and what the system says when it refuses one */
-#define KINDS(X)               \
-	X(MMAP, ENOMEM)        \
-	X(MUNMAP, ENOMEM)      \
-	X(MADVISE, EAGAIN)     \
-	X(MPROTECT, ENOMEM)    \
-	X(MREMAP, ENOMEM)      \
-	X(GETRANDOM, EAGAIN)   \
-	X(FUTEX, EINTR)        \
-	X(GETTID, EPERM)       \
-	X(CLOCK, EPERM)        \
-	X(SYSINFO, EFAULT)     \
-	X(GETRLIMIT, EINVAL)   \
-	X(SETSPECIFIC, ENOMEM) \
-	X(KEY_CREATE, EAGAIN)  \
-	X(ATFORK, ENOMEM)
-
+/* Kinds of calls: those of os.c, and what the library has from libc. */
 enum kind {
-#define X(name, error) name,
-	KINDS(X)
+#define X(name) K_##name,
+	HAK_CALLS(X)
 #undef X
-		ALL
+		CLOCK,
+	SETSPECIFIC,
+	KEY_CREATE,
+	ATFORK,
+	MOVE_GONE, /* mremap: several mappings; the target is gone, as before Linux 6.17 */
+	MOVE_KEPT, /* the same, it is not */
+	ALL
 };
 static const char *const kind_names[] = {
-#define X(name, error) #name,
-	KINDS(X)
+#define X(name) #name,
+	HAK_CALLS(X)
 #undef X
-		"all"};
-static const int kind_errors[] = {
-#define X(name, error) error,
-	KINDS(X)
-#undef X
-};
+		"clock_gettime",
+	"pthread_setspecific",
+	"pthread_key_create",
+	"pthread_atfork",
+	"mremap of several, target gone",
+	"mremap of several",
+	"all"};
 
-/* ---- the plan, read from the environment at the first call, which may be before main ---- */
-
-static struct {
-	bool ready, on;
-	unsigned kind; /* ALL: any */
-	unsigned long first, last;
-	unsigned long seen[ALL + 1];
-	unsigned long refused;
-} plan;
-
-static unsigned long number_of(const char *name, unsigned long otherwise)
+static long error_of(enum kind kind)
 {
-	const char *s = getenv(name);
-
-	return s ? strtoul(s, NULL, 10) : otherwise;
+	switch (kind) {
+	case K_futex:
+		return EINTR;
+	case K_getrandom:
+	case K_madvise:
+		return EAGAIN;
+	case K_write:
+		return EIO;
+	case K_mmap:
+	case K_munmap:
+	case K_mprotect:
+	case K_mremap:
+		return ENOMEM;
+	case K_msync:
+	case MOVE_GONE:
+	case MOVE_KEPT:
+		return EFAULT;
+	default:
+		return EPERM;
+	}
 }
 
+/* Kinds a call of mremap may count as. msync is called after one that says EFAULT, only. */
+static bool is_move(enum kind kind)
+{
+	return kind == K_mremap || kind == K_msync || kind == MOVE_GONE || kind == MOVE_KEPT;
+}
+
+/* The plan and what came of it, shared by the processes that have to do with it. */
+struct run {
+	bool on, done;
+	enum kind kind; /* ALL: any */
+	unsigned long first, last;
+	unsigned long seen[ALL + 1], calls[ALL + 1]; /* calls; of them, those to be refused */
+	unsigned long refused, nulls, space, rss;
+	char wrong[400];
+};
+static struct run before_main = {.kind = ALL}, *run = &before_main;
+
+/* Before main the plan is in the environment. */
 static void read_plan(void)
 {
-	plan.ready = true;
-	plan.kind = (unsigned)number_of("FAULT_KIND", ALL);
-	plan.first = number_of("FAULT_FIRST", 0);
-	plan.last = number_of("FAULT_LAST", 0);
-	plan.on = plan.first != 0;
+	static bool was_read;
+	const char *s = was_read ? NULL : getenv("FAULT_PLAN");
+	char *end;
+
+	was_read = true;
+	if (!s)
+		return;
+	run->kind = (enum kind)strtoul(s, &end, 10);
+	run->first = strtoul(end, &end, 10);
+	run->last = strtoul(end, &end, 10);
+	run->on = run->first != 0;
 }
 
 static bool refuse(enum kind kind)
 {
-	unsigned long n, of_kind;
+	unsigned long n, of_all = 0;
 
-	if (!plan.ready)
-		read_plan();
-	/* the clock, asked hundreds of times and rarely by a system call, counts for itself only */
-	n = kind == CLOCK ? 0 : __atomic_add_fetch(&plan.seen[ALL], 1, __ATOMIC_RELAXED);
-	of_kind = __atomic_add_fetch(&plan.seen[kind], 1, __ATOMIC_RELAXED);
-	if (plan.kind != ALL)
-		n = plan.kind == kind ? of_kind : 0;
-	if (!plan.on || n < plan.first || n > plan.last)
+	read_plan();
+	/* the clock, asked often and rarely by a system call, counts for itself only */
+	if (kind != CLOCK)
+		of_all = __atomic_add_fetch(&run->seen[ALL], 1, __ATOMIC_RELAXED);
+	n = __atomic_add_fetch(&run->seen[kind], 1, __ATOMIC_RELAXED);
+	if (run->kind != kind)
+		n = run->kind == ALL ? of_all : 0;
+	if (!run->on || n < run->first || n > run->last)
 		return false;
-	__atomic_add_fetch(&plan.refused, 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&run->refused, 1, __ATOMIC_RELAXED);
 	return true;
 }
 
@@ -118,26 +140,11 @@ WRAP(int, pthread_atfork, (void (*a)(void), void (*b)(void), void (*c)(void)), (
 static enum kind kind_of(long number)
 {
 	switch (number) {
-	case SYS_mmap:
-		return MMAP;
-	case SYS_munmap:
-		return MUNMAP;
-	case SYS_madvise:
-		return MADVISE;
-	case SYS_mprotect:
-		return MPROTECT;
-	case SYS_mremap:
-		return MREMAP;
-	case SYS_getrandom:
-		return GETRANDOM;
-	case SYS_futex:
-		return FUTEX;
-	case SYS_sysinfo:
-		return SYSINFO;
-	case SYS_prlimit64:
-		return GETRLIMIT;
-	case SYS_gettid:
-		return GETTID;
+#define X(name)          \
+	case SYS_##name: \
+		return K_##name;
+		HAK_CALLS(X)
+#undef X
 	default:
 		return ALL;
 	}
@@ -149,29 +156,30 @@ long __wrap_os_call(long number, long a, long b, long c, long d, long e, long f)
 {
 	enum kind kind = kind_of(number);
 
+	if (kind == K_msync) /* follows the move that was refused */
+		return run->on && run->kind == K_msync ? -EPERM
+						       : __real_os_call(number, a, b, c, d, e, f);
+	if (kind == K_mremap && is_move(run->kind))
+		kind = run->kind;
 	if (kind == ALL || !refuse(kind))
 		return __real_os_call(number, a, b, c, d, e, f);
-	/* a move with several mappings, or for want of memory, is refused after the target is gone
-	 */
-	if (kind == MREMAP)
-		__real_os_call(SYS_munmap, e, c, 0, 0, 0, 0);
-	return -kind_errors[kind];
+	if (kind == K_mremap || kind == MOVE_GONE)
+		__real_os_call(SYS_munmap, e, d & MREMAP_FIXED ? c : 0, 0, 0, 0, 0);
+	return -error_of(kind);
 }
 /* NOLINTEND(bugprone-reserved-identifier) */
 
-/* ---- the workload: what was wrong goes to `wrong`; NULL from an allocation is no fault ---- */
-
-static char wrong[400];
-static unsigned long nulls;
+/* ---- the workload: what was wrong goes to run->wrong; NULL while faults are on is no fault ----
+ */
 
 #define EXPECT(cond) ((cond) ? true : (complain(__LINE__, #cond), false))
 
 static void complain(int line, const char *what)
 {
-	size_t n = strlen(wrong);
+	size_t n = strlen(run->wrong);
 
-	if (n < sizeof(wrong) - 80)
-		snprintf(wrong + n, sizeof(wrong) - n, "%d: not %s; ", line, what);
+	if (n < sizeof(run->wrong) - 80)
+		snprintf(run->wrong + n, sizeof(run->wrong) - n, "%d: not %s; ", line, what);
 }
 
 struct block {
@@ -180,10 +188,10 @@ struct block {
 	uint32_t seed;
 };
 
-/* Large blocks: their ends and a byte in each slice. */
+/* Large blocks: their ends and a few bytes in between. */
 static size_t step_of(size_t bytes)
 {
-	return bytes > 8192 ? 65521 : 1;
+	return bytes > 8192 ? bytes / 6 + 1 : 1;
 }
 
 static void fill(const struct block *b)
@@ -201,13 +209,18 @@ static bool holds(const struct block *b, size_t bytes)
 	return bytes < b->bytes || b->p[b->bytes - 1] == (unsigned char)b->seed;
 }
 
+static void no_block(void)
+{
+	EXPECT(errno == ENOMEM);
+	EXPECT(run->on && run->refused);
+	__atomic_add_fetch(&run->nulls, 1, __ATOMIC_RELAXED);
+}
+
 /* What an allocation gave: a block, or NULL with ENOMEM while faults are on. */
 static bool got(struct block *b, void *p, size_t bytes, uint32_t seed)
 {
 	if (!p) {
-		EXPECT(errno == ENOMEM);
-		EXPECT(plan.on && plan.refused);
-		__atomic_add_fetch(&nulls, 1, __ATOMIC_RELAXED);
+		no_block();
 		return false;
 	}
 	*b = (struct block){p, bytes, seed};
@@ -235,9 +248,9 @@ static bool is_zero(const unsigned char *p, size_t n)
 }
 
 #define N_SIZES 16
-static const size_t sizes[N_SIZES] = {1,       16,	100,	 1000,	 3000,	 9000,
-				      30000,   65536,	66000,	 200000, 500000, 600000,
-				      1500000, 2200000, 2500000, 3500000};
+static const size_t sizes[N_SIZES] = {1,      16,     100,     1000,   3000,   9000,
+				      20000,  30000,  65536,   66000,  150000, 300000,
+				      530000, 600000, 2100000, 2200000};
 
 static void allocate(struct block *b, unsigned k)
 {
@@ -270,8 +283,7 @@ static void resize(struct block *b, size_t n)
 		return;
 	p = realloc(b->p, n);
 	if (!p) {
-		EXPECT(errno == ENOMEM && plan.on && plan.refused);
-		nulls++;
+		no_block();
 		EXPECT(holds(b, b->bytes));
 		return;
 	}
@@ -281,7 +293,7 @@ static void resize(struct block *b, size_t n)
 	fill(b);
 }
 
-#define N_BLOCKS 64
+#define N_BLOCKS 48
 static struct block blocks[N_BLOCKS], others[N_BLOCKS];
 
 static void whole(void)
@@ -292,12 +304,12 @@ static void whole(void)
 static void all_kinds(void)
 {
 	for (unsigned k = 0; k < N_BLOCKS; k++)
-		allocate(&blocks[k], k);
-	whole();
+		if (!blocks[k].p)
+			allocate(&blocks[k], k);
 	for (unsigned k = 0; k < N_BLOCKS; k += 2)
 		drop(&blocks[k]);
-	for (unsigned k = 1; k < N_BLOCKS; k += 2)
-		resize(&blocks[k], sizes[(k * 7 + 3) % N_SIZES] + 5);
+	for (unsigned k = 1; k < N_BLOCKS; k += 4)
+		resize(&blocks[k], sizes[(k * 7 + 4) % N_SIZES] + 5);
 	for (unsigned k = 0; k < N_BLOCKS; k += 2)
 		allocate(&blocks[k], k + 1);
 	whole();
@@ -306,19 +318,17 @@ static void all_kinds(void)
 /* One block through all sizes, up and down; and what was freed a moment ago again. */
 static void growing(void)
 {
-	struct block b = {0};
+	struct block b = {0}, large[3] = {{0}};
 
 	allocate(&b, 2);
-	for (size_t n = 100; n < 3500000; n = n * 2)
+	for (size_t n = 600; n < 10000000; n = n * 4)
 		resize(&b, n);
 	for (size_t n = 2500000; n > 10; n = n / 4)
 		resize(&b, n);
 	drop(&b);
-	for (unsigned i = 0; i < 3; i++) {
-		struct block large[3] = {{0}};
-
+	for (unsigned i = 0; i < 2; i++) {
 		for (unsigned k = 0; k < 3; k++)
-			allocate(&large[k], 13 + (k + i) % 3);
+			allocate(&large[k], 13 + k % 3);
 		for (unsigned k = 0; k < 3; k++)
 			drop(&large[k]);
 	}
@@ -327,33 +337,51 @@ static void growing(void)
 
 static void *in_thread(void *arg)
 {
-	struct block *mine = arg == blocks ? others : blocks;
+	struct block *from = arg, *mine = arg == blocks ? others : blocks;
 
-	for (unsigned k = 0; k < N_BLOCKS / 2; k++)
-		drop((struct block *)arg + k); /* another's */
-	for (unsigned k = 0; k < N_BLOCKS / 2; k++)
-		if (!mine[k + N_BLOCKS / 2].p)
-			allocate(&mine[k + N_BLOCKS / 2], k);
-	whole();
+	for (unsigned k = 0; k < N_BLOCKS; k += 2)
+		drop(&from[k]); /* another's */
+	for (unsigned k = 0; k < N_BLOCKS; k++)
+		if (!mine[k].p)
+			allocate(&mine[k], k);
 	return NULL;
 }
 
 /* One thread after the other: what is counted is the same in each run. */
-static void by_thread(struct block *arg)
+static void by_thread(void *(*function)(void *), void *arg)
 {
 	pthread_t t;
 
-	if (!pthread_create(&t, NULL, in_thread, arg))
+	if (!pthread_create(&t, NULL, function, arg))
 		pthread_join(t, NULL);
 	else
-		EXPECT(plan.refused);
+		EXPECT(run->refused);
 }
 
 static void handed_over(void)
 {
-	by_thread(others);
-	by_thread(blocks);
-	by_thread(others);
+	by_thread(in_thread, blocks);
+	by_thread(in_thread, others);
+	whole();
+}
+
+/* Small blocks of a thread that is gone, and so most of them in pages that nobody works with. */
+static struct block small[400];
+
+static void *allocate_small(void *arg)
+{
+	for (unsigned k = 0; k < 400; k++) {
+		errno = 0;
+		got(&small[k], malloc(k * 5 + 1), k * 5 + 1, k);
+	}
+	return arg;
+}
+
+static void many_small(void)
+{
+	by_thread(allocate_small, NULL);
+	for (unsigned k = 0; k < 400; k++)
+		drop(&small[k * 7 % 400]);
 	whole();
 }
 
@@ -363,29 +391,70 @@ static void in_child(void)
 	int status = 0;
 
 	if (child < 0) {
-		EXPECT(plan.refused);
+		EXPECT(run->refused);
 		return;
 	}
 	if (child == 0) {
 		for (unsigned k = 0; k < N_BLOCKS; k++)
 			drop(&blocks[k]);
 		all_kinds();
-		_exit(wrong[0] ? 1 : 0);
+		_exit(0);
 	}
 	EXPECT(waitpid(child, &status, 0) == child && status == 0);
 }
 
-static void many_small(void)
-{
-	static struct block small[3000];
+static uint32_t may_go, is_through;
 
-	for (unsigned k = 0; k < 3000; k++) {
-		errno = 0;
-		got(&small[k], malloc(k % 500 * 4 + 1), k % 500 * 4 + 1, k);
+static void *wants_memory(void *arg)
+{
+	struct block b = {0};
+
+	while (!__atomic_load_n(&may_go, __ATOMIC_ACQUIRE))
+		sched_yield();
+	allocate(&b, 10);
+	drop(&b);
+	__atomic_store_n(&is_through, 1, __ATOMIC_RELEASE);
+	return arg;
+}
+
+/* A thread that has to wait for a lock. A wake that is refused makes it late. */
+static void contended(void)
+{
+	unsigned long before = __atomic_load_n(&run->seen[K_futex], __ATOMIC_RELAXED);
+	struct lock *lock = hak_options.secure ? &meta_lock : &arena_lock;
+	pthread_t t;
+
+	may_go = is_through = 0;
+	if (pthread_create(&t, NULL, wants_memory, NULL)) {
+		EXPECT(run->refused);
+		return;
 	}
+	lock_take(lock);
+	__atomic_store_n(&may_go, 1, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&is_through, __ATOMIC_ACQUIRE) &&
+	       __atomic_load_n(&run->seen[K_futex], __ATOMIC_RELAXED) == before)
+		sched_yield();
+	lock_drop(lock);
+	pthread_join(t, NULL);
+}
+
+/* HAKMEM_ABORT=0: what is wrong is said, and the program goes on. */
+static void misused(void)
+{
+	int real = dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	char *p = HIDE(malloc(10));
+
+	dup2(nowhere, STDERR_FILENO);
+	if (p)
+		free(p + 1);
+	free(HIDE(&real));
+	free(p);
+	free(p); /* NOLINT: that is the point */
+	hak_trim();
+	dup2(real, STDERR_FILENO);
+	close(real);
+	close(nowhere);
 	whole();
-	for (unsigned k = 0; k < 3000; k++)
-		drop(&small[k * 7 % 3000]);
 }
 
 static void drop_all(void)
@@ -398,151 +467,66 @@ static void drop_all(void)
 	whole();
 }
 
-static void workload(void)
-{
-	all_kinds();
-	growing();
-	handed_over();
-	in_child();
-	many_small();
-	hak_trim();
-	drop_all();
-}
-
-/* The same work but for what copies most: refused calls are all in the first round. */
-static void once_more(void)
-{
-	growing();
-	handed_over();
-	many_small();
-	hak_trim();
-	drop_all();
-}
+static const struct phase {
+	const char *name;
+	void (*function)(void);
+	bool timed; /* how often a lock is waited for depends on who runs when */
+} phases[] = {
+	{"all kinds", all_kinds, false},     {"growing", growing, false},
+	{"handed over", handed_over, false}, {"child", in_child, false},
+	{"small", many_small, false},	     {"contended", contended, true},
+	{"misused", misused, false},	     {"all freed", drop_all, false},
+};
+#define N_PHASES (sizeof(phases) / sizeof(phases[0]))
 
 /* KiB of address space that the library does not account for, KiB of memory. */
-static void measure(unsigned long *space, unsigned long *rss)
+static void measure(void)
 {
 	struct hak_snapshot now;
-
 	char text[64] = "";
 	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	char *end = text;
 
 	if (read(fd, text, sizeof(text) - 1) > 0) {
-		*space = strtoul(text, &end, 10) * 4;
-		*rss = strtoul(end, NULL, 10) * 4;
+		run->space = strtoul(text, &end, 10) * 4;
+		run->rss = strtoul(end, NULL, 10) * 4;
 	}
 	close(fd);
 	hak_snapshot(&now);
-	*space -= now.mapped_bytes / 1024;
+	run->space -= now.mapped_bytes / 1024;
 }
 
-/* With faults, then without: everything works again, and as little is held as ever. */
-static int run_workload(void)
+/* A phase as planned; then, without faults, everything works, and as little is held as ever. */
+static void go_through(void (*phase)(void), bool early)
 {
-	unsigned long space = 0, rss = 0, seen[ALL + 1];
-	char line[600];
-	int n;
+	unsigned long nulls;
 
-	workload();
-	memcpy(seen, plan.seen, sizeof(seen));
-	plan.on = false;
-	nulls += 1000000; /* from here on each is a fault of ours */
-	once_more();
-	hak_trim();
-	EXPECT(nulls < 2000000 && nulls >= 1000000);
-	measure(&space, &rss);
-	n = snprintf(line, sizeof(line), "%lu %lu %lu %lu %lu|%s\n", seen[ALL], plan.refused,
-		     nulls - 1000000, space, rss, wrong);
-	for (unsigned k = 0; k < ALL; k++)
-		n += snprintf(line + n, sizeof(line) - (size_t)n, "%lu ", seen[k]);
-	line[n++] = '\n';
-	return write(STDOUT_FILENO, line, (size_t)n) == n ? 0 : 1;
+	phase();
+	if (!early)
+		memcpy(run->calls, run->seen, sizeof(run->seen));
+	run->on = false;
+	nulls = run->nulls;
+	whole();
+	drop_all();
+	for (unsigned k = 0; k < N_SIZES; k++)
+		allocate(&blocks[k], k + N_SIZES * (k % 3));
+	for (unsigned k = 0; k < N_SIZES; k += 3)
+		resize(&blocks[k], sizes[(k * 7 + 3) % N_SIZES] / 2 + 5);
+	by_thread(in_thread, blocks);
+	drop_all();
+	EXPECT(run->nulls == nulls);
+	measure();
+	run->done = true;
 }
 
 /* ---- the runs ---- */
 
-struct outcome {
-	int status;
-	unsigned long calls, refused, nulls, space, rss;
-	unsigned long of_kind[ALL];
-	char wrong[450], said[500];
-};
+#define FOREVER 1000000000UL
+#define SECONDS_MOST 60U
 
-static char *const *environment(unsigned kind, unsigned long first, unsigned long last, int secure)
-{
-	static char text[6][64];
-	static char *list[7];
-
-	snprintf(text[0], 64, "FAULT_KIND=%u", kind);
-	snprintf(text[1], 64, "FAULT_FIRST=%lu", first);
-	snprintf(text[2], 64, "FAULT_LAST=%lu", last);
-	snprintf(text[3], 64, "HAKMEM_SECURE=%d", secure);
-	snprintf(text[4], 64, "HAKMEM_DECAY_MS=0");
-	snprintf(text[5], 64, "FAULT_RUN=1");
-	for (int i = 0; i < 6; i++)
-		list[i] = text[i];
-	return list;
-}
-
-static size_t slurp(int fd, char *out, size_t room)
-{
-	size_t n = 0;
-	ssize_t got;
-
-	while (n < room - 1 && (got = read(fd, out + n, room - 1 - n)) > 0)
-		n += (size_t)got;
-	out[n] = 0;
-	return n;
-}
-
-static void parse(char *text, struct outcome *o)
-{
-	char *s = text, *bar = strchr(text, '|'), *end = bar ? strchr(bar, '\n') : NULL;
-
-	if (!end)
-		return;
-	o->calls = strtoul(s, &s, 10);
-	o->refused = strtoul(s, &s, 10);
-	o->nulls = strtoul(s, &s, 10);
-	o->space = strtoul(s, &s, 10);
-	o->rss = strtoul(s, &s, 10);
-	snprintf(o->wrong, sizeof(o->wrong), "%.*s", (int)(end - bar - 1), bar + 1);
-	s = end;
-	for (unsigned k = 0; k < ALL; k++)
-		o->of_kind[k] = strtoul(s, &s, 10);
-}
-
-static struct outcome run(unsigned kind, unsigned long first, unsigned long last, int secure)
-{
-	char *const argv[] = {"t_faults", NULL};
-	struct outcome o = {.status = -1};
-	static char text[2000];
-	int out[2], err[2];
-	pid_t child;
-
-	if (pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC))
-		return o;
-	child = fork();
-	if (child == 0) {
-		dup2(out[1], STDOUT_FILENO);
-		dup2(err[1], STDERR_FILENO);
-		alarm(20);
-		execve("/proc/self/exe", argv, environment(kind, first, last, secure));
-		_exit(127);
-	}
-	close(out[1]);
-	close(err[1]);
-	slurp(out[0], text, sizeof(text));
-	slurp(err[0], o.said, sizeof(o.said));
-	close(out[0]);
-	close(err[0]);
-	waitpid(child, &o.status, 0);
-	parse(text, &o);
-	return o;
-}
-
-static struct outcome quiet[2];
+static struct run quiet; /* the same without a fault */
+static int err_file;	 /* what a run says on stderr, which is nothing */
+static unsigned long all_runs, all_refused, all_nulls;
 static unsigned part; /* of PARTS, each a process: every so manieth run is its own */
 #define PARTS 2U
 
@@ -553,116 +537,219 @@ static unsigned part; /* of PARTS, each a process: every so manieth run is its o
 #define SPARE_KB 4096UL
 #define LOST_KB 256UL
 
-static bool fine(const struct outcome *o, int secure, unsigned kind, unsigned long first,
-		 unsigned long last)
+static void plan(enum kind kind, unsigned long first, unsigned long last)
 {
-	bool ok = o->status == 0 && !o->wrong[0] && !o->said[0] &&
-		  o->space <= quiet[secure].space + LOST_KB &&
-		  o->rss <= quiet[secure].rss + SPARE_KB;
-
-	if (!ok && test_bad++ < 10)
-		test_say("# FAULT_KIND=%u FAULT_FIRST=%lu FAULT_LAST=%lu HAKMEM_SECURE=%d: status "
-			 "%x, "
-			 "%lu refused, %lu KiB lost (%lu), %lu in memory (%lu) %s %s\n",
-			 kind, first, last, secure, (unsigned)o->status, o->refused, o->space,
-			 quiet[secure].space, o->rss, quiet[secure].rss, o->wrong, o->said);
-	return ok;
+	memset(run, 0, sizeof(*run));
+	run->kind = kind;
+	run->first = first;
+	run->last = last;
+	run->on = first != 0;
 }
 
-static unsigned long one(unsigned kind, unsigned long first, unsigned long last, int secure)
+static bool fine(const struct phase *phase, int status, const char *said)
 {
-	struct outcome o = run(kind, first, last, secure);
+	/* without msync nobody knows whether the target of the move is still ours */
+	bool may_lose = run->kind == K_msync;
 
-	fine(&o, secure, kind, first, last);
-	return o.refused;
+	return status == 0 && run->done && !run->wrong[0] && !said[0] &&
+	       (run->first == 0 || run->refused || phase->timed) &&
+	       (may_lose || run->space <= quiet.space + LOST_KB) &&
+	       run->rss <= quiet.rss + SPARE_KB;
 }
 
-static void report(const char *what, const char *kind, int secure, unsigned long refused)
+/* How a run of the child ended. */
+static void judge(const struct phase *phase, pid_t child)
 {
-	CHECK(refused > 0);
-	test_say("%s - %s %s%s, part %u: %lu refused\n", test_bad ? "not ok" : "ok", kind, what,
-		 secure ? ", secure" : "", part + 1, refused);
-	test_failed += test_bad != 0;
-}
+	char said[200] = "";
+	int status = -1;
 
-/* Calls made very often are made the same way over and over: about 150 of each kind. */
-static unsigned long step_of_kind(unsigned long calls)
-{
-	return getenv("FAULTS_ALL") ? 1 : calls / 150 + 1;
-}
-
-/* Every call of the workload alone; the clock, asked thousands of times, is not among them. */
-static void each_alone(int secure)
-{
-	unsigned long refused = 0, turn = 0;
-
-	test_bad = 0;
-	for (unsigned kind = 0; kind < ALL; kind++) {
-		unsigned long calls = kind == CLOCK ? 0 : quiet[secure].of_kind[kind];
-
-		for (unsigned long n = 1; n <= calls; n += step_of_kind(calls))
-			if (turn++ % PARTS == part)
-				refused += one(kind, n, n, secure);
-	}
-	report("call alone", "each", secure, refused);
-}
-
-/* All calls of a kind, or of every kind, from one on. */
-static void from_then_on(unsigned kind, int secure)
-{
-	unsigned long calls = kind == ALL ? quiet[secure].calls : quiet[secure].of_kind[kind];
-	unsigned long step = calls / (kind == ALL ? 30 : 10) + 1, refused = 0;
-
-	if (calls < 1 + part * step)
+	waitpid(child, &status, 0);
+	if (pread(err_file, said, sizeof(said) - 1, 0) > 0 && ftruncate(err_file, 0) == 0)
+		lseek(err_file, 0, SEEK_SET);
+	all_runs++;
+	all_refused += run->refused;
+	all_nulls += run->nulls;
+	if (!run->first)
+		quiet = *run;
+	if (fine(phase, status, said) || test_bad++ >= 10)
 		return;
-	test_bad = 0;
-	for (unsigned long n = 1 + part * step; n <= calls; n += step * PARTS)
-		refused += one(kind, n, n + 1000000, secure);
-	report("from then on", kind_names[kind], secure, refused);
+	test_say("# %s, %s from call %lu to %lu, HAKMEM_SECURE=%d: status %x%s, %lu refused, "
+		 "%lu KiB of space (%lu), %lu in memory (%lu)\n",
+		 phase->name, kind_names[run->kind], run->first, run->last, (int)hak_options.secure,
+		 (unsigned)status, run->done ? "" : ", not done", run->refused, run->space,
+		 quiet.space, run->rss, quiet.rss);
+	test_say("#   %.200s %.200s\n", run->wrong, said);
 }
 
-static void without_a_fault(int secure)
-{
-	quiet[secure] = run(ALL, 0, 0, secure);
-	fine(&quiet[secure], secure, ALL, 0, 0);
-	CHECK(quiet[secure].calls > 50 && quiet[secure].nulls == 0);
-}
-
-static void plain(void)
-{
-	without_a_fault(0);
-}
-
-static void secure(void)
-{
-	without_a_fault(1);
-}
-
-static void with_faults(void)
-{
-	for (int is_secure = 0; is_secure < 2; is_secure++) {
-		each_alone(is_secure);
-		for (unsigned kind = 0; kind <= ALL; kind++)
-			from_then_on(kind, is_secure);
-	}
-}
-
-int main(void)
+static void run_phase(const struct phase *phase, enum kind kind, unsigned long first,
+		      unsigned long last)
 {
 	pid_t child;
-	int status = 0;
 
-	if (getenv("FAULT_RUN"))
-		return run_workload();
-	RUN(plain);
-	RUN(secure);
+	plan(kind, first, last);
 	child = fork();
 	if (child == 0) {
-		part = 1;
-		with_faults();
-		_exit(test_failed != 0);
+		memset(run->seen, 0, sizeof(run->seen)); /* not the fork's own */
+		alarm(SECONDS_MOST);
+		dup2(err_file, STDERR_FILENO);
+		go_through(phase->function, false);
+		_exit(0);
 	}
-	with_faults();
-	CHECK(waitpid(child, &status, 0) == child && status == 0);
-	return test_done() || status;
+	judge(phase, child);
+}
+
+static unsigned long calls_of(enum kind kind)
+{
+	/* each move is refused in every way */
+	return quiet.calls[is_move(kind) ? K_mremap : kind];
+}
+
+/* The runs of a phase by one of these: each call alone, and from some on all that follow. */
+typedef void (*runner)(const struct phase *phase, enum kind kind, unsigned long first,
+		       unsigned long last);
+
+static void refuse_all(const struct phase *phase, runner one)
+{
+	unsigned long turn = 0;
+
+	for (enum kind kind = 0; kind <= ALL; kind++) {
+		unsigned long calls = calls_of(kind), step = calls / 4 + 1;
+
+		for (unsigned long n = 1; n <= calls && kind != ALL; n++)
+			if (turn++ % PARTS == part)
+				one(phase, kind, n, n);
+		for (unsigned long n = 1; n <= calls; n += step)
+			if (turn++ % PARTS == part)
+				one(phase, kind, n, FOREVER);
+	}
+}
+
+static void report(const char *name, const char *variant)
+{
+	CHECK(all_runs > 1 && all_refused >= all_runs - 1);
+	test_say("%s - %s, %s, part %u: %lu runs, %lu calls refused, %lu NULLs\n",
+		 test_bad ? "not ok" : "ok", name, variant, part + 1, all_runs, all_refused,
+		 all_nulls);
+	test_failed += test_bad != 0;
+	test_bad = 0;
+	all_runs = all_refused = all_nulls = 0;
+}
+
+/* Processes that read their plan before main. */
+static int run_file;
+
+static void run_whole(const struct phase *phase, enum kind kind, unsigned long first,
+		      unsigned long last)
+{
+	static char words[64];
+	char *argv[] = {"t_faults", "run", NULL};
+	pid_t child;
+
+	plan(kind, first, last);
+	snprintf(words, sizeof(words), "%u %lu %lu", kind, first, last);
+	setenv("FAULT_PLAN", words, 1);
+	child = fork();
+	if (child == 0) {
+		alarm(SECONDS_MOST);
+		dup2(err_file, STDERR_FILENO);
+		dup2(run_file, STDIN_FILENO);
+		execv("/proc/self/exe", argv);
+		_exit(127);
+	}
+	judge(phase, child);
+}
+
+static struct run *map_run(int fd)
+{
+	return mmap(NULL, sizeof(*run), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+}
+
+/* Such a process: its results to where the other reads them. */
+static int go_through_whole(void)
+{
+	struct run *shared = map_run(STDIN_FILENO);
+
+	*shared = *run;
+	memcpy(shared->calls, run->seen, sizeof(run->seen));
+	run = shared;
+	go_through(all_kinds, true);
+	return 0;
+}
+
+static int all_runs_of(const char *variant, const char *only)
+{
+	static const struct phase start = {"from the start", all_kinds, false};
+
+	err_file = memfd_create("stderr", MFD_CLOEXEC);
+	run_file = memfd_create("run", MFD_CLOEXEC);
+	if (ftruncate(run_file, sizeof(*run)))
+		return 1;
+	run = map_run(run_file);
+	if (!only || !strcmp(only, start.name)) {
+		run_whole(&start, ALL, 0, 0);
+		refuse_all(&start, run_whole);
+		report(start.name, variant);
+	}
+	for (size_t i = 0; i < N_PHASES; i++) {
+		if (!only || !strcmp(only, phases[i].name)) {
+			run_phase(&phases[i], ALL, 0, 0);
+			refuse_all(&phases[i], run_phase);
+			report(phases[i].name, variant);
+		}
+		plan(ALL, 0, 0);
+		phases[i].function();
+	}
+	return test_done();
+}
+
+/* ---- a process for each variant and part ---- */
+
+static pid_t start_variant(const char *name, const char *number, char **environment)
+{
+	char *argv[] = {"t_faults", (char *)(uintptr_t)name, (char *)(uintptr_t)number, NULL};
+	pid_t child = fork();
+
+	if (child)
+		return child;
+	execve("/proc/self/exe", argv, environment);
+	_exit(127);
+}
+
+static int all_variants(void)
+{
+	static char *usual[] = {"HAKMEM_DECAY_MS=0", "HAKMEM_ABORT=0", NULL};
+	static char *secure[] = {"HAKMEM_DECAY_MS=0", "HAKMEM_ABORT=0", "HAKMEM_SECURE=1", NULL};
+	static char *limit[] = {"HAKMEM_KEEP_BYTES=0", "HAKMEM_DECAY_MS=3600000", "HAKMEM_ABORT=0",
+				NULL};
+	static const struct variant {
+		const char *name;
+		char **environment;
+	} variants[] = {{"usual", usual}, {"secure", secure}, {"limit", limit}};
+	static const char *const numbers[PARTS] = {"0", "1"};
+	int bad = 0;
+
+	for (size_t i = 0; i < 3; i++) {
+		pid_t children[PARTS];
+
+		for (unsigned k = 0; k < PARTS; k++)
+			children[k] = start_variant(variants[i].name, numbers[k],
+						    variants[i].environment);
+		for (unsigned k = 0; k < PARTS; k++) {
+			int status = -1;
+
+			waitpid(children[k], &status, 0);
+			bad |= status != 0;
+		}
+	}
+	return bad;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 2)
+		return go_through_whole();
+	if (argc < 3)
+		return all_variants();
+	part = (unsigned)strtoul(argv[2], NULL, 10);
+	return all_runs_of(argv[1], argv[3]);
 }

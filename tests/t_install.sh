@@ -19,6 +19,9 @@ done
 for page in hakmem.7 hakstat.8; do
 	check "installs the manual page $page" test -s "$D/usr/share/man/man${page##*.}/$page"
 done
+for script in "$ROOT"/probes/bpftrace/*.bt; do
+	check "installs ${script##*/}" cmp -s "$script" "$D/usr/share/hakmem/bpftrace/${script##*/}"
+done
 check "nothing outside the prefix" test -z "$(grep -v '^\./usr/' "$TMP/files")"
 check "hakstat runs from there" "$D/usr/bin/hakstat" --version
 "$D/usr/bin/hakstat" doctor >"$TMP/doctor"
@@ -96,4 +99,5 @@ fi
 
 quiet_make uninstall || not_ok "make uninstall" "$(tail -n 5 "$TMP/make.log")"
 check "make uninstall leaves no file" test -z "$(find "$D" ! -type d)"
+check "nor a directory of its own" test -z "$(find "$D" -name 'hakmem*')"
 finish

@@ -88,6 +88,12 @@ check "secure: places differ from run to run" [ "$(paste "$TMP/places.1" "$TMP/p
 check "secure: places have no order" [ "$(awk '$1 > last { up++ } { last = $1 }
 	END { print (NR == 300 && up > 100 && up < 200) }' "$TMP/places.1")" = 1 ]
 
+# Whatever the secrets are: no seal, and no pad, is what is written.
+build overflows "$ROOT/tests/helpers/overflows.c"
+env HAKMEM_SECURE=1 HAKMEM_ABORT=0 LD_PRELOAD="$LIB" timeout 60 "$TMP/overflows" >"$TMP/out" 2>"$TMP/err"
+check "secure: each of 10000 overflows by a zero or a letter is found" \
+	[ "$? $(grep -c '): something wrote behind the end of the block$' "$TMP/err")" = "0 10000" ]
+
 export HAKMEM_SECURE=1
 for src in "$ROOT"/tests/misuse/*.c; do
 	name=$(basename "$src" .c)

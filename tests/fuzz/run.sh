@@ -11,8 +11,9 @@ new=${2:-build/fuzz/new}
 runs='heap 38 0
 heap 38 1
 dump 8 0
-file 8 0
-counters 8 0'
+file 6 0
+profile 5 0
+counters 5 0'
 
 fuzz() {
 	local target share secure seconds failed=0
@@ -40,7 +41,7 @@ minimise() {
 			"build/fuzz/minimal/$target" "tests/fuzz/corpus/$target" "$new/$target" \
 			</dev/null || return
 	done <<<"$runs"
-	for target in heap dump file counters; do
+	for target in heap dump file profile counters; do
 		rm -rf "tests/fuzz/corpus/$target"
 		cp -r "build/fuzz/minimal/$target" tests/fuzz/corpus/
 	done

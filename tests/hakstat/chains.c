@@ -1,8 +1,8 @@
 /*
  * Known call chains to a probe: every block is larger than the allocator keeps pages for, none is
  * freed, so that each makes mmap_fallback fire once. What happens is written to the file named
- * first: "COUNT BYTES innermost<...<outermost", as functions of this file. Then, with a second
- * argument "wait", it waits for the end of its standard input.
+ * first: "COUNT BYTES innermost<...<outermost", as functions of this file, after the one of the
+ * allocator. Then, with a second argument "wait", it waits for the end of its standard input.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ void other(size_t n);
 void with_inlined(size_t n);
 void descend(size_t n, int depth);
 void on_thread(size_t n);
-void grow_more(size_t n);
+void by_others(void);
 
 static void *volatile kept;
 
@@ -91,6 +91,21 @@ FN on_thread(size_t n)
 	KEEP_FRAME;
 }
 
+/* Each by a function of the allocator that does not show itself: it jumps on, or is jumped to. */
+FN by_others(void)
+{
+	void *(*volatile pointer)(size_t) = malloc;
+	void *p;
+
+	kept = aligned_alloc(2 * MIB, 8 * MIB);
+	kept = calloc(1, 9 * MIB);
+	kept = reallocarray(NULL, 10, MIB);
+	kept = pointer(11 * MIB); /* by a register: which one is not told */
+	p = malloc(100);
+	kept = realloc(p, 12 * MIB);
+	KEEP_FRAME;
+}
+
 static void *thread(void *arg)
 {
 	on_thread(4 * MIB);
@@ -103,11 +118,16 @@ static void tell(const char *path)
 
 	if (!f)
 		abort();
-	fprintf(f, "7 %zu big<gamma_<beta<alpha<main\n", 7 * 4 * MIB);
-	fprintf(f, "5 %zu big<gamma_<other<main\n", 5 * 5 * MIB);
-	fprintf(f, "3 %zu big<%swith_inlined<main\n", 3 * 6 * MIB, INLINED);
-	fprintf(f, "4 %zu big<gamma_<on_thread\n", 4 * 4 * MIB);
-	fprintf(f, "1 %zu big", 7 * MIB);
+	fprintf(f, "7 %zu malloc<big<gamma_<beta<alpha<main\n", 7 * 4 * MIB);
+	fprintf(f, "5 %zu malloc<big<gamma_<other<main\n", 5 * 5 * MIB);
+	fprintf(f, "3 %zu malloc<big<%swith_inlined<main\n", 3 * 6 * MIB, INLINED);
+	fprintf(f, "4 %zu malloc<big<gamma_<on_thread\n", 4 * 4 * MIB);
+	fprintf(f, "1 %zu aligned_alloc<by_others<main\n", 8 * MIB);
+	fprintf(f, "1 %zu calloc<by_others<main\n", 9 * MIB);
+	fprintf(f, "1 %zu reallocarray<by_others<main\n", 10 * MIB);
+	fprintf(f, "1 %zu malloc<by_others<main\n", 11 * MIB);
+	fprintf(f, "1 %zu realloc<by_others<main\n", 12 * MIB);
+	fprintf(f, "1 %zu malloc<big", 7 * MIB);
 	for (int i = 0; i <= 40; i++)
 		fprintf(f, "<descend");
 	fprintf(f, "<main\n");
@@ -134,6 +154,7 @@ int main(int argc, char **argv)
 	other(5 * MIB);
 	with_inlined(6 * MIB);
 	descend(7 * MIB, 40);
+	by_others();
 	pthread_create(&t, NULL, thread, NULL);
 	pthread_join(t, NULL);
 	if (argc > 2)

@@ -32,7 +32,7 @@ int main(int argc, char **argv)
 
 	if (!f)
 		return 2;
-	std::fprintf(f, "6 %zu shapes::Box<4>::grow<shapes::fill<main\n",
+	std::fprintf(f, "6 %zu operator new<shapes::Box<4>::grow<shapes::fill<main\n",
 		     6 * (((std::size_t)3 << 20) + 1));
 	std::fclose(f);
 	shapes::fill(shapes::Box<4>());

@@ -1,7 +1,7 @@
 """Compares `hakstat stacks --json` with what a planted program did: chains.py KNOWN JSON [cut].
 
 Each line of KNOWN, "COUNT BYTES innermost<...<outermost", must be in the report with exactly this
-count and these bytes, by stacks that go from libhakmem's entry through exactly these functions to
+count and these bytes, by stacks that go from what was called of libhakmem through exactly these functions to
 main, and on to the start of the process, or to the start of a thread; there must be no other.
 """
 import json
@@ -21,11 +21,9 @@ def bare(name):
 
 def chain(row, known_names):
     names = [bare(f["function"] or "?") for f in row["frames"]]
-    if not re.fullmatch(r"malloc|alloc_large|operator new", names[0]):
-        return None, names
     last = max((i for i, n in enumerate(names) if n in known_names), default=0)
     rest = names[last + 1:]
-    return "<".join(names[1:last + 1]), rest
+    return "<".join(names[:last + 1]), rest
 
 
 def main():

@@ -3,8 +3,10 @@
  * child through one call of each, for a small, a middle and the largest class.
  *   malloc 100 0x0
  *   malloc 100 0x7 ...
+ * With an argument it is first watched for a while, see be_watched.
  */
 #include <dlfcn.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,6 +15,8 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "shared.h"
 
 #define MARK() __asm__ volatile("int3" ::: "memory")
 
@@ -84,7 +88,28 @@ static int step(pid_t pid, const char *name, size_t size, uintptr_t fn)
 	return 0;
 }
 
-int main(void)
+/* Hits, nearly all, until stdin ends, telling when samples begin and end to be taken. */
+static void be_watched(void)
+{
+	const struct hak_root *root = dlsym(RTLD_DEFAULT, "hakmem_root");
+	struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+	int on = 0;
+
+	while (!poll(&in, 1, 1)) {
+		for (int i = 0; i < 3000; i++) {
+			void *volatile p = malloc_fn(sizes[i % 3]);
+
+			free_fn(p);
+		}
+		free_fn(malloc_fn(3 << 20)); /* where the switch is seen */
+		if ((root->sampling.turns & 1) != (unsigned)on) {
+			on = !on;
+			printf("%s\n", on ? "on" : "off");
+		}
+	}
+}
+
+int main(int argc, char **argv)
 {
 	pid_t pid;
 	int ok = 1;
@@ -92,6 +117,9 @@ int main(void)
 	malloc_fn = (void *(*)(size_t))dlsym(RTLD_DEFAULT, "malloc");
 	free_fn = (void (*)(void *))dlsym(RTLD_DEFAULT, "free");
 	setvbuf(stdout, NULL, _IONBF, 0);
+	(void)argv;
+	if (argc > 1)
+		be_watched();
 	pid = fork();
 	if (pid == 0)
 		child();

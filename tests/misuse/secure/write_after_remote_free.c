@@ -22,6 +22,7 @@ int main(void)
 	dprintf(1, "%p\n", (void *)block[7]);
 	pthread_create(&t, NULL, release, NULL);
 	pthread_join(t, NULL);
+	free(malloc(1000)); /* so that it has arrived, and does not carry others any more */
 	block[7][50] = 1;
 	for (int i = 0; i < 200000; i++)
 		free(malloc(100));

@@ -1,0 +1,389 @@
+/* hakstat watch: waits for something to get bad, and tells. */
+#include "alert.h"
+#include "cgroup.h"
+#include "emit.h"
+#include "errand.h"
+#include "hakstat.h"
+#include "privilege.h"
+#include "processes.h"
+#include "sources.h"
+#include "watch.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define ALERTS_MAX 32
+
+enum { KEY_EXEC = 512, KEY_ONCE };
+
+struct options {
+	const char *process, *command, *exec;
+	double interval, seconds; /* seconds: 0: no end */
+	bool json, once;
+	struct alert alert[ALERTS_MAX];
+	int n;
+};
+
+/* What is told of. */
+struct guard {
+	const struct options *o;
+	struct watch w;
+	struct errand errand;
+	struct sample s[2]; /* taken in turn */
+	int last;
+	unsigned programs;
+	bool any;
+	struct model m;
+	struct process_row row;
+	struct processes whole;
+	bool fired;
+};
+
+static const struct argp_option option_table[] = {
+	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
+	{"command", 'c', "CMD", 0, "start CMD on libhakmem and watch it", 0},
+	{"alert", 'a', "ALERT", 0,
+	 "tell when this is true, and when it is over: 'hit_rate<95 for 10s'; may be repeated", 0},
+	{"exec", KEY_EXEC, "CMD", 0,
+	 "run CMD on each alert, with HAKSTAT_ variables that tell of it", 0},
+	{"interval", 'i', "SECONDS", 0, "time between looks (default 1)", 0},
+	{"duration", 'd', "SECONDS", 0, "end after that (default: with the process, or Ctrl-C)", 0},
+	{"once", KEY_ONCE, NULL, 0, "end with the first alert", 0},
+	{"json", 'j', NULL, 0, "a JSON object a line", 0},
+	{0},
+};
+
+/* The expression, and below it a caret where it is wrong. */
+static void add_alert(struct options *o, const char *text)
+{
+	char err[256];
+	size_t at;
+
+	if (o->n == ALERTS_MAX) {
+		complain("no more than %d alerts", ALERTS_MAX);
+		exit(EXIT_USAGE);
+	}
+	if (alert_parse(&o->alert[o->n++], text, err, sizeof(err), &at))
+		return;
+	complain("--alert: %s", err);
+	fprintf(stderr, "  %s\n  %*s^\n", text, (int)at, "");
+	exit(EXIT_USAGE);
+}
+
+static double parse_time(struct argp_state *state, const char *arg)
+{
+	double v = parse_seconds(arg);
+
+	if (v < 0.01)
+		argp_error(state, "not a number of seconds, at least 0.01: %s", arg);
+	return v;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	switch (key) {
+	case 'p':
+		o->process = arg;
+		break;
+	case 'c':
+		o->command = arg;
+		break;
+	case 'a':
+		add_alert(o, arg);
+		break;
+	case KEY_EXEC:
+		o->exec = arg;
+		break;
+	case 'i':
+		o->interval = parse_time(state, arg);
+		break;
+	case 'd':
+		o->seconds = parse_time(state, arg);
+		break;
+	case KEY_ONCE:
+		o->once = true;
+		break;
+	case 'j':
+		o->json = true;
+		break;
+	case ARGP_KEY_ARG:
+		argp_usage(state);
+		break;
+	case ARGP_KEY_END:
+		if (!o->process == !o->command)
+			argp_error(state, "give a process with -p or a command with -c");
+		if (!o->n)
+			argp_error(state, "give an alert, as in --alert 'hit_rate<95 for 10s'");
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+/* --- telling --- */
+
+static void time_text(char *out, size_t len)
+{
+	time_t now = time(NULL);
+	struct tm tm;
+
+	strftime(out, len, "%FT%T%z", localtime_r(&now, &tm));
+}
+
+static void tell_json(const struct guard *g, const struct alert *a, const char *event,
+		      const char *when, double lasted)
+{
+	struct json j = {stdout, false};
+
+	json_open(&j, NULL, '{');
+	json_text(&j, "schema", "hakstat.watch/1");
+	json_text(&j, "time", when);
+	json_text(&j, "event", event);
+	json_number(&j, "pid", (uint64_t)g->w.t.pid);
+	json_text(&j, "comm", g->w.t.comm);
+	json_text(&j, "expression", a->text);
+	json_real(&j, "for_s", a->hold);
+	json_open(&j, "values", '[');
+	for (int i = 0; i < a->n; i++) {
+		const struct condition *c = &a->c[i];
+		double v;
+
+		json_open(&j, NULL, '{');
+		json_text(&j, "view", c->view->name);
+		if (c->of[0])
+			json_text(&j, "row", c->of);
+		json_text(&j, "column", c->column->id);
+		json_bool(&j, "grows", c->grows);
+		if (condition_number(c, &v))
+			json_real(&j, "value", v);
+		else
+			json_null(&j, "value");
+		json_close(&j, '}');
+	}
+	json_close(&j, ']');
+	if (lasted >= 0)
+		json_real(&j, "lasted_s", lasted);
+	json_close(&j, '}');
+	printf("\n");
+}
+
+static void tell(const struct guard *g, const struct alert *a, bool on, const char *when,
+		 double now)
+{
+	double lasted = on ? -1 : now - a->on_since;
+	char values[512];
+
+	if (g->o->json) {
+		tell_json(g, a, on ? "alert" : "over", when, lasted);
+	} else {
+		alert_values(a, values, sizeof(values));
+		printf("%s %s %s [%d]: %s (%s)", when, on ? "ALERT" : "over ", g->w.t.comm,
+		       g->w.t.pid, values, a->text);
+		if (!on)
+			printf(" after %.1f s", lasted);
+		printf("\n");
+	}
+	if (fflush(stdout))
+		output_error = errno;
+}
+
+#define VARIABLE_BYTES 1024
+
+/* What the command of --exec finds in its environment. */
+static void run_errand(struct guard *g, const struct alert *a, const char *when)
+{
+	char text[9][VARIABLE_BYTES], number[32] = "", comm[64], of[ROW_NAME_BYTES],
+				      cgroup[CGROUP_BYTES];
+	const struct condition *c = &a->c[0];
+	const char *variables[10];
+	double v;
+	int n = 0;
+
+	snprintf(comm, sizeof(comm), "%s", g->w.t.comm);
+	snprintf(of, sizeof(of), "%s", c->of);
+	cgroup_name(g->w.t.pid, cgroup, sizeof(cgroup));
+	errand_plain(comm);
+	errand_plain(of);
+	errand_plain(cgroup);
+	if (condition_number(c, &v))
+		snprintf(number, sizeof(number), "%.9g", v);
+	snprintf(text[n++], VARIABLE_BYTES, "HAKSTAT_TIME=%s", when);
+	snprintf(text[n++], VARIABLE_BYTES, "HAKSTAT_PID=%d", g->w.t.pid);
+	snprintf(text[n++], VARIABLE_BYTES, "HAKSTAT_COMM=%s", comm);
+	snprintf(text[n++], VARIABLE_BYTES, "HAKSTAT_CGROUP=%s", cgroup);
+	snprintf(text[n++], VARIABLE_BYTES, "HAKSTAT_ALERT=%s", a->text);
+	snprintf(text[n++], VARIABLE_BYTES, "HAKSTAT_VIEW=%s", c->view->name);
+	snprintf(text[n++], VARIABLE_BYTES, "HAKSTAT_ROW=%s", of);
+	snprintf(text[n++], VARIABLE_BYTES, "HAKSTAT_COLUMN=%s", c->column->id);
+	snprintf(text[n++], VARIABLE_BYTES, "HAKSTAT_VALUE=%s", number);
+	for (int i = 0; i < n; i++)
+		variables[i] = text[i];
+	variables[n] = NULL;
+	errand_start(&g->errand, variables);
+}
+
+/* --- looking --- */
+
+static void look(struct guard *g, struct options *o)
+{
+	double now = clock_s();
+	char when[64];
+
+	process_row_make(&g->row, &g->m);
+	g->row.pid = g->w.t.pid;
+	g->m.processes = &g->whole;
+	time_text(when, sizeof(when));
+	for (int i = 0; i < o->n; i++) {
+		struct alert *a = &o->alert[i];
+		enum alert_change change = alert_look(a, &g->m, now);
+
+		if (change == ALERT_SAME)
+			continue;
+		tell(g, a, change == ALERT_ON, when, now);
+		if (change == ALERT_OVER)
+			continue;
+		g->fired = true;
+		if (o->exec)
+			run_errand(g, a, when);
+	}
+}
+
+/* Takes a sample and looks at what lies between it and the one before. */
+static int step(struct guard *g, struct options *o)
+{
+	int next = !g->last, r = watch_sample(&g->w, &g->s[next]);
+
+	if (r)
+		return r;
+	if (g->any && g->programs != g->w.programs) {
+		collect_zero_of(&g->s[g->last], &g->s[next]);
+		for (int i = 0; i < o->n; i++)
+			alert_restart(&o->alert[i]);
+	}
+	g->programs = g->w.programs;
+	if (g->any || g->w.launched) {
+		if (!g->any)
+			collect_zero_of(&g->s[g->last], &g->s[next]);
+		watch_model(&g->w, &g->m, &g->s[g->last], &g->s[next]);
+		look(g, o);
+	} else {
+		watch_mark(&g->w);
+	}
+	g->last = next;
+	g->any = true;
+	return 0;
+}
+
+static int end(struct guard *g)
+{
+	char text[128];
+
+	watch_finish(&g->w, text, sizeof(text));
+	complain("%s", text);
+	return watch_end_code(&g->w);
+}
+
+static int run(struct guard *g, struct options *o)
+{
+	double begin = clock_s(), next = begin;
+	int r = step(g, o);
+
+	for (;;) {
+		enum watch_event e = WATCH_TIME;
+
+		if (r && r != -EAGAIN && r != -ESRCH) {
+			complain("cannot read the counters: %s", strerror(-r));
+			return exit_code_of(r);
+		}
+		if (r == -ESRCH && !g->w.launched)
+			return end(g);
+		if ((o->once && g->fired) || ferror(stdout))
+			return EXIT_OK;
+		if (o->seconds > 0 && next - begin >= o->seconds - 1e-9)
+			return EXIT_OK;
+		next += o->interval; /* of a grid, which late looks do not shift */
+		if (next < clock_s())
+			next = clock_s();
+		if (o->seconds > 0 && next > begin + o->seconds)
+			next = begin + o->seconds;
+		e = watch_wait(&g->w, next > clock_s() ? next - clock_s() : 0);
+		if (e == WATCH_STOP)
+			return EXIT_OK;
+		r = step(g, o);
+		if (e == WATCH_EXIT)
+			return end(g);
+	}
+}
+
+static int open_watch(struct guard *g, struct options *o, pid_t pid)
+{
+	static struct source_list list;
+	const struct source *source;
+	bool bpf = false;
+	int r;
+
+	for (int i = 0; i < o->n; i++) {
+		bpf |= alert_needs_bpf(&o->alert[i]);
+		for (int k = 0; k < o->alert[i].n; k++)
+			source_list_add(&list, o->alert[i].c[k].view->source);
+	}
+	source = list.n ? &source_several : NULL;
+	if (bpf)
+		r = watch_open(&g->w, pid, o->command, false, source, &list);
+	else
+		r = watch_open_alone(&g->w, pid, o->command, source, &list);
+	if (r == EXIT_OK && !bpf && !o->command && !o->exec)
+		keep_to_read();
+	else if (r == EXIT_OK)
+		keep_to_watch(attach_by_events(g->w.a), o->command || o->exec);
+	return r;
+}
+
+int cmd_watch(int argc, char **argv)
+{
+	static const struct argp argp = {
+		option_table,
+		parse,
+		NULL,
+		"Tells when a number gets bad, and when it is over. The status is 5 if an alert "
+		"fired, 0 if none did."
+		"\vALERT is COLUMN OPERATOR NUMBER, as in 'hit_rate<95', of the whole process; "
+		"'class=64 hit_rate<95' of a row of a view; 'rss_bytes grows>1MiB/min for 5min'; "
+		"several with 'and'. hakstat help COLUMN tells where a column can be used.",
+		NULL,
+		NULL,
+		NULL};
+	static struct options o = {.interval = 1};
+	static struct guard g;
+	pid_t pid = 0;
+	int r;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	if (o.exec && !errand_open(&g.errand, o.exec)) {
+		complain("cannot run '%s': one command with arguments is meant; for pipes and the "
+			 "like "
+			 "use: sh -c '...'",
+			 o.exec);
+		return EXIT_USAGE;
+	}
+	if (o.process && !(pid = parse_process(o.process)))
+		return EXIT_NO_HAKMEM;
+	g.o = &o;
+	g.whole = (struct processes){.row = &g.row, .n = 1};
+	catch_signals();
+	r = open_watch(&g, &o, pid);
+	if (r == EXIT_OK)
+		r = run(&g, &o);
+	watch_close(&g.w);
+	if (o.exec)
+		errand_close(&g.errand);
+	for (int i = 0; i < o.n; i++)
+		alert_free(&o.alert[i]);
+	return r == EXIT_OK && g.fired ? EXIT_ALERT : r;
+}
