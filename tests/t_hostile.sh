@@ -10,7 +10,8 @@
 
 PATH=$PATH:/usr/sbin
 need objcopy setpriv strace
-"$CC" -std=gnu11 -D_GNU_SOURCE -O1 -static -I"$ROOT/probes" "$ROOT/tests/hakstat/hostile.c" -o "$TMP/hostile" -pthread ||
+abi=$(sed -n 's/^#define HAK_ABI \([0-9]*\)U.*/\1/p' "$ROOT/probes/shared.h")
+"$CC" -std=gnu11 -D_GNU_SOURCE -O1 -static -DABI="$abi" -I"$ROOT/probes" "$ROOT/tests/hakstat/hostile.c" -o "$TMP/hostile" -pthread ||
 	{ not_ok "hakstat/hostile.c compiles"; finish; }
 
 bytes_in() { LC_ALL=C tr -d '\n\t\040-\176' <"$1" | wc -c; }
@@ -69,7 +70,7 @@ done
 
 # --- files that lie --------------------------------------------------------------------------------
 mkdir "$TMP/forged"
-mapfile -t forged < <(python3 "$ROOT/tests/hakstat/forge.py" "$TMP/forged")
+mapfile -t forged < <(python3 "$ROOT/tests/hakstat/forge.py" "$TMP/forged" "$abi")
 begin "$TMP/hostile" maps "${forged[@]}"
 check "files that lie are mapped" grep -q "forged/overlap" "/proc/$pid/maps"
 { tame stat -p "$pid" -d 0.1; tame memory -p "$pid" -d 0.1; tame probes -p "$pid"; tame list; } >"$TMP/verdict"

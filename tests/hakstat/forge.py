@@ -1,4 +1,4 @@
-"""forge.py FOLDER: ELF files that lie about what is in them, each one lie; prints their names."""
+"""forge.py FOLDER ABI: ELF files that lie about what is in them, each one lie; prints their names."""
 import os, struct, sys
 
 folder = sys.argv[1]
@@ -35,7 +35,7 @@ def elf(name, sections, phdrs=1, shnum=None, shstrndx=None, shoff=None, size=Non
 
 
 NOTE, SYMTAB = 7, 2
-root = note(b"hakmem", 1, struct.pack("<QII", 0xffffffffffffff00, 5, 0))
+root = note(b"hakmem", 1, struct.pack("<QII", 0xffffffffffffff00, int(sys.argv[2]), 0))
 elf("plain", [(".note.x", NOTE, root + probe(b"refill"), None, 0, 0)])
 # 400,000 probes that lie nowhere, each to be looked for in 60,000 segments.
 elf("probes", [(".note.stapsdt", NOTE, root + probe(b"refill", 1 << 60) * 400000, None, 0, 0)], phdrs=60000)

@@ -29,16 +29,18 @@
 struct hak_root hakmem_root;
 static struct hak_root *const root = &hakmem_root;
 
-/* As lib/root.c has it. */
+/* As lib/root.c has it. ABI: the digits of HAK_ABI, by who compiles this. */
+#define TEXT(x) TEXT_(x)
+#define TEXT_(x) #x
 __asm__(".pushsection .note.hakmem,\"\",@note\n"
 	".balign 4\n"
 	".4byte 7, 16, 1\n"
 	".asciz \"hakmem\"\n"
 	".balign 4\n"
 	".8byte hakmem_root\n"
-	".4byte 5, 0\n"
+	".4byte " TEXT(ABI) ", 0\n"
 	".popsection\n");
-_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == 5, "numbers in the note above");
+_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == ABI, "numbers in the note above");
 
 /* A heap, a page, a segment as large as can be. */
 static char *wide; /* address space full of zeroes, WIDE bytes */
