@@ -5,6 +5,7 @@
 #   make test         every test; ends with "N passed, N failed, N skipped"
 #   make matrix       every kind of build, tested: compilers, optimisation, C libraries, page sizes
 #   make bench        benchmarks against other allocators; bench-probes: against no probes
+#   make bench-cost   what hakstat costs, beside strace and bpftrace
 #   make bench-bounded  memory over time in growing, shifting and hostile patterns
 #   make install      PREFIX=/usr/local DESTDIR=      make uninstall
 #   make docs         regenerates what is made from the contract
@@ -99,7 +100,7 @@ PKGS_DEMO := redis-server redis-tools
 PKGS_TEST := $(PKGS_DEMO) libcmocka-dev g++ git sqlite3 python3 gdb strace bpftrace linux-perf \
 	libclang-rt-14-dev binutils util-linux procps libcap2-bin tmux valgrind \
 	spin lld musl-tools gcc-aarch64-linux-gnu qemu-user golang-go
-PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace $(PKGS_DEMO) sqlite3 python3 \
+PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace bpftrace $(PKGS_DEMO) sqlite3 python3 \
 	lua5.4 perl
 
 .SUFFIXES:
@@ -107,7 +108,7 @@ PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace $(PKGS_DEM
 .PRECIOUS: $(B)/bpf/%.bpf.o
 .PHONY: all lib clean help FORCE print-flags
 .PHONY: demo test matrix fuzz fuzz-bin lint docs install uninstall
-.PHONY: bench bench-probes bench-bounded
+.PHONY: bench bench-probes bench-bounded bench-cost
 .PHONY: deps-build deps-demo deps-test deps-bench bench-bin test-bin san-bin
 
 all: lib $(if $(SANITIZE),,$(B)/hakstat)
@@ -212,7 +213,8 @@ san-bin: $(patsubst tests/t_%.c,$(B)/tests/san_%,$(SAN_SRC))
 # Fuzz targets: the code under test with libFuzzer's counters, ASan and UBSan, by clang.
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS := $(BASE_CFLAGS) -Ilib -Iprobes -Ihakstat -Ibpf -I$(B)/bpf -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
-FUZZ_BIN := heap heap-plant dump file profile
+FUZZ_BIN := heap heap-plant dump file profile counters
+FUZZ_COUNTERS_SRC := $(addprefix hakstat/,collect.c model.c columns.c header.c emit.c contract.c view_classes.c view_os.c view_route.c)
 # What reads files: cores, notes, recordings; and the views of the latter.
 FUZZ_FILE_SRC := $(patsubst %,hakstat/%.c,memory dump target contract \
 	instant recording sample_instant replay recorded threads remotes rss smaps names collect \
@@ -228,6 +230,8 @@ $(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(B)/bpf/waits.skel.h $(B)/bp
 FUZZ_PROFILE_SRC := $(addprefix hakstat/,profile_read.c wire.c calltree.c flame.c columns.c target.c contract.c)
 $(B)/fuzz-profile: tests/fuzz/profile.c $(FUZZ_PROFILE_SRC) $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -Ibpf -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf -lz -lm
+$(B)/fuzz-counters: tests/fuzz/counters.c $(FUZZ_COUNTERS_SRC) $(B)/.flags
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -Ibpf -fsanitize=fuzzer $(filter %.c,$^) -o $@
 fuzz-bin:
 	$(Q)$(MAKE) --no-print-directory B=build/fuzz CC=$(CLANG) SANITIZE=fuzzer-no-link,address,undefined \
 		$(FUZZ_BIN:%=build/fuzz/fuzz-%)
@@ -269,6 +273,11 @@ bench-probes: deps-bench
 bench-bounded: deps-bench
 	$(Q)$(MAKE) --no-print-directory lib bench-bin
 	$(Q)BUILD=$(B) bash bench/bounded.sh $(PATTERN)
+
+# What hakstat costs those it watches, beside strace -c -f and a bpftrace script; PATTERN: redis, larson.
+bench-cost: deps-bench
+	$(Q)$(MAKE) --no-print-directory all bench-bin
+	$(Q)BUILD=$(B) python3 bench/cost.py $(PATTERN)
 
 # Packages: installs what is missing, or with NO_DEPS=1 refuses and lists it.
 deps-build: ; $(Q)NO_DEPS=$(NO_DEPS) bash tests/deps.sh $(PKGS_BUILD)

@@ -133,6 +133,14 @@ static inline size_t bench_rss(void)
 }
 
 /* The two numbers bench/run.sh reads. Ends the line. */
+/* With BENCH_WAIT set, until a line comes: somebody wants to look on from the beginning. */
+static inline void bench_wait(void)
+{
+	if (getenv("BENCH_WAIT"))
+		while (getchar() != '\n' && !feof(stdin))
+			;
+}
+
 static inline void bench_report(uint64_t ops, double seconds)
 {
 	printf(" ops=%llu seconds=%.6f ops_per_s=%.0f\n", (unsigned long long)ops, seconds,

@@ -130,6 +130,7 @@ int main(int argc, char **argv)
 	ops_per_thread = bench_arg(argc, argv, 5, 0, 1, 1u << 30) * chunks;
 	for (unsigned i = 0; i < lanes; i++)
 		fill(&l[i], i, seed);
+	bench_wait();
 	took = run_lanes(l, lanes, seconds);
 	for (unsigned i = 0; i < lanes; i++) {
 		mallocs += l[i].mallocs;

@@ -15,6 +15,7 @@
 
 #include "hakstat.skel.h"
 
+#define JUDGE_S 0.1
 #define TRACE_UPROBE_MULTI 48 /* BPF_TRACE_UPROBE_MULTI, linux 6.6 */
 
 /* A program on the probes of a target: by one link to all of them, or one to each. */
@@ -33,10 +34,13 @@ struct attachment {
 	struct hakstat_bpf *skel;
 	struct probes_link *on;
 	struct budget *budget;
+	double next_judged;
 };
 
 static struct probes_link *all_links;
-static uint64_t left_out; /* probes that are off, a bit each */
+static struct probes_link *sums_link;	  /* that of the program of the sums */
+static uint64_t left_out;		  /* probes that are off, a bit each */
+static uint64_t in_demand = ~(uint64_t)0; /* by who looks, of the program of the sums */
 
 /*
  * Keeps the kernel's run time statistics on, or -1. Until we end: it takes CAP_SYS_ADMIN, which is
@@ -133,12 +137,19 @@ static int create_multi(const struct probes_link *l, uint64_t which, uint32_t tu
 /* The new link first, so that no event is missed; its turn comes when it is there. */
 static int put_multi(struct probes_link *l, uint64_t which)
 {
-	uint32_t turn = l->multi_fd < 0 ? *l->turn : !*l->turn;
-	int fd = which ? create_multi(l, which, turn) : -1;
+	uint32_t none = 0, *now = l->turn ? l->turn : &none;
+	uint32_t turn = l->multi_fd >= 0 && l->turn ? !*now : *now;
+	int fd;
 
+	if (!l->turn && l->multi_fd >= 0) {
+		close(l->multi_fd);
+		l->multi_fd = -1;
+		l->on = 0;
+	}
+	fd = which ? create_multi(l, which, turn) : -1;
 	if (which && fd < 0)
 		return fd;
-	__atomic_store_n(l->turn, turn, __ATOMIC_RELEASE);
+	__atomic_store_n(now, turn, __ATOMIC_RELEASE);
 	if (l->multi_fd >= 0)
 		close(l->multi_fd);
 	l->multi_fd = fd;
@@ -178,6 +189,23 @@ static int put(struct probes_link *l)
 	return l->multi ? put_multi(l, which) : put_single(l, which);
 }
 
+/*
+ * The program of the sums is on what others are on, too: it counts for the budget. The breakpoint
+ * is there anyhow.
+ */
+static void follow(void)
+{
+	uint64_t others = 0;
+
+	for (const struct probes_link *l = all_links; l; l = l->next)
+		others |= l == sums_link ? 0 : l->wanted;
+	if (!sums_link)
+		return;
+	sums_link->wanted =
+		(in_demand | others) & present(sums_link->t) & probes_that_fire(sums_link->t);
+	put(sums_link);
+}
+
 struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
 				  uint64_t wanted, uint32_t *turn, int *error)
 {
@@ -200,8 +228,10 @@ struct probes_link *probes_attach(const struct bpf_program *p, const struct targ
 				  .multi_fd = -1};
 	all_links = l;
 	*error = l->wanted ? put(l) : -ENOENT;
-	if (!*error)
+	if (!*error) {
+		follow();
 		return l;
+	}
 	probes_detach(l);
 	return NULL;
 }
@@ -216,6 +246,9 @@ void probes_detach(struct probes_link *l)
 		at = &(*at)->next;
 	if (*at)
 		*at = l->next;
+	if (l == sums_link)
+		sums_link = NULL;
+	follow();
 	for (int i = 0; i < HAK_PROBE_COUNT; i++)
 		bpf_link__destroy(l->links[i]);
 	if (l->multi_fd >= 0)
@@ -263,8 +296,10 @@ static int load_and_attach(struct attachment *a, const struct target *t, bool mu
 	int r = load(a, multi);
 
 	if (!r)
-		a->on = probes_attach(a->skel->progs.on_probe, t, multi, probes_that_fire(t),
-				      &a->skel->bss->turn, &r);
+		a->on = probes_attach(a->skel->progs.on_probe, t, multi,
+				      in_demand & probes_that_fire(t), &a->skel->bss->turn, &r);
+	sums_link = a->on;
+	follow();
 	return r;
 }
 
@@ -333,8 +368,24 @@ void attach_close(struct attachment *a)
 
 void attach_keep_budget(struct attachment *a)
 {
-	if (budget_judge(a->budget, a->skel->bss->events, clock_s()))
+	double now = clock_s();
+
+	if (now < a->next_judged)
+		return;
+	a->next_judged = now + JUDGE_S;
+	if (budget_judge(a->budget, a->skel->bss->events, target_threads(a->on->t->pid), now))
 		leave_out(budget_off(a->budget));
+}
+
+void attach_want(uint64_t probes)
+{
+	in_demand = probes;
+	follow();
+}
+
+uint64_t attach_wanted(void)
+{
+	return in_demand;
 }
 
 void attach_time_off(const struct attachment *a, double off_s[HAK_PROBE_COUNT])

@@ -30,12 +30,27 @@ void probes_prepare(struct bpf_program *p, bool multi);
  * and the kernel lets all who attach to it do so with its semaphore, or all without.
  */
 uint64_t probes_that_fire(const struct target *t);
-/* turn: the variable of the program's object. NULL on failure: a negative errno in *error. */
+/*
+ * turn: the variable of the program's object; NULL: it has none and takes its cookie for the probe,
+ * so events are missed for some milliseconds when a probe goes off or comes back. NULL on failure:
+ * a negative errno in *error.
+ */
 struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
 				  uint64_t wanted, uint32_t *turn, int *error);
 void probes_detach(struct probes_link *l); /* NULL is fine */
 /* By one perf event a probe, where the kernel does not know better. */
 bool probes_by_events(const struct probes_link *l);
+
+/*
+ * What the program of the sums is on from here on, also where it is attached anew;
+ * at first every probe there is. LIGHT: those that tell what no counter does, and seldom fire.
+ */
+#define PROBES_LIGHT                                                               \
+	(PROBE_BIT(HAK_P_hakmem_lock_wait_done) | PROBE_BIT(HAK_P_hakmem_os_map) | \
+	 PROBE_BIT(HAK_P_hakmem_os_unmap) | PROBE_BIT(HAK_P_hakmem_os_purge) |     \
+	 PROBE_BIT(HAK_P_hakmem_mmap_fallback))
+void attach_want(uint64_t probes);
+uint64_t attach_wanted(void);
 
 /*
  * Takes probes that fire more often than the budget allows off the target, and puts them back; by

@@ -43,17 +43,21 @@ void budget_close(struct budget *b)
 	free(b);
 }
 
-/* Of the busiest thread since the last look. */
-static uint64_t most_events(struct probe_pace *p, const struct probe_events *now)
+/* Of the busiest thread since the last look; where threads do not live that long, of the mean one.
+ */
+static uint64_t most_events(struct probe_pace *p, const struct probe_events *now, int threads)
 {
-	uint64_t most = 0;
+	uint64_t most = 0, sum = 0;
 
 	for (int i = 0; i < EVENT_SLOTS; i++) {
 		uint64_t n = now->of[i] - p->before.of[i];
 
+		sum += n;
 		if (n > most)
 			most = n;
 	}
+	if (threads > 0 && sum / (unsigned)threads > most)
+		return sum / (unsigned)threads;
 	return most;
 }
 
@@ -78,7 +82,8 @@ static void take_off(struct probe_pace *p, double rate, double now)
 	p->until = now + (s < OFF_MIN_S ? OFF_MIN_S : s > OFF_MAX_S ? OFF_MAX_S : s);
 }
 
-static void judge_one(struct probe_pace *p, const struct probe_events *events, double now)
+static void judge_one(struct probe_pace *p, const struct probe_events *events, int threads,
+		      double now)
 {
 	double s = now - p->since, rate;
 
@@ -95,14 +100,15 @@ static void judge_one(struct probe_pace *p, const struct probe_events *events, d
 	}
 	if (s < (p->trial ? TRIAL_S : LOOK_S))
 		return;
-	rate = (double)most_events(p, events) / s;
+	rate = (double)most_events(p, events, threads) / s;
 	if (rate > limit)
 		take_off(p, rate, now);
 	else
 		begin(p, events, now, false);
 }
 
-bool budget_judge(struct budget *b, const struct probe_events events[HAK_PROBE_COUNT], double now)
+bool budget_judge(struct budget *b, const struct probe_events events[HAK_PROBE_COUNT], int threads,
+		  double now)
 {
 	uint64_t off = 0;
 	bool changed;
@@ -110,7 +116,7 @@ bool budget_judge(struct budget *b, const struct probe_events events[HAK_PROBE_C
 	if (!limit)
 		return false;
 	for (int i = 0; i < HAK_PROBE_COUNT; i++) {
-		judge_one(&b->probe[i], &events[i], now);
+		judge_one(&b->probe[i], &events[i], threads, now);
 		if (b->probe[i].until > 0)
 			off |= (uint64_t)1 << i;
 	}

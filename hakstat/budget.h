@@ -22,8 +22,10 @@ struct budget;
 struct budget *budget_open(void); /* NULL: no memory */
 void budget_close(struct budget *b);
 
-/* What the probes have counted by now (seconds): true if budget_off is another since. */
-bool budget_judge(struct budget *b, const struct probe_events events[HAK_PROBE_COUNT], double now);
+/* What the probes have counted by now (seconds), in so many threads (0: unknown): true if
+ * budget_off is another since. */
+bool budget_judge(struct budget *b, const struct probe_events events[HAK_PROBE_COUNT], int threads,
+		  double now);
 /* The probes that are to be off, a bit each. */
 uint64_t budget_off(const struct budget *b);
 /* How long each has been so far, in seconds. */

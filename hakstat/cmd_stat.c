@@ -157,7 +157,8 @@ void report_stat(FILE *out, const struct model *m, const struct report_options *
 
 int cmd_stat(int argc, char **argv)
 {
-	struct report_options o = {.view = &view_classes, .pid_seconds = -1};
+	struct report_options o = {
+		.view = &view_classes, .pid_seconds = -1, .probes = ~(uint64_t)0};
 
 	report_parse(argc, argv, &o,
 		     "One interval of a process on libhakmem, exactly: with -p until it ends, "

@@ -259,6 +259,7 @@ static void use_view(struct watch *w, struct screen *s, const struct model *m, b
 {
 	const struct source *source = views[s->view]->source;
 
+	attach_want(PROBES_LIGHT | views[s->view]->probes);
 	s->note[0] = '\0';
 	s->filled = NULL; /* what the model has of a source goes with it */
 	if (explain)
@@ -396,6 +397,7 @@ static int watch(struct options *o, bool screen)
 	if (o->process && !(pid = parse_process(o->process)))
 		return EXIT_NO_HAKMEM;
 	catch_signals();
+	attach_want(PROBES_LIGHT | views[o->view]->probes);
 	r = watch_open(&w, pid, o->command, screen, views[o->view]->source, NULL);
 	if (r == EXIT_OK)
 		keep_to_watch(attach_by_events(w.a), o->command != NULL);

@@ -243,6 +243,7 @@ void collect_end(struct sample *s, struct attachment *a)
 	s->drain_blocks += since(e->drain_blocks, b->drain_blocks);
 	attach_cost(a, &s->events, &s->lost, &s->run_ns);
 	attach_time_off(a, s->off_s);
+	s->watched = attach_wanted();
 	s->bpf = *e;
 	s->counters_ns = s->t_ns;
 	s->t_ns = now_ns();
@@ -270,6 +271,7 @@ int collect(struct target *t, struct attachment *a, struct sample *s, heap_fn *h
 		attach_read(a, &s->bpf);
 		attach_cost(a, &s->events, &s->lost, &s->run_ns);
 		attach_time_off(a, s->off_s);
+		s->watched = attach_wanted();
 		s->has_bpf = true;
 	}
 	s->rss = target_rss(t->reader);

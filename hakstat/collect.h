@@ -27,6 +27,7 @@ struct sample {
 	bool has_bpf;
 	struct bpf_sums bpf;
 	int64_t events, lost, run_ns;  /* -1 if unknown */
+	uint64_t watched;	       /* probes, a bit each */
 	double off_s[HAK_PROBE_COUNT]; /* each probe, in all: taken off by the budget */
 };
 

@@ -78,6 +78,7 @@ struct view {
 	int sort;				       /* column sorted by at first, descending */
 	char key;				       /* of top; 0: not a screen of top */
 	/* The rest may be NULL. */
+	uint64_t probes;	     /* it shows what they tell, beside PROBES_LIGHT, a bit each */
 	const char *by_bpf;	     /* ids of columns that are unknown without BPF; "*": all */
 	const struct source *source; /* collects what the samples do not have */
 	bool in_stat;		     /* of stat, too, without its source */

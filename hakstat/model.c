@@ -154,11 +154,12 @@ static void process_make(struct model *m, const struct sample *from, const struc
 
 bool model_knows(const struct model *m, uint64_t probes)
 {
-	return m->has_bpf && !(m->off & probes);
+	return m->has_bpf && !(probes & (m->off | ~m->watched));
 }
 
 static void off_make(struct model *m, const struct sample *from, const struct sample *to)
 {
+	m->watched = to->watched & (from->has_bpf ? from->watched : ~(uint64_t)0);
 	for (int i = 0; i < HAK_PROBE_COUNT; i++) {
 		double s = to->off_s[i] - from->off_s[i];
 

@@ -67,6 +67,7 @@ struct model {
 	/* For how much of the interval the budget kept each probe off, and which those are. */
 	double off_s[HAK_PROBE_COUNT];
 	uint64_t off;
+	uint64_t watched; /* all others nobody looked at */
 	/* the two sources beside each other: sums BPF made of probe arguments, and the counters
 	 * as of each thread's last probe */
 	uint64_t bpf_allocs, bpf_frees, bpf_refills, bpf_flushes;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <gelf.h>
 #include <libelf.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #define DEBUG_FOLDER "/usr/lib/debug"
 #define DEBUG_BYTES_MAX ((off_t)4 << 30) /* a longer one is not read */
 #define RANGES_MAX 65536
+#define UNPACKED_MAX ((uint64_t)4 << 30)
 
 /* One file where it is mapped, from its first mapping to its last. */
 struct module {
@@ -48,6 +50,7 @@ struct modules {
 	struct range *code; /* ascending */
 	unsigned ranges;
 	unsigned closed;
+	unsigned version; /* times that modules came */
 	bool denied;
 };
 
@@ -171,6 +174,8 @@ static void free_module(struct module *f)
 struct modules *modules_open(void)
 {
 	struct rlimit files;
+
+	elf_version(EV_CURRENT);
 
 	/* one stays open for each library, and libdwfl opens it again */
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
@@ -352,6 +357,39 @@ static void read_vdso(struct module *f, pid_t reader)
 	f->error = -EPERM;
 }
 
+/* How long a section says it is once it is unpacked; 0 of one that is not packed. */
+static uint64_t unpacked(int fd, Elf_Scn *scn, const GElf_Shdr *sh)
+{
+	unsigned char head[12];
+	GElf_Chdr ch;
+	uint64_t n;
+
+	if (sh->sh_flags & SHF_COMPRESSED)
+		return gelf_getchdr(scn, &ch) ? ch.ch_size : 0;
+	if (pread(fd, head, sizeof(head), (off_t)sh->sh_offset) != sizeof(head) ||
+	    memcmp(head, "ZLIB", 4) != 0)
+		return 0;
+	memcpy(&n, head + 4, sizeof(n));
+	return __builtin_bswap64(n);
+}
+
+/* libdw unpacks all debug information at once: not more than a large program has. */
+static bool is_affordable(int fd)
+{
+	Elf *elf = elf_begin(fd, ELF_C_READ, NULL);
+	Elf_Scn *scn = NULL;
+	uint64_t sum = 0;
+	GElf_Shdr sh;
+
+	while (elf && sum <= UNPACKED_MAX && (scn = elf_nextscn(elf, scn))) {
+		uint64_t n = gelf_getshdr(scn, &sh) ? unpacked(fd, scn, &sh) : 0;
+
+		sum = n > UNPACKED_MAX ? n : sum + n;
+	}
+	elf_end(elf);
+	return sum <= UNPACKED_MAX;
+}
+
 static void open_module(struct modules *m, struct module *f, pid_t reader)
 {
 	struct mapping map = {.start = f->start,
@@ -367,9 +405,11 @@ static void open_module(struct modules *m, struct module *f, pid_t reader)
 	}
 	snprintf(map.path, sizeof(map.path), "%s", f->path);
 	f->fd = open_mapping(reader, &map, path);
-	if (f->fd >= 0)
+	if (f->fd >= 0 && is_affordable(f->fd))
 		return;
-	f->error = f->fd;
+	if (f->fd >= 0)
+		close(f->fd);
+	f->error = f->fd < 0 ? f->fd : -EFBIG;
 	f->fd = -1;
 	m->closed++;
 	m->denied |= f->error == -EACCES || f->error == -EPERM || access(path, R_OK) != 0;
@@ -397,6 +437,7 @@ static void report(struct modules *m, struct generation *g, struct look *l, pid_
 			*userdata = f;
 	}
 	dwfl_report_end(g->dwfl, NULL, NULL);
+	m->version++;
 	l->count = 0; /* they are the generation's now */
 }
 
@@ -453,6 +494,11 @@ unsigned modules_generation(const struct modules *m)
 Dwfl *modules_dwfl_of(const struct modules *m, unsigned generation)
 {
 	return generation < m->generations ? m->generation[generation].dwfl : NULL;
+}
+
+unsigned modules_version(const struct modules *m)
+{
+	return m->version;
 }
 
 bool modules_is_code(const struct modules *m, uint64_t addr)

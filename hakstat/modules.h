@@ -27,6 +27,9 @@ Dwfl *modules_dwfl(const struct modules *m); /* of the newest generation */
 unsigned modules_generation(const struct modules *m);
 Dwfl *modules_dwfl_of(const struct modules *m, unsigned generation);
 
+/* Another number when modules have come. */
+unsigned modules_version(const struct modules *m);
+
 /* An address in code that is mapped, of a file or not. */
 bool modules_is_code(const struct modules *m, uint64_t addr);
 /* Files that could not be opened, and whether it was permission that was missing. */

@@ -66,7 +66,7 @@ static void keep(uint64_t kept)
 	if (syscall(SYS_capget, &head, set))
 		return;
 	/* before 5.9 it took this to open what map_files leads to */
-	if (!(set[1].permitted & BIT(CAP_CHECKPOINT_RESTORE - 32)))
+	if (kept && !(set[1].permitted & BIT(CAP_CHECKPOINT_RESTORE - 32)))
 		kept |= BIT(CAP_SYS_ADMIN);
 	for (int i = 0; i < 2; i++) {
 		uint32_t mask = (uint32_t)(kept >> 32 * i);
@@ -76,6 +76,12 @@ static void keep(uint64_t kept)
 		set[i].inheritable &= mask;
 	}
 	syscall(SYS_capset, &head, set);
+}
+
+void keep_nothing(void)
+{
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	keep(0);
 }
 
 void keep_to_read(void)

@@ -24,6 +24,7 @@ bool may_use_bpf(void);
  * command of ours that changed its user. Without a command nothing is executed any more.
  */
 bool has_capability(unsigned capability);
+void keep_nothing(void);
 void keep_to_read(void);
 void keep_to_watch(bool by_events, bool command);
 

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #define WIDTH_FILE 120
+/* They tell of a process that has ended what it allocated and freed since the last look. */
+#define ENDS (PROBE_BIT(HAK_P_hakmem_refill) | PROBE_BIT(HAK_P_hakmem_flush))
 #define ALERT_ON "\033[1;31m" /* bold red */
 #define ALERT_OFF "\033[0m"
 
@@ -238,10 +240,13 @@ static void print_notes(FILE *out, const struct view *v, const struct model *m)
 
 void report_ended(FILE *out, const struct model *m)
 {
-	if (m->ended)
+	if (m->ended && ~m->watched & ENDS)
+		fprintf(out, "\n it ended: counts and memory are as of %.3f s\n",
+			m->counters_seconds);
+	else if (m->ended)
 		fprintf(out,
-			"\n it ended: counts after %.3f s are what its probes told%s, memory is "
-			"as of then\n",
+			"\n it ended: counts after %.3f s are what its probes told%s, memory is as "
+			"of then\n",
 			m->counters_seconds, m->off ? ", those that were not off" : "");
 }
 
@@ -555,6 +560,7 @@ int report_run(const struct report_options *o, const void *options, print_fn *pr
 
 	if (o->replay)
 		return run_replay(o, print);
+	attach_want(PROBES_LIGHT | o->view->probes | o->probes);
 	r = interval_open(&x, o->process, o->command, o->view->source, options);
 	/* before the interval: who cannot write should not wait for it first */
 	out = r == EXIT_OK ? report_open(o) : NULL;

@@ -17,6 +17,7 @@ struct report_options {
 	/* set before parsing, or by the command's own options */
 	const struct view *view; /* --sort names one of its columns */
 	double pid_seconds;	 /* of -p without -d; negative: until it ends or Ctrl-C */
+	uint64_t probes;	 /* beside those the view needs: ~0 for counts up to its very end */
 	/* by parsing */
 	const char *process, *command, *output;
 	const char *replay, *at, *from, *to; /* a recording, in the place of a process */

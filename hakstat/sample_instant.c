@@ -98,6 +98,7 @@ bool sample_load(struct sample *s, const struct instant *f)
 	uint64_t w[SCALAR_COUNT], *at = w;
 
 	memset(s, 0, sizeof(*s));
+	s->watched = ~(uint64_t)0;
 	if (!scalars || !scalars->rows)
 		return false;
 	section_row(scalars, 0, w, SCALAR_COUNT);

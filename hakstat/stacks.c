@@ -13,7 +13,8 @@
 #define RATE_DEFAULT 1000
 #define SLICE_DEFAULT 16384
 #define DEPTH_DEFAULT 128
-#define TURNS 16 /* of records, then other things have to be done */
+#define TURN_S 2.0 /* for all of these: then they are dropped */
+#define TURNS 16   /* of records, then other things have to be done */
 
 struct collector {
 	struct stacks_options options;
@@ -24,6 +25,7 @@ struct collector {
 	struct stack_counts mark;
 	int64_t bpf_mark, cpu_mark;
 	double since;
+	double until;	      /* stacks are unwound in this turn */
 	bool marked;	      /* `since` is when; else all of the program's life counts */
 	struct stacks result; /* of fill */
 	uint64_t unkept;
@@ -134,6 +136,10 @@ static void on_event(void *arg, const struct stack_event *e)
 	struct collector *c = arg;
 	struct raw_stack *s;
 
+	if (clock_s() > c->until) { /* each took long */
+		c->unkept++;
+		return;
+	}
 	s = traces_add_event(&c->traces, &c->target, e);
 	if (!s) {
 		c->unkept++;
@@ -151,6 +157,7 @@ static void on_event(void *arg, const struct stack_event *e)
 static void drain(struct collector *c)
 {
 	c->traces.fresh = false;
+	c->until = clock_s() + TURN_S;
 	for (int i = 0; i < TURNS && !sampler_drain(c->sampler, on_event, c); i++)
 		;
 }

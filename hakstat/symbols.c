@@ -1,16 +1,11 @@
 #include "symbols.h"
 #include "called.h"
+#include "lookup.h"
 #include "target.h"
 
-#include <dwarf.h>
-#include <elfutils/libdwelf.h>
-#include <elfutils/libdw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define INLINED_MAX 64U
-#define NAME_MAX_ 4096 /* templates grow long; nobody reads more */
 
 struct entry {
 	uint64_t pc;
@@ -27,6 +22,7 @@ struct alias {
 
 struct symbols {
 	const struct modules *modules;
+	struct lookup *lookup;
 	struct entry *entry; /* open addressing; a power of two */
 	size_t room, used;
 	char **text; /* every string handed out */
@@ -46,11 +42,13 @@ struct symbols *symbols_open(const struct modules *m)
 	s->modules = m;
 	s->room = 1024;
 	s->entry = calloc(s->room, sizeof(*s->entry));
-	if (!s->entry) {
-		free(s);
-		return NULL;
-	}
-	return s;
+	s->lookup = lookup_open(m);
+	if (s->entry && s->lookup)
+		return s;
+	lookup_close(s->lookup);
+	free(s->entry);
+	free(s);
+	return NULL;
 }
 
 void symbols_close(struct symbols *s)
@@ -67,6 +65,7 @@ void symbols_close(struct symbols *s)
 	}
 	free(s->text);
 	free(s->entry);
+	lookup_close(s->lookup);
 	free(s);
 }
 
@@ -86,7 +85,7 @@ static const char *keep(struct symbols *s, const char *text)
 		s->text = p;
 		s->text_room = room;
 	}
-	copy = strndup(text, NAME_MAX_);
+	copy = strndup(text, LOOKUP_TEXT);
 	if (copy) {
 		sanitize(copy);
 		s->text[s->texts++] = copy;
@@ -140,118 +139,6 @@ static bool grow(struct symbols *s)
 	return true;
 }
 
-/*
- * The compilation unit of an address. .debug_aranges only gives a hint: libdw takes what lies
- * between two ranges for part of the first, and clang writes none. Then all are asked.
- */
-static Dwarf_Die *unit_of(Dwfl_Module *mod, uint64_t pc, Dwarf_Addr *bias)
-{
-	Dwarf_Die *cu = dwfl_module_addrdie(mod, pc, bias);
-
-	if (cu && dwarf_haspc(cu, pc - *bias) == 1)
-		return cu;
-	cu = NULL;
-	while ((cu = dwfl_module_nextcu(mod, cu, bias)))
-		if (dwarf_haspc(cu, pc - *bias) == 1)
-			return cu;
-	return NULL;
-}
-
-static const char *attribute_text(Dwarf_Die *die, unsigned name)
-{
-	Dwarf_Attribute a;
-
-	return dwarf_formstring(dwarf_attr_integrate(die, name, &a));
-}
-
-static const char *die_name(Dwarf_Die *die)
-{
-	const char *linkage = attribute_text(die, DW_AT_linkage_name);
-
-	return linkage ? linkage : attribute_text(die, DW_AT_name);
-}
-
-static unsigned attribute_number(Dwarf_Die *die, unsigned name)
-{
-	Dwarf_Attribute a;
-	Dwarf_Word v;
-
-	return dwarf_formudata(dwarf_attr(die, name, &a), &v) ? 0 : (unsigned)v;
-}
-
-static const char *call_file(Dwarf_Die *cu, Dwarf_Die *die)
-{
-	Dwarf_Files *files;
-	size_t n;
-	unsigned i = attribute_number(die, DW_AT_call_file);
-
-	if (dwarf_getsrcfiles(cu, &files, &n) || i >= n)
-		return NULL;
-	return dwarf_filesrc(files, i, NULL, NULL);
-}
-
-/* The scopes around an address, innermost first, with those a function was inlined into. */
-static int scopes_of(Dwarf_Die *cu, uint64_t pc, Dwarf_Die **scopes)
-{
-	Dwarf_Die innermost;
-	int n = dwarf_getscopes(cu, pc, scopes);
-
-	if (n <= 0)
-		return n;
-	innermost = (*scopes)[0];
-	free(*scopes);
-	return dwarf_getscopes_die(&innermost, scopes);
-}
-
-/*
- * libdw opens a file that debug information shares with others by any name it finds, and a pipe
- * would keep us: only of the system's own debug files this is let happen (modules.c:open_shared).
- */
-static bool may_be_read(Dwfl_Module *mod)
-{
-	const char *name, *debug_file = NULL;
-	Dwarf_Addr bias;
-	Dwarf *dwarf = dwfl_module_getdwarf(mod, &bias);
-	const void *id;
-
-	if (!dwarf || dwelf_dwarf_gnu_debugaltlink(dwarf, &name, &id) <= 0)
-		return true;
-	dwfl_module_info(mod, NULL, NULL, NULL, NULL, NULL, NULL, &debug_file);
-	return debug_file && !strncmp(debug_file, "/usr/lib/debug/", 15);
-}
-
-/* Fills in functions, files and lines from debug information; how many frames, 0 if there is none.
- */
-static unsigned by_debug(struct symbols *s, Dwfl_Module *mod, uint64_t pc, struct frame *f)
-{
-	Dwarf_Addr bias = 0;
-	Dwarf_Die *scopes = NULL, *cu = unit_of(mod, pc, &bias);
-	Dwarf_Line *line = cu ? dwarf_getsrc_die(cu, pc - bias) : NULL;
-	const char *file = NULL;
-	int at = 0, n;
-	unsigned frames = 0;
-
-	if (line && !dwarf_lineno(line, &at))
-		file = dwarf_linesrc(line, NULL, NULL);
-	f[0].file = keep(s, file);
-	f[0].line = at > 0 ? (unsigned)at : 0;
-	n = cu ? scopes_of(cu, pc - bias, &scopes) : 0;
-	for (int i = 0; i < n && frames < INLINED_MAX; i++) {
-		int tag = dwarf_tag(&scopes[i]);
-
-		if (tag != DW_TAG_inlined_subroutine && tag != DW_TAG_subprogram)
-			continue;
-		f[frames].function = keep_function(s, die_name(&scopes[i]));
-		f[frames++].inlined = tag == DW_TAG_inlined_subroutine;
-		if (tag == DW_TAG_subprogram || frames == INLINED_MAX)
-			break;
-		f[frames].file = keep(s, call_file(cu, &scopes[i]));
-		f[frames].line = attribute_number(&scopes[i], DW_AT_call_line);
-	}
-	free(scopes);
-	return frames;
-}
-
 static unsigned look_up(struct symbols *s, unsigned generation, uint64_t pc, struct frame *f)
 {
 	Dwfl *dwfl = modules_dwfl_of(s->modules, generation);
@@ -259,8 +146,6 @@ static unsigned look_up(struct symbols *s, unsigned generation, uint64_t pc, str
 	Dwarf_Addr start = 0;
 	GElf_Addr bias;
 	const char *path;
-	GElf_Off offset;
-	GElf_Sym sym;
 	unsigned n;
 
 	f[0].offset = f[0].pc = pc;
@@ -269,12 +154,12 @@ static unsigned look_up(struct symbols *s, unsigned generation, uint64_t pc, str
 	path = keep(s, dwfl_module_info(mod, NULL, &start, NULL, NULL, NULL, NULL, NULL));
 	if (!dwfl_module_getelf(mod, &bias)) /* a file that could not be opened */
 		bias = start;
-	n = may_be_read(mod) ? by_debug(s, mod, pc, f) : 0;
-	if (n == 0 || !f[n - 1].function) {
-		n += n == 0;
-		f[n - 1].function = keep_function(
-			s, dwfl_module_addrinfo(mod, pc, &offset, &sym, NULL, NULL, NULL));
+	n = lookup(s->lookup, generation, pc, f);
+	for (unsigned i = 0; i < n; i++) {
+		f[i].function = keep(s, f[i].function);
+		f[i].file = keep(s, f[i].file);
 	}
+	n += n == 0;
 	for (unsigned i = 0; i < n; i++) {
 		f[i].module = path;
 		f[i].module_start = start;
@@ -287,7 +172,7 @@ static unsigned look_up(struct symbols *s, unsigned generation, uint64_t pc, str
 const struct frame *symbols_of(struct symbols *s, unsigned generation, uint64_t pc, unsigned *n)
 {
 	struct entry *e = grow(s) ? slot_of(s, generation, pc) : NULL;
-	struct frame f[INLINED_MAX + 1];
+	struct frame f[LOOKUP_FRAMES];
 
 	if (!e)
 		return NULL;

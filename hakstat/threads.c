@@ -357,8 +357,7 @@ static void fill(void *arg, struct model *m)
 	st->out.n = 0;
 	fill_rows(st, &ended);
 	with = st->out.n;
-	st->out.has_waits =
-		st->has_waits && !(m->off & PROBE_BIT(HAK_P_hakmem_lock_wait_done));
+	st->out.has_waits = st->has_waits && !(m->off & PROBE_BIT(HAK_P_hakmem_lock_wait_done));
 	st->out.without = st->alive > with ? st->alive - with : 0;
 	add_waits_to(st, &ended);
 	if (is_anything(&ended) && (last = new_row(st)))

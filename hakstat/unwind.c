@@ -4,11 +4,13 @@
 #include <elfutils/libdw.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define REG_BP 6
 #define REG_SP 7
 #define REG_IP 16
-#define CACHE 4096U /* chains of frame pointers known to be the truth; a slot is overwritten */
+#define PATIENCE_S 0.2 /* for one stack, which takes 30 us */
+#define CACHE 4096U    /* chains of frame pointers known to be the truth; a slot is overwritten */
 
 struct proven {
 	uint64_t hash; /* of the chain; 0: none */
@@ -26,6 +28,7 @@ struct unwinder {
 	bool missed;  /* something was not in the slice since the last frame ... */
 	bool above;   /* ... which goes on */
 	bool full;    /* the depth was reached */
+	double end_s; /* call frame information may be made to take any time */
 	bool guessed; /* libdwfl went by a frame pointer, for want of CFI */
 	struct proven cache[CACHE];
 };
@@ -79,6 +82,14 @@ static const Dwfl_Thread_Callbacks callbacks = {
 	.set_initial_registers = set_registers,
 };
 
+static double now_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
 static int on_frame(Dwfl_Frame *frame, void *arg)
 {
 	struct unwinder *u = arg;
@@ -86,6 +97,8 @@ static int on_frame(Dwfl_Frame *frame, void *arg)
 	Dwfl_Module *mod;
 	bool activation;
 
+	if (now_s() > u->end_s)
+		return DWARF_CB_ABORT;
 	u->missed = u->above = false; /* before this, which unwinds on to the next frame */
 	if (!dwfl_frame_pc(frame, &pc, &activation))
 		return DWARF_CB_ABORT;
@@ -247,6 +260,8 @@ static void add_chain(struct unwinder *u)
 		    !rule_at(u->dwfl, out->pc[out->n - 1]).frame_pointer)
 			break;
 		out->pc[out->n++] = s->chain[i] - 1;
+		if (now_s() > u->end_s)
+			break;
 	}
 	if (out->n == had)
 		return;
@@ -280,7 +295,7 @@ static void mend_by_chain(struct unwinder *u)
 	const struct stack_copy *s = u->stack;
 	unsigned k = 0, i = 1;
 
-	while (k < out->n && has_cfi(u->dwfl, out->pc[k]))
+	while (k < out->n && now_s() < u->end_s && has_cfi(u->dwfl, out->pc[k]))
 		k++;
 	if (k >= out->n)
 		return;
@@ -344,7 +359,7 @@ static bool is_proven(struct unwinder *u)
 	if (same < 2 || !is_start(u, same - 1))
 		return false;
 	for (unsigned i = 1; i + 1 < same; i++)
-		if (!rule_at(u->dwfl, pc[i]).frame_pointer)
+		if (now_s() > u->end_s || !rule_at(u->dwfl, pc[i]).frame_pointer)
 			return false;
 	return true;
 }
@@ -379,6 +394,7 @@ void unwind(struct unwinder *u, const struct stack_copy *s, struct callers *out)
 
 	u->stack = s;
 	u->out = out;
+	u->end_s = now_s() + PATIENCE_S;
 	if (!is_ready(u)) {
 		by_chain(u);
 		return;

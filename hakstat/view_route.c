@@ -230,6 +230,7 @@ const struct view view_route = {
 	.shown = shown,
 	.sort = 2,
 	.key = '5',
+	.probes = PROBE_BIT(HAK_P_hakmem_refill),
 	.alert = alert,
 	.note = note,
 };

@@ -104,7 +104,7 @@ check "target exits: what it saw is valid JSON" valid_json "$TMP/json"
 start_known "$TMP/known" pairs
 "$HAKSTAT" top -p "$known_pid" -d 0.2 -b >"$TMP/top" 2>"$TMP/err" 7>&- &
 watcher=$!
-wait_attached "$known_pid" $watcher
+wait_for 20 some_attached "$known_pid"
 end_known
 wait_for 15 gone $watcher
 check "target exits: top ends" gone $watcher

@@ -8,11 +8,12 @@ cd "$(dirname "$0")/../.." || exit 1
 new=${2:-build/fuzz/new}
 
 # Target, share of the time in percent, HAKMEM_SECURE
-runs='heap 40 0
-heap 40 1
-dump 10 0
-file 5 0
-profile 5 0'
+runs='heap 38 0
+heap 38 1
+dump 8 0
+file 6 0
+profile 5 0
+counters 5 0'
 
 fuzz() {
 	local target share secure seconds failed=0
@@ -40,7 +41,7 @@ minimise() {
 			"build/fuzz/minimal/$target" "tests/fuzz/corpus/$target" "$new/$target" \
 			</dev/null || return
 	done <<<"$runs"
-	for target in heap dump file profile; do
+	for target in heap dump file profile counters; do
 		rm -rf "tests/fuzz/corpus/$target"
 		cp -r "build/fuzz/minimal/$target" tests/fuzz/corpus/
 	done

@@ -2,10 +2,16 @@
  * A process that says it runs on libhakmem, and lies: it has the note and a root of its own, and
  * no allocator. Each mode is one lie. It says "ready", then goes on as the mode says until it is
  * killed. hakstat may say what it likes of it, in finite time, and nothing else.
+ *
+ *   hostile              lists the modes
+ *   hostile MODE
+ *   hostile maps FILE... a root like any other, and files mapped as if their code were run
  */
 #include "shared.h"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -23,16 +29,18 @@
 struct hak_root hakmem_root;
 static struct hak_root *const root = &hakmem_root;
 
-/* As lib/root.c has it. */
+/* As lib/root.c has it. ABI: the digits of HAK_ABI, by who compiles this. */
+#define TEXT(x) TEXT_(x)
+#define TEXT_(x) #x
 __asm__(".pushsection .note.hakmem,\"\",@note\n"
 	".balign 4\n"
 	".4byte 7, 16, 1\n"
 	".asciz \"hakmem\"\n"
 	".balign 4\n"
 	".8byte hakmem_root\n"
-	".4byte 6, 0\n"
+	".4byte " TEXT(ABI) ", 0\n"
 	".popsection\n");
-_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == 6, "numbers in the note above");
+_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == ABI, "numbers in the note above");
 
 /* A heap, a page, a segment as large as can be. */
 static char *wide; /* address space full of zeroes, WIDE bytes */
@@ -347,15 +355,28 @@ static const struct mode {
 	{"abi", NULL, abi},
 };
 
+static void map_files(char **path)
+{
+	for (; *path; path++) {
+		int fd = open(*path, O_RDONLY | O_NONBLOCK);
+
+		if (fd < 0 ||
+		    mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED)
+			exit(1);
+		close(fd);
+	}
+}
+
 int main(int argc, char **argv)
 {
+	bool maps = argc > 1 && !strcmp(argv[1], "maps");
 	size_t n = sizeof(modes) / sizeof(modes[0]), i = 0;
 	pthread_t t;
 
 	if (argc < 2)
 		for (; i < n; i++)
 			puts(modes[i].name);
-	while (i < n && strcmp(modes[i].name, argv[1]) != 0)
+	while (!maps && i < n && strcmp(modes[i].name, argv[1]) != 0)
 		i++;
 	if (i == n)
 		return argc > 1;
@@ -364,10 +385,13 @@ int main(int argc, char **argv)
 	if (wide == MAP_FAILED)
 		return 1;
 	make_root();
-	if (modes[i].once)
+	if (maps)
+		map_files(argv + 2);
+	else if (modes[i].once)
 		modes[i].once();
 	ready();
-	if (modes[i].again && pthread_create(&t, NULL, in_turn, (void *)(uintptr_t)modes[i].again))
+	if (!maps && modes[i].again &&
+	    pthread_create(&t, NULL, in_turn, (void *)(uintptr_t)modes[i].again))
 		return 1;
 	for (;;)
 		pause();
