@@ -73,7 +73,7 @@ LIB_CFLAGS = $(BASE_CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec \
 	-Ilib -Iprobes -idirafter $(B)/alien
 TOOL_CFLAGS = $(BASE_CFLAGS) $(HARDEN_TOOL) -Ihakstat -Iprobes -I$(B)/bpf -Ibpf
 # libstdc++ for its demangler alone
-TOOL_LIBS := -lbpf -ldw -lelf -lz -lncursesw -ltinfo -lstdc++
+TOOL_LIBS := -lbpf -ldw -lelf -lz -lm -lncursesw -ltinfo -lstdc++
 BENCH_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g -O2 $(WARN) -fno-builtin-malloc -pthread
 LDFLAGS_SO := -Wl,-soname,$(SONAME) -Wl,-z,nodelete -Wl,--version-script=lib/libhakmem.map $(HARDEN_LINK) -Wl,--no-undefined -Wl,--build-id=sha1
 LDFLAGS_TOOL := -pie $(HARDEN_LINK) -Wl,--build-id=sha1
@@ -98,7 +98,7 @@ PKGS_BUILD := gcc make clang bpftool libbpf-dev libelf-dev libdw-dev libstdc++-1
 PKGS_DEMO := redis-server redis-tools
 PKGS_TEST := $(PKGS_DEMO) libcmocka-dev g++ git sqlite3 python3 gdb strace bpftrace linux-perf \
 	libclang-rt-14-dev binutils util-linux procps libcap2-bin tmux valgrind \
-	spin lld musl-tools gcc-aarch64-linux-gnu qemu-user
+	spin lld musl-tools gcc-aarch64-linux-gnu qemu-user golang-go
 PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace $(PKGS_DEMO) sqlite3 python3 \
 	lua5.4 perl
 
@@ -211,17 +211,23 @@ san-bin: $(patsubst tests/t_%.c,$(B)/tests/san_%,$(SAN_SRC))
 
 # Fuzz targets: the code under test with libFuzzer's counters, ASan and UBSan, by clang.
 FUZZ_SECONDS ?= 60
-FUZZ_FLAGS := $(BASE_CFLAGS) -Ilib -Iprobes -Ihakstat
-FUZZ_BIN := heap heap-plant dump file
-FUZZ_FILE_SRC := $(addprefix hakstat/,memory.c dump.c target.c contract.c)
+FUZZ_FLAGS := $(BASE_CFLAGS) -Ilib -Iprobes -Ihakstat -Ibpf -I$(B)/bpf -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+FUZZ_BIN := heap heap-plant dump file profile
+# What reads files: cores, notes, recordings; and the views of the latter.
+FUZZ_FILE_SRC := $(patsubst %,hakstat/%.c,memory dump target contract \
+	instant recording sample_instant replay recorded threads remotes rss smaps names collect \
+	model columns emit header view_classes view_os view_threads view_route view_remote view_memory)
 $(B)/fuzz-heap: tests/fuzz/heap.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $< $(B)/libhakmem-api.a -o $@ -pthread
 $(B)/fuzz-heap-plant: tests/fuzz/heap.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -DPLANT $< $(B)/libhakmem-api.a -o $@ -pthread
 $(B)/fuzz-dump: tests/fuzz/dump.c hakstat/dump.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ -pthread
-$(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(B)/.flags
-	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf
+$(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(B)/bpf/waits.skel.h $(B)/bpf/remote.skel.h $(B)/.flags
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf -lbpf -lz
+FUZZ_PROFILE_SRC := $(addprefix hakstat/,profile_read.c wire.c calltree.c flame.c columns.c target.c contract.c)
+$(B)/fuzz-profile: tests/fuzz/profile.c $(FUZZ_PROFILE_SRC) $(B)/.flags
+	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -Ibpf -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf -lz -lm
 fuzz-bin:
 	$(Q)$(MAKE) --no-print-directory B=build/fuzz CC=$(CLANG) SANITIZE=fuzzer-no-link,address,undefined \
 		$(FUZZ_BIN:%=build/fuzz/fuzz-%)

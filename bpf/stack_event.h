@@ -13,16 +13,20 @@
 #define STACK_WINDOW_SHIFT 26 /* the rate is kept over 2^26 ns, 67 ms */
 
 struct stack_event {
-	__u64 reg[STACK_REGS];
-	__u64 arg[6]; /* the probe's */
+	__u64 arg[6];  /* the probe's */
+	__u64 time_ns; /* CLOCK_MONOTONIC */
 	__u32 probe, tid;
 	__u32 period; /* events this one stands for, in the mean */
-	__u32 chain;  /* frames found by frame pointers */
-	__u32 bytes;  /* of the slice */
-	__u32 whole;  /* the slice ends where the stack does */
+	/* A record without a stack ends here. */
+	__u32 chain; /* frames found by frame pointers */
+	__u32 bytes; /* of the slice */
+	__u32 whole; /* the slice ends where the stack does */
+	__u64 reg[STACK_REGS];
 	__u64 frame[STACK_CHAIN_MAX + 1];
 	__u8 slice[]; /* from the stack pointer on */
 };
+
+#define STACK_BARE_BYTES __builtin_offsetof(struct stack_event, chain)
 
 /* How many stacks of a probe are taken; used by the program alone. */
 struct stack_pace {

@@ -11,8 +11,8 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-#include "regs.h"
 #include "stack_event.h"
+#include "thread.h"
 #include "turn.h"
 
 const volatile __u32 pages = 4;	      /* of a slice, at most STACK_PAGES_MAX */
@@ -21,6 +21,7 @@ const volatile __u32 budget = 0;      /* stacks of a probe a window, 0: all of t
 /* An event counts if its argument number filter_arg is filter_value; STACK_NO_ARG: every one. */
 const volatile __u32 filter_arg[HAK_PROBE_COUNT] = {0};
 const volatile __u32 filter_value = 0;
+const volatile __u64 bare = 0; /* probes of which no stack is wanted, a bit each */
 
 struct stack_counts counts = {0};
 
@@ -31,8 +32,6 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 24);
 } ring SEC(".maps");
-
-#define ADD(field, v) ((void)__sync_fetch_and_add(&(field), (v)))
 
 /* Of several tasks that see the window end one opens the next; the others may still use the old. */
 static __always_inline void next_window(struct stack_pace *p, __u64 now)
@@ -112,6 +111,34 @@ static __always_inline void fill_registers(__u64 *to, const struct regs *r)
 	to[16] = r->ip;
 }
 
+static __always_inline void fill_event(struct stack_event *e, struct regs *r, __u32 probe,
+				       __u32 period)
+{
+	e->arg[0] = r->di;
+	e->arg[1] = r->si;
+	e->arg[2] = r->dx;
+	e->arg[3] = r->cx;
+	e->arg[4] = r->r8;
+	e->arg[5] = r->r9;
+	e->time_ns = bpf_ktime_get_ns();
+	e->probe = probe;
+	e->tid = own_tid();
+	e->period = period;
+}
+
+static __always_inline void hand_out_bare(struct regs *r, __u32 probe, __u32 period)
+{
+	struct stack_event *e = bpf_ringbuf_reserve(&ring, STACK_BARE_BYTES, 0);
+
+	if (!e) {
+		ADD(counts.lost, 1);
+		return;
+	}
+	fill_event(e, r, probe, period);
+	ADD(counts.taken, 1);
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+}
+
 /* `most` must be a constant for the verifier: the size of a record is. */
 static __always_inline void hand_out(struct regs *r, __u32 probe, __u32 period, __u32 readable,
 				     __u32 most)
@@ -123,16 +150,8 @@ static __always_inline void hand_out(struct regs *r, __u32 probe, __u32 period, 
 		ADD(counts.lost, 1);
 		return;
 	}
+	fill_event(e, r, probe, period);
 	fill_registers(e->reg, r);
-	e->arg[0] = r->di;
-	e->arg[1] = r->si;
-	e->arg[2] = r->dx;
-	e->arg[3] = r->cx;
-	e->arg[4] = r->r8;
-	e->arg[5] = r->r9;
-	e->probe = probe;
-	e->tid = (__u32)bpf_get_current_pid_tgid();
-	e->period = period;
 	chain = bpf_get_stack(r, e->frame, STACK_CHAIN_MAX * sizeof(__u64), BPF_F_USER_STACK);
 	e->chain = chain > 0 ? (__u32)chain / sizeof(__u64) : 0;
 	e->bytes = copy_slice(e->slice, r->sp, most);
@@ -163,6 +182,10 @@ int on_stack(struct regs *r)
 	ADD(counts.events[id], 1);
 	if (!is_chosen(&paces[id], &period)) {
 		ADD(counts.skipped, 1);
+		return 0;
+	}
+	if (bare >> id & 1) {
+		hand_out_bare(r, id, period);
 		return 0;
 	}
 	readable = readable_pages(r->sp);

@@ -14,13 +14,14 @@
 static const struct selector {
 	const char *name;
 	const struct view *view;
-	int ids; /* the first columns */
+	int ids;  /* the first columns */
+	bool bpf; /* without it, rows are missing */
 } selectors[] = {
-	{"class", &view_classes, 1},	   {"thread", &view_threads, 2},
-	{"lock", &view_locks, 1},	   {"call", &view_os, 2},
-	{"memory", &view_memory, 1},	   {"syscall", &view_syscalls, 2},
-	{"route", &view_route, 1},	   {"freed_by", &view_remote, 2},
-	{"fragments", &view_fragments, 1},
+	{"class", &view_classes, 1, false},	  {"thread", &view_threads, 2, false},
+	{"lock", &view_locks, 1, false},	  {"call", &view_os, 2, false},
+	{"syscall", &view_syscalls, 2, true},	  {"memory", &view_memory, 1, false},
+	{"fragments", &view_fragments, 1, false}, {"route", &view_route, 1, false},
+	{"freed_by", &view_remote, 2, true},
 };
 #define SELECTORS (sizeof(selectors) / sizeof(selectors[0]))
 
@@ -481,8 +482,11 @@ bool condition_number(const struct condition *c, double *number)
 
 bool alert_needs_bpf(const struct alert *a)
 {
-	for (int i = 0; i < a->n; i++)
-		if (view_by_bpf(a->c[i].view, a->c[i].column))
+	for (int i = 0; i < a->n; i++) {
+		const struct selector *s = selector_of(a->c[i].view);
+
+		if ((s && s->bpf) || view_by_bpf(a->c[i].view, a->c[i].column))
 			return true;
+	}
 	return false;
 }

@@ -1,4 +1,5 @@
 #include "attach.h"
+#include "privilege.h"
 #include "hakstat.h"
 #include "turn.h"
 
@@ -60,6 +61,17 @@ void probes_prepare(struct bpf_program *p, bool multi)
 		bpf_program__set_expected_attach_type(p, (enum bpf_attach_type)TRACE_UPROBE_MULTI);
 }
 
+/* Those that count: who counts stays away from what would switch something on. */
+uint64_t probes_that_fire(const struct target *t)
+{
+	uint64_t all = 0;
+
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		if (!t->site[i].semaphore)
+			all |= PROBE_BIT(i);
+	return all;
+}
+
 static uint64_t present(const struct target *t)
 {
 	uint64_t mask = 0;
@@ -76,13 +88,14 @@ static uint64_t cookie(int probe, uint32_t turn)
 }
 
 static unsigned list_sites(const struct probes_link *l, uint64_t which, uint32_t turn,
-			   uint64_t *offsets, uint64_t *cookies)
+			   uint64_t *offsets, uint64_t *semaphores, uint64_t *cookies)
 {
 	unsigned n = 0;
 
 	for (int i = 0; i < HAK_PROBE_COUNT; i++)
 		if (which & PROBE_BIT(i)) {
 			offsets[n] = l->t->site[i].offset;
+			semaphores[n] = l->t->site[i].semaphore;
 			cookies[n++] = cookie(i, turn);
 		}
 	return n;
@@ -94,7 +107,7 @@ static unsigned list_sites(const struct probes_link *l, uint64_t which, uint32_t
  */
 static int create_multi(const struct probes_link *l, uint64_t which, uint32_t turn)
 {
-	uint64_t offsets[HAK_PROBE_COUNT], cookies[HAK_PROBE_COUNT];
+	uint64_t offsets[HAK_PROBE_COUNT], semaphores[HAK_PROBE_COUNT], cookies[HAK_PROBE_COUNT];
 	struct {
 		uint32_t prog_fd, target_fd, attach_type, flags;
 		uint64_t path, offsets, ref_ctr_offsets, cookies;
@@ -104,12 +117,16 @@ static int create_multi(const struct probes_link *l, uint64_t which, uint32_t tu
 		.attach_type = TRACE_UPROBE_MULTI,
 		.path = (uintptr_t)l->t->open_path,
 		.offsets = (uintptr_t)offsets,
+		.ref_ctr_offsets = (uintptr_t)semaphores,
 		.cookies = (uintptr_t)cookies,
-		.count = list_sites(l, which, turn, offsets, cookies),
+		.count = list_sites(l, which, turn, offsets, semaphores, cookies),
 		.pid = (uint32_t)l->t->pid,
 	};
-	int fd = (int)syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+	int fd;
 
+	if (getenv("HAKSTAT_NO_MULTI")) /* as a kernel before 6.6 does */
+		return -EOPNOTSUPP;
+	fd = (int)syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
 	return fd < 0 ? -errno : fd;
 }
 
@@ -133,7 +150,8 @@ static int put_multi(struct probes_link *l, uint64_t which)
 static int put_single(struct probes_link *l, uint64_t which)
 {
 	for (int i = 0; i < HAK_PROBE_COUNT; i++) {
-		LIBBPF_OPTS(bpf_uprobe_opts, opts, .bpf_cookie = cookie(i, 0));
+		LIBBPF_OPTS(bpf_uprobe_opts, opts, .bpf_cookie = cookie(i, 0),
+			    .ref_ctr_offset = l->t->site[i].semaphore);
 
 		if (l->links[i] && !(which & PROBE_BIT(i))) {
 			bpf_link__destroy(l->links[i]);
@@ -206,6 +224,11 @@ void probes_detach(struct probes_link *l)
 	free(l);
 }
 
+bool probes_by_events(const struct probes_link *l)
+{
+	return l && !l->multi;
+}
+
 /* Where that fails, as on a process that just ends, all stays as it is until the next time. */
 static void leave_out(uint64_t probes)
 {
@@ -240,7 +263,7 @@ static int load_and_attach(struct attachment *a, const struct target *t, bool mu
 	int r = load(a, multi);
 
 	if (!r)
-		a->on = probes_attach(a->skel->progs.on_probe, t, multi, ~(uint64_t)0,
+		a->on = probes_attach(a->skel->progs.on_probe, t, multi, probes_that_fire(t),
 				      &a->skel->bss->turn, &r);
 	return r;
 }
@@ -288,9 +311,7 @@ struct attachment *attach_probes(const struct target *t, int *error, char *err, 
 	if (*error == -ENOENT)
 		snprintf(err, errlen, "%s has no probes (built with PROBES=0?)", t->lib);
 	else if (*error == -EPERM || *error == -EACCES)
-		snprintf(err, errlen,
-			 "no permission for BPF: run as root, or setcap " HAKSTAT_CAPS
-			 "+ep on hakstat");
+		no_permission("for BPF", err, errlen);
 	else
 		snprintf(err, errlen, "cannot attach BPF: %s (see hakstat doctor)",
 			 strerror(-*error));
@@ -349,7 +370,7 @@ void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *
 
 bool attach_by_events(const struct attachment *a)
 {
-	return a && !a->on->multi;
+	return a && probes_by_events(a->on);
 }
 
 bool attach_before_multi(void)

@@ -6,9 +6,6 @@
 #include "sums.h"
 #include "target.h"
 
-/* What hakstat needs instead of root. */
-#define HAKSTAT_CAPS "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_checkpoint_restore"
-
 struct attachment;
 
 /*
@@ -28,10 +25,17 @@ struct bpf_program;
 struct probes_link;
 #define PROBE_BIT(id) ((uint64_t)1 << (id)) /* HAK_P_hakmem_refill and so on */
 void probes_prepare(struct bpf_program *p, bool multi);
+/*
+ * Those without a semaphore. To attach to one of the others switches something on in the target;
+ * and the kernel lets all who attach to it do so with its semaphore, or all without.
+ */
+uint64_t probes_that_fire(const struct target *t);
 /* turn: the variable of the program's object. NULL on failure: a negative errno in *error. */
 struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
 				  uint64_t wanted, uint32_t *turn, int *error);
 void probes_detach(struct probes_link *l); /* NULL is fine */
+/* By one perf event a probe, where the kernel does not know better. */
+bool probes_by_events(const struct probes_link *l);
 
 /*
  * Takes probes that fire more often than the budget allows off the target, and puts them back; by

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "attach.h"
+#include "privilege.h"
 #include "syscalls.skel.h"
 
 #define FIRST_PID_NS 0xEFFFFFFCU /* PROC_PID_INIT_INO, the kernel's proc_ns.h */
@@ -257,9 +258,7 @@ struct calls *calls_open(pid_t pid, enum calls_what what, int *error, char *err,
 	if (!*error)
 		return c;
 	if (*error == -EPERM || *error == -EACCES)
-		snprintf(err, errlen,
-			 "no permission to watch system calls: run as root, or setcap " HAKSTAT_CAPS
-			 "+ep on hakstat");
+		no_permission("to watch system calls", err, errlen);
 	else
 		snprintf(err, errlen, "cannot watch system calls: %s (see hakstat doctor)",
 			 strerror(-*error));

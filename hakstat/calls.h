@@ -6,6 +6,7 @@
 #define HAKSTAT_CALLS_H
 
 #include "call_sums.h"
+#include "modules.h"
 #include "source.h"
 #include "target.h"
 
@@ -60,7 +61,8 @@ struct syscalls {
 	/* the application's words waited for longest: indices into d.waits, and what holds them */
 	struct top_word {
 		size_t row;
-		char name[20], where[64];
+		char name[48]; /* its symbol, or address */
+		char where[64];
 	} top[TOP_WORDS];
 	int ntop;
 };
@@ -93,7 +95,11 @@ struct call_count calls_total(const struct calls_sample *d, enum caller by);
 
 void call_name(unsigned number, char *out, size_t len);
 const char *futex_op_name(uint32_t op);
-/* What is mapped at an address: "libfoo.so+0x1234", counted from its first byte in memory. */
-void calls_where(pid_t pid, uint64_t addr, char *out, size_t len);
+/*
+ * What is mapped at an address: "libfoo.so+0x1234", counted from its first byte in memory; and the
+ * symbol that covers it, or the address itself. m: has looked at the process; maps: the text of
+ * /proc/PID/maps, or NULL.
+ */
+void calls_where(const struct modules *m, char *maps, uint64_t addr, struct top_word *out);
 
 #endif

@@ -6,6 +6,7 @@
 #include "launch.h"
 #include "privilege.h"
 #include "target.h"
+#include "views.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -79,36 +80,68 @@ static void check_kernel(void)
 		say(MISSING, "kernel", text, "BPF on probes needs 5.15; counters work without");
 }
 
+/* Counters of any process, as far as capabilities go: by ptrace access, or by BPF (peek.c). */
+static bool reads_all(void)
+{
+	return has_capability(CAP_SYS_PTRACE) || (may_use_bpf() && !attach_before_multi());
+}
+
 static void check_capabilities(struct checkup *c)
 {
-	static const struct {
+	const struct {
 		unsigned cap;
 		bool by_admin; /* CAP_SYS_ADMIN does as well */
 		enum verdict without;
-		const char *name, *why, *more; /* to give beside the usual ones */
+		const char *name, *why, *caps, *more;
 	} caps[] = {
-		{39, true, MISSING, "CAP_BPF", "to load BPF programs", ""},
-		{38, true, MISSING, "CAP_PERFMON", "to attach them", ""},
-		{CAP_SYS_PTRACE, false, MISSING, "CAP_SYS_PTRACE",
-		 "to read counters of other users' processes", ""},
+		{39, true, MISSING, "CAP_BPF", "to load BPF programs", CAPS_BPF, ""},
+		{38, true, MISSING, "CAP_PERFMON", "to attach them", CAPS_BPF, ""},
+		{CAP_SYS_PTRACE, false, reads_all() ? NOTE : MISSING, "CAP_SYS_PTRACE",
+		 reads_all() ? "to open libraries in other mount namespaces, and names of programs"
+			     : "to read counters of other users' processes",
+		 CAPS_ALL, ""},
 		{CAP_CHECKPOINT_RESTORE, true, NOTE, "CAP_CHECKPOINT_RESTORE",
-		 "to open libraries that were deleted or replaced", ""},
+		 "to open libraries that were deleted or replaced", CAPS_ALL, ""},
 		{CAP_DAC_READ_SEARCH, false, NOTE, "CAP_DAC_READ_SEARCH",
-		 "to open those of other users' processes", ",cap_dac_read_search"},
+		 "to open those of other users' processes, and for hakstat memory of them",
+		 CAPS_ALL, CAPS_PAGES},
 	};
-	char self[PATH_MAX], remedy[PATH_MAX + 128];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char text[PATH_MAX + 128];
 
-	self[n > 0 ? n : 0] = 0;
 	for (size_t i = 0; i < sizeof(caps) / sizeof(caps[0]); i++) {
 		bool ok = has_capability(caps[i].cap) ||
 			  (caps[i].by_admin && has_capability(CAP_SYS_ADMIN));
 
-		snprintf(remedy, sizeof(remedy), "run as root, or: setcap %s%s+ep %s", HAKSTAT_CAPS,
-			 caps[i].more, self);
-		say(ok ? OK : caps[i].without, caps[i].name, caps[i].why, remedy);
+		remedy(caps[i].caps, caps[i].more, text, sizeof(text));
+		say(ok ? OK : caps[i].without, caps[i].name, caps[i].why, text);
 		if (!ok && !c->result && caps[i].without == MISSING)
 			c->result = EXIT_PRIVILEGE;
+	}
+}
+
+/* What is seen as things are: of whom, and which columns. */
+static void check_views(void)
+{
+	bool bpf = may_use_bpf(), all = reads_all();
+	char text[PATH_MAX + 128], name[64];
+
+	remedy(CAPS_BPF, "", text, sizeof(text));
+	say(all ? OK : NOTE, "counters of",
+	    all ? has_capability(CAP_SYS_PTRACE) ? "all processes"
+						 : "all processes, those of other users by BPF"
+		: "your own processes",
+	    text);
+	for (int i = 0; i < VIEWS; i++) {
+		const struct view *v = views[i];
+		char lacks[256] = "all of it";
+
+		if (bpf || !v->by_bpf)
+			continue;
+		if (*v->by_bpf != '*')
+			snprintf(lacks, sizeof(lacks), "%s", v->by_bpf);
+		snprintf(name, sizeof(name), "view %s", v->name);
+		snprintf(text, sizeof(text), "unknown without BPF: %s", lacks);
+		say(NOTE, name, text, NULL);
 	}
 }
 
@@ -258,6 +291,7 @@ int cmd_doctor(int argc, char **argv)
 	}
 	check_kernel();
 	check_capabilities(&c);
+	check_views();
 	if (c.process ? find_process(&c, &t) : find_library(&t))
 		check_attach(&c, &t);
 	check_others();

@@ -356,6 +356,7 @@ static void json_classes(struct json *j, const struct dump *d)
 		json_known(j, "waiting", dump_waiting(d, c));
 		json_number(j, "free", k->capacity - k->out);
 		json_number(j, "held_bytes", k->pages * d->root.page_bytes[c]);
+		json_number(j, "unbacked_bytes", k->gone);
 		json_real(j, "use_percent", used_percent(d, c));
 		json_close(j, '}');
 	}

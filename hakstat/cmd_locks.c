@@ -74,7 +74,7 @@ static void print_histogram(FILE *out, const struct model *m, int row,
 			    const struct report_options *o)
 {
 	static uint64_t hist[HIST_SLOTS];
-	char name[96];
+	char name[128];
 
 	if (view_locks_histogram(m, row, hist, name, sizeof(name))) {
 		fprintf(out, "\n %s\n", name);

@@ -40,7 +40,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
-static void print_all(FILE *out, const struct model *m, const struct report_options *o)
+void report_memory(FILE *out, const struct model *m, const struct report_options *o)
 {
 	report_view(out, &view_memory, m, o);
 	if (o->format != REPORT_TABLE)
@@ -64,5 +64,5 @@ int cmd_memory(int argc, char **argv)
 	struct options o = {.report = {.view = &view_memory, .pid_seconds = 0.2}};
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
-	return report_run(&o.report, &o, o.by ? NULL : print_all);
+	return report_run(&o.report, &o, o.by ? NULL : report_memory);
 }

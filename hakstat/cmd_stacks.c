@@ -1,7 +1,8 @@
 /* hakstat stacks: which code makes a probe fire. */
 #include "hakstat.h"
+#include "privilege.h"
 #include "report.h"
-#include "stacks.h"
+#include "stack_print.h"
 #include "views.h"
 
 #include "../lib/class.h" /* the sizes of classes, before there is a process to ask */
@@ -70,34 +71,19 @@ static long parse_bytes(const char *text)
 	return *end ? -1 : v;
 }
 
-static int find_probe(const char *name)
-{
-	const char *colon = strchr(name, ':');
-
-	if (!strcmp(name, "lock_wait"))
-		return HAK_P_hakmem_lock_wait_done; /* this one knows how long */
-	for (int i = 0; i < HAK_PROBE_COUNT; i++)
-		if (!strcmp(hak_probes[i].name, colon ? colon + 1 : name) &&
-		    (!colon || !strncmp(hak_probes[i].provider, name, (size_t)(colon - name))))
-			return i;
-	return -1;
-}
-
 static void parse_probes(struct options *o, struct argp_state *state, const char *list)
 {
 	char *copy = strdup(list), *at = copy, *name;
-	char names[512] = "";
+	char names[512];
 	int i;
 
 	while ((name = strsep(&at, ","))) {
-		i = find_probe(name);
+		i = contract_probe(name);
 		if (i >= 0) {
 			o->stacks.sampler.which |= PROBE_BIT(i);
 			continue;
 		}
-		for (int k = 0; k < HAK_PROBE_COUNT; k++)
-			snprintf(names + strlen(names), sizeof(names) - strlen(names), " %s",
-				 hak_probes[k].name);
+		contract_probe_names(names, sizeof(names));
 		argp_error(state, "no probe '%s'; there are%s", name, names);
 	}
 	free(copy);
@@ -226,34 +212,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 /* --- what is printed --- */
 
-static void print_frame(FILE *out, const struct frame *f, int width)
-{
-	char name[4200], place[300];
-	int room;
-
-	frame_name(f, name, sizeof(name));
-	frame_place(f, place, sizeof(place));
-	room = width - 8 - (int)strlen(place) - (f->inlined ? 10 : 0);
-	if (room < 20)
-		room = 20;
-	fprintf(out, "      %-*.*s  %s%s\n", room < 44 ? room : 44, room, name, place,
-		f->inlined ? " (inlined)" : "");
-}
-
-static void print_frames(FILE *out, const struct stack_row *r, const struct report_options *o)
-{
-	for (unsigned i = 0; i < r->frames; i++) {
-		struct frame f = *r->frame[i];
-
-		if (i == 0 && r->entry)
-			f.line = 0; /* that it is libhakmem tells more than where in it */
-		print_frame(out, &f, o->width);
-	}
-	if (r->cut)
-		fprintf(out, "      ... (cut: its callers are not known)\n");
-	fprintf(out, "\n");
-}
-
 /* The columns that say something about these probes, and how much there is of each. */
 static void fit_columns(const struct stacks *s, const struct report_options *o, bool *fit)
 {
@@ -276,63 +234,24 @@ static void fit_columns(const struct stacks *s, const struct report_options *o, 
 	}
 }
 
-static int fit_width(const struct view *v, const bool *fit)
+static const struct stack_row *stack_of(const struct model *m, int row)
 {
-	int width = -1;
-
-	for (int i = 0; i < v->ncolumns; i++)
-		width += fit[i] ? v->columns[i].width + 1 : 0;
-	return width;
-}
-
-static void print_functions(FILE *out, const struct model *m, const struct report_options *o,
-			    const struct row_list *rows, int n, const bool *fit)
-{
-	int width = fit_width(o->view, fit);
-	char line[1024], name[4200];
-
-	for (int i = 0; i < n; i++) {
-		const struct stack_row *r = &m->stacks->row[rows->row[i]];
-
-		view_line(o->view, m, rows->row[i], fit, line, sizeof(line));
-		name[0] = '\0';
-		if (r->frames)
-			frame_name(r->frame[0], name, sizeof(name));
-		fprintf(out, " %-*s  %s\n", width, line, name);
-	}
+	return &m->stacks->row[row];
 }
 
 static void print_table(FILE *out, const struct model *m, const struct report_options *o, bool flat)
 {
-	const struct view *v = o->view;
-	struct row_list rows = {0};
+	const struct stack_printer printer = {flat, stack_of, NULL};
 	bool fit[COLUMNS_MAX];
 	char line[1024];
-	int n;
 
 	report_header(out, m, o);
 	fit_columns(m->stacks, o, fit);
-	n = view_rows(v, m, o->sort, o->reverse, NULL, &rows);
-	n = o->limit && o->limit < n ? o->limit : n;
-	view_line(v, m, -1, fit, line, sizeof(line));
-	fprintf(out, "\n %-*s%s\n", flat ? fit_width(v, fit) + 2 : 0, line, flat ? "FUNCTION" : "");
-	if (flat) {
-		print_functions(out, m, o, &rows, n, fit);
-	} else {
-		for (int i = 0; i < n; i++) {
-			view_line(v, m, rows.row[i], fit, line, sizeof(line));
-			fprintf(out, " %s\n", line);
-			print_frames(out, &m->stacks->row[rows.row[i]], o);
-		}
-	}
-	if (!n)
+	if (!stack_print(out, m, o, fit, &printer))
 		fprintf(out, " no event in this interval\n");
-	if (n < rows.n)
-		fprintf(out, " ... %d more rows (-n)\n", rows.n - n);
 	fprintf(out, "\n");
-	for (int i = 0; v->note(m, i, line, sizeof(line)); i++)
+	for (int i = 0; o->view->note(m, i, line, sizeof(line)); i++)
 		fprintf(out, " %s\n", line);
-	row_list_free(&rows);
 }
 
 /* Of the column sorted by, if it can be added up. */
@@ -376,10 +295,12 @@ static void print(FILE *out, const struct model *m, const struct report_options 
 			complain("%s", line);
 	}
 	if (m->stacks->denied) {
+		char what_to_do[PATH_MAX + 128];
+
+		remedy(CAPS_ALL, CAPS_PAGES, what_to_do, sizeof(what_to_do));
 		complain("no permission to open %u files of process %d: stacks go by frame "
-			 "pointers where those are missing, and may be wrong or cut (run as root, "
-			 "or setcap " HAKSTAT_CAPS ",cap_dac_read_search+ep on hakstat)",
-			 m->stacks->closed, m->target->pid);
+			 "pointers where those are missing, and may be wrong or cut (%s)",
+			 m->stacks->closed, m->target->pid, what_to_do);
 		*o->stacks.refused = -EPERM;
 	}
 }
@@ -401,7 +322,7 @@ int cmd_stacks(int argc, char **argv)
 	o.report.view = &view_stacks;
 	o.report.pid_seconds = 5;
 	stacks_options_init(&o.stacks);
-	o.stacks.progress = isatty(STDERR_FILENO);
+	o.stacks.progress = isatty(STDERR_FILENO) ? progress_to_stderr : NULL;
 	o.stacks.refused = &refused;
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
 	r = report_run(&o.report, &o.stacks, print);

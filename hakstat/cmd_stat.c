@@ -20,6 +20,8 @@ static void json_class(struct json *j, const struct class_delta *d, unsigned c)
 		json_null(j, "hit_rate");
 	json_number(j, "live_blocks", d->live);
 	json_number(j, "held_bytes", d->held_bytes);
+	json_number(j, "waste_bytes", d->waste_bytes);
+	json_number(j, "unbacked_bytes", d->unbacked_bytes);
 	json_number(j, "cached_blocks", d->cached);
 	json_number(j, "remote_blocks", d->remote_blocks);
 	json_close(j, '}');
@@ -96,6 +98,7 @@ static void print_json(FILE *out, const struct model *m)
 	json_text(&j, "comm", m->target->comm);
 	json_text(&j, "version", m->target->version);
 	json_real(&j, "duration_s", m->seconds);
+	report_json_times(&j, m);
 	json_real(&j, "counters_s", m->counters_seconds);
 	json_known(&j, "rss_bytes", m->rss ? (int64_t)m->rss : -1);
 	json_known(&j, "threads", m->threads ? m->threads : -1);
@@ -130,14 +133,14 @@ static void print_table(FILE *out, const struct model *m, const struct report_op
 {
 	report_header(out, m, o);
 	for (int v = 0; v < VIEWS; v++)
-		if (!views[v]->source || views[v]->in_stat)
-			report_table(out, views[v], m, o);
+		if ((!views[v]->source || views[v]->in_stat) && report_table(out, views[v], m, o))
+			report_lacks(out, views[v], m);
 	fprintf(out, "\n %llu allocations, %llu frees in %.3f s\n", (unsigned long long)m->allocs,
 		(unsigned long long)m->frees, m->seconds);
 	report_ended(out, m);
 }
 
-static void print(FILE *out, const struct model *m, const struct report_options *o)
+void report_stat(FILE *out, const struct model *m, const struct report_options *o)
 {
 	switch (o->format) {
 	case REPORT_JSON:
@@ -160,5 +163,5 @@ int cmd_stat(int argc, char **argv)
 		     "One interval of a process on libhakmem, exactly: with -p until it ends, "
 		     "Ctrl-C, or -d SECONDS. JSON is of schema hakstat.stat/1, CSV of the size "
 		     "classes.");
-	return report_run(&o, NULL, print);
+	return report_run(&o, NULL, report_stat);
 }

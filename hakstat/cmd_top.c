@@ -3,6 +3,7 @@
 #include "privilege.h"
 #include "report.h"
 #include "stacks.h"
+#include "top_replay.h"
 #include "top_host.h"
 #include "tui.h"
 #include "views.h"
@@ -17,15 +18,15 @@
 enum { KEY_CSV = 512 };
 
 struct options {
-	const char *process, *command;
-	double seconds;
-	long frames; /* 0: no end */
+	const char *process, *command, *replay, *at;
+	double seconds; /* 0: not given */
+	long frames;	/* 0: no end */
 	bool batch, all;
 	int view; /* the first one shown */
 	struct host_options host;
 };
 
-enum { KEY_VIEW = 256, KEY_BUDGET };
+enum { KEY_VIEW = 256, KEY_BUDGET, KEY_REPLAY, KEY_AT };
 
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
@@ -38,6 +39,8 @@ static const struct argp_option option_table[] = {
 	{"sort", 's', "COLUMN", 0, "with -a: sort by this column, highest first", 0},
 	{"reverse", 'r', NULL, 0, "with -a: the other way round", 0},
 	{"batch", 'b', NULL, 0, "plain text; the default when output is not a terminal", 0},
+	{"replay", KEY_REPLAY, "FILE", 0, "a recording (hakstat record), from its end back", 0},
+	{"at", KEY_AT, "TIME", 0, "of a recording: begin there; see hakstat report --help", 0},
 	{"view", KEY_VIEW, "VIEW", 0,
 	 "the one to begin with, by its name or key (default: classes)", 0},
 	{"budget", KEY_BUDGET, "EVENTS", 0,
@@ -68,16 +71,18 @@ static void check(struct options *o, struct argp_state *state)
 {
 	struct host_options *h = &o->host;
 
-	if (o->all + !!o->process + !!o->command != 1)
-		argp_error(state,
-			   "give a process with -p, a command with -c, or -a for all of the host");
+	if (o->all + !!o->process + !!o->command + !!o->replay != 1)
+		argp_error(state, "give a process with -p, a command with -c, -a for all of the "
+				  "host, or a recording with --replay");
+	if (o->at && !o->replay)
+		argp_error(state, "--at is a time of a recording: --replay FILE");
 	if (!o->all && (h->format != REPORT_TABLE || h->sort_name || h->reverse))
 		argp_error(state, "--json, --csv, -s and -r go with -a; of one process: hakstat "
 				  "stat");
 	h->sort = h->sort_name ? view_column(&view_processes, h->sort_name) : view_processes.sort;
 	if (h->sort < 0)
 		argp_error(state, "no column '%s'; see hakstat help processes", h->sort_name);
-	h->seconds = o->seconds;
+	h->seconds = o->seconds > 0 ? o->seconds : 1;
 	h->frames = o->frames;
 	if (!h->frames && h->format != REPORT_TABLE)
 		h->frames = 1;
@@ -114,6 +119,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		break;
 	case 'b':
 		o->batch = true;
+		break;
+	case KEY_REPLAY:
+		o->replay = arg;
+		break;
+	case KEY_AT:
+		o->at = arg;
 		break;
 	case KEY_VIEW:
 		o->view = find_view(state, arg);
@@ -174,11 +185,11 @@ static int step(struct watch *w, struct pair *p, struct model *m)
 	return r;
 }
 
-static void print_frame(const struct model *m, const struct view *v, double at)
+void top_print(const struct model *m, const struct view *v, const char *title)
 {
 	struct report_options o = {.view = v, .sort = v->sort, .width = text_width()};
 
-	printf("--- %.1f s", at);
+	printf("--- %s", title);
 	report_text(stdout, v, m, &o);
 	printf("\n");
 	if (fflush(stdout))
@@ -204,6 +215,7 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 {
 	double at = 0;
 	long frames = 0;
+	char title[32];
 	int r;
 
 	step(w, p, m);
@@ -215,7 +227,8 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 		at += o->seconds;
 		r = step(w, p, m);
 		if (!r) {
-			print_frame(m, views[o->view], at);
+			snprintf(title, sizeof(title), "%.1f s", at);
+			top_print(m, views[o->view], title);
 			frames++;
 		}
 		if (e == WATCH_EXIT || (r == -ESRCH && !w->launched)) {
@@ -235,6 +248,7 @@ static void use_stacks(struct watch *w, struct screen *s, const struct model *m)
 	struct stacks_options o;
 
 	stacks_options_init(&o);
+	o.progress = screen_progress;
 	if (!m || !views[s->before]->explain(m, s->explained, &o))
 		snprintf(s->note, sizeof(s->note), "no stacks explain this row");
 	else if (!watch_use(w, &stacks_source, &o, s->note, sizeof(s->note)) && !s->note[0])
@@ -268,6 +282,8 @@ static enum watch_event until_due(struct watch *w, struct screen *s, const struc
 			return WATCH_STOP;
 		if (actions & ACTION_VIEW)
 			use_view(w, s, m, actions & ACTION_EXPLAIN);
+		if (actions & ACTION_ACT && m && views[s->view]->source == s->filled)
+			views[s->view]->act(m, s->acted, s->act);
 		if (actions)
 			screen_draw(s, m, w->who, s->note);
 		if (actions & ACTION_INTERVAL || (actions & ACTION_VIEW && w->source))
@@ -356,39 +372,64 @@ bool top_process(struct screen *s, pid_t pid, struct model *m, char *why, size_t
 	return s->left || why[0];
 }
 
-int cmd_top(int argc, char **argv)
+static int replay(const struct options *o, bool screen)
 {
-	static const struct argp argp = {
-		option_table, parse,
-		NULL,	      "Live view of a process on libhakmem, or of all of them.",
-		NULL,	      NULL,
-		NULL};
-	struct options o = {.seconds = 1, .view = VIEW_classes};
-	const char *term = getenv("TERM");
-	bool screen;
+	const struct top_replay r = {o->replay, o->at, o->seconds, o->frames, o->view};
+
+	catch_signals();
+	if (screen && !screen_open()) {
+		complain("unknown terminal type %s: plain frames", getenv("TERM"));
+		screen = false;
+	}
+	return top_replay(&r, screen);
+}
+
+static int watch(struct options *o, bool screen)
+{
 	static struct pair p;
 	static struct model m;
 	struct watch w;
 	pid_t pid = 0;
 	int r;
 
-	argp_parse(&argp, argc, argv, 0, NULL, &o);
-	if (o.process && !(pid = parse_process(o.process)))
+	o->seconds = o->seconds > 0 ? o->seconds : 1;
+	if (o->process && !(pid = parse_process(o->process)))
 		return EXIT_NO_HAKMEM;
 	catch_signals();
-	screen = !o.batch && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && term &&
-		 strcmp(term, "dumb") != 0;
-	if (o.all)
-		return top_host(&o.host, screen && o.host.format == REPORT_TABLE);
-	r = watch_open(&w, pid, o.command, screen, views[o.view]->source, NULL);
+	r = watch_open(&w, pid, o->command, screen, views[o->view]->source, NULL);
 	if (r == EXIT_OK)
-		keep_to_watch(attach_by_events(w.a), o.command != NULL);
+		keep_to_watch(attach_by_events(w.a), o->command != NULL);
 	if (r == EXIT_OK && screen && !screen_open()) {
-		complain("unknown terminal type %s: plain frames", term);
+		complain("unknown terminal type %s: plain frames", getenv("TERM"));
 		screen = false;
 	}
 	if (r == EXIT_OK)
-		r = screen ? run_screen(&w, &o, &p, &m) : run_batch(&w, &o, &p, &m);
+		r = screen ? run_screen(&w, o, &p, &m) : run_batch(&w, o, &p, &m);
 	watch_close(&w);
 	return r;
+}
+
+int cmd_top(int argc, char **argv)
+{
+	static const struct argp argp = {
+		option_table,
+		parse,
+		NULL,
+		"Live view of a process on libhakmem, of all of them, or of a recording.",
+		NULL,
+		NULL,
+		NULL};
+	struct options o = {.view = VIEW_classes};
+	const char *term = getenv("TERM");
+	bool screen;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	screen = !o.batch && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && term &&
+		 strcmp(term, "dumb") != 0;
+	if (o.replay)
+		return replay(&o, screen);
+	if (!o.all)
+		return watch(&o, screen);
+	catch_signals();
+	return top_host(&o.host, screen && o.host.format == REPORT_TABLE);
 }

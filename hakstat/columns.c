@@ -51,13 +51,15 @@ bool always_shown(const struct model *m, int row)
 
 static void scaled(double v, double step, const char *const *units, char *out, size_t len)
 {
+	const char *sign = v <= -0.5 ? "-" : "";
 	int u = 0;
 
+	v = v < 0 ? -v : v;
 	while (v >= 999.5 && units[u + 1]) {
 		v /= step;
 		u++;
 	}
-	snprintf(out, len, u == 0 || v >= 99.95 ? "%.0f%s" : "%.1f%s", v, units[u]);
+	snprintf(out, len, u == 0 || v >= 99.95 ? "%s%.0f%s" : "%s%.1f%s", sign, v, units[u]);
 }
 
 void bytes_text(double bytes, char *out, size_t len)
@@ -81,7 +83,9 @@ static void ns_text(double ns, char *out, size_t len)
 {
 	static const char *const units[] = {"ns", "us", "ms", NULL};
 
-	if (ns >= 999.5e6)
+	if (ns >= 99.995e9)
+		snprintf(out, len, "%.0fs", ns / 1e9);
+	else if (ns >= 999.5e6)
 		snprintf(out, len, "%.2fs", ns / 1e9);
 	else
 		scaled(ns, 1000, units, out, len);
@@ -196,8 +200,8 @@ static bool make_room(struct row_list *rows, int n)
 	return true;
 }
 
-int view_rows(const struct view *v, const struct model *m, int sort, bool reverse,
-	      const char *filter, struct row_list *rows)
+static int view_flat(const struct view *v, const struct model *m, int sort, bool reverse,
+		     const char *filter, struct row_list *rows)
 {
 	int total = v->rows(m), n = 0;
 	struct sorted *all = calloc((size_t)total + 1, sizeof(*all));
@@ -215,6 +219,85 @@ int view_rows(const struct view *v, const struct model *m, int sort, bool revers
 	}
 	free(all);
 	return rows->n;
+}
+
+/* --- trees --- */
+
+/* Rows count from 1, and 0 is none: the one above the first ones. */
+struct tree_sort {
+	const int *first, *next; /* of a row's children in order; of siblings */
+	struct row_list *rows;
+};
+
+static void add_tree(const struct tree_sort *t, int row)
+{
+	for (int i = t->first[row]; i; i = t->next[i]) {
+		t->rows->row[t->rows->n++] = i - 1;
+		add_tree(t, i);
+	}
+}
+
+/* Rows that match, and what is above them. */
+static void match_tree(const struct view *v, const struct model *m, int total, const char *filter,
+		       bool *in)
+{
+	for (int row = 0; row < total; row++) {
+		in[row] = !filter || !*filter ? v->shown(m, row) : matches(v, m, row, filter);
+		for (int up = v->parent(m, row); in[row] && up >= 0 && !in[up];
+		     up = v->parent(m, up))
+			in[up] = true;
+	}
+}
+
+/* Links siblings in the order of `all`, whose n entries are sorted. */
+static void tree_rows(const struct view *v, const struct model *m, const struct sorted *all, int n,
+		      int total, struct row_list *rows)
+{
+	int *first = calloc(2 * ((size_t)total + 1), sizeof(*first));
+	int *next = first ? first + total + 1 : NULL;
+	struct tree_sort t = {first, next, rows};
+
+	rows->n = 0;
+	if (!first)
+		return;
+	for (int i = n; i--;) {
+		int up = v->parent(m, all[i].row) + 1, row = all[i].row + 1;
+
+		next[row] = first[up];
+		first[up] = row;
+	}
+	add_tree(&t, 0);
+	free(first);
+}
+
+static int view_tree(const struct view *v, const struct model *m, int sort, bool reverse,
+		     const char *filter, struct row_list *rows)
+{
+	int total = v->rows(m), n = 0;
+	struct sorted *all = calloc((size_t)total + 1, sizeof(*all));
+	bool *in = calloc((size_t)total + 1, sizeof(*in));
+
+	rows->n = 0;
+	if (all && in && make_room(rows, total)) {
+		match_tree(v, m, total, filter, in);
+		for (int row = 0; row < total; row++)
+			if (in[row])
+				all[n++] =
+					(struct sorted){v->columns[sort].get(m, row), false, row};
+		qsort(all, (size_t)n, sizeof(*all), reverse ? lowest_first : highest_first);
+		tree_rows(v, m, all, n, total, rows);
+	}
+	free(all);
+	free(in);
+	return rows->n;
+}
+
+int view_rows(const struct view *v, const struct model *m, int sort, bool reverse,
+	      const char *filter, struct row_list *rows)
+{
+	if (v->parent)
+		return view_tree(v, m, sort, reverse, filter, rows);
+	return view_flat(v, m, sort, reverse, filter, rows);
 }
 
 void row_list_free(struct row_list *rows)
@@ -252,6 +335,29 @@ void view_fit(const struct view *v, int width, bool fit[COLUMNS_MAX])
 	}
 }
 
+/*
+ * "~" stands for the part of a name that is left out, which is not what comes after a symbol; half
+ * a number would be another one.
+ */
+static void cut(char *text, const struct column *c)
+{
+	size_t width = (size_t)c->width, n = strlen(text), tail;
+	const char *offset = strstr(text, "+0x");
+
+	if (n <= width)
+		return;
+	if (c->unit != UNIT_TEXT) {
+		memset(text, '#', width);
+	} else {
+		tail = offset ? strlen(offset) : 0;
+		if (tail + 2 > width)
+			tail = 0;
+		text[width - tail - 1] = '~';
+		memmove(text + width - tail, text + n - tail, tail);
+	}
+	text[width] = '\0';
+}
+
 void view_line(const struct view *v, const struct model *m, int row, const bool *fit, char *out,
 	       size_t len)
 {
@@ -268,9 +374,10 @@ void view_line(const struct view *v, const struct model *m, int row, const bool 
 		if (row >= 0)
 			x = c->get(m, row);
 		value_text(&x, text, sizeof(text));
+		cut(text, c);
 		at += (size_t)snprintf(out + at, len - at,
-				       c->unit == UNIT_TEXT ? "%s%-*.*s" : "%s%*.*s", at ? " " : "",
-				       c->width, c->width, text);
+				       c->unit == UNIT_TEXT ? "%s%-*s" : "%s%*s", at ? " " : "",
+				       c->width, text);
 	}
 	at = strlen(out);
 	while (at && out[at - 1] == ' ')

@@ -60,6 +60,14 @@ struct column {
 struct source;	       /* source.h */
 struct stacks_options; /* stacks.h */
 
+/* What keys ask a view to do with its rows. */
+enum view_act {
+	VIEW_ACT_TOGGLE, /* Enter: opens or closes a row of a tree */
+	VIEW_ACT_OPEN,
+	VIEW_ACT_CLOSE,
+	VIEW_ACT_TURN, /* callers below callees, or the other way round */
+};
+
 struct view {
 	const char *name; /* of its command, where it has one, and in the schema of its JSON */
 	const char *title;
@@ -80,6 +88,12 @@ struct view {
 	bool (*explain)(const struct model *m, int row, struct stacks_options *o);
 	/* Line i below the table of top, of the row under the cursor, or -1; false: the end. */
 	bool (*detail)(const struct model *m, int row, int i, char *out, size_t len);
+	/*
+	 * Of a tree: the row above one, or -1. Rows come after their parents; siblings are sorted;
+	 * a filter finds rows that are not shown, and shows what is above them.
+	 */
+	int (*parent)(const struct model *m, int row);
+	void (*act)(const struct model *m, int row, enum view_act act);
 	/* More keys for the JSON object, beside rows. */
 	void (*json)(struct json *j, const struct model *m);
 	/* And for the object of a row, beside its columns. */
@@ -93,6 +107,9 @@ void report_json_rows(struct json *j, const char *key, const struct view *v, con
 
 /* Is this column of the view unknown without BPF? */
 bool view_by_bpf(const struct view *v, const struct column *c);
+
+/* Without BPF: which columns are unknown, and how to know them. False: none. (lacks.c) */
+bool view_lacks(const struct view *v, const struct model *m, char *out, size_t len);
 
 bool always_shown(const struct model *m, int row);
 

@@ -2,6 +2,9 @@
 
 #include "provider.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #define ARG_(t, n, u, m)      \
 	{                     \
 #t, #n, #u, m \
@@ -41,3 +44,25 @@ const struct code_list hak_code_lists[] = {
 	{"HAK_MISUSES", HAK_MISUSE_COUNT, misuse_names},
 };
 const int hak_code_list_count = sizeof(hak_code_lists) / sizeof(hak_code_lists[0]);
+
+int contract_probe(const char *name)
+{
+	const char *colon = strchr(name, ':');
+
+	if (!strcmp(name, "lock_wait"))
+		return HAK_P_hakmem_lock_wait_done; /* this one knows how long */
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		if (!strcmp(hak_probes[i].name, colon ? colon + 1 : name) &&
+		    (!colon || !strncmp(hak_probes[i].provider, name, (size_t)(colon - name))))
+			return i;
+	return -1;
+}
+
+void contract_probe_names(char *out, size_t len)
+{
+	size_t at = 0;
+
+	out[0] = '\0';
+	for (int i = 0; i < HAK_PROBE_COUNT && at < len; i++)
+		at += (size_t)snprintf(out + at, len - at, " %s", hak_probes[i].name);
+}

@@ -5,6 +5,8 @@
 #include "probe_ids.h"
 #include "shared.h"
 
+#include <stddef.h>
+
 struct probe_arg {
 	const char *type, *name, *unit, *meaning;
 };
@@ -22,6 +24,11 @@ struct code_list {
 };
 
 extern const struct probe_desc hak_probes[HAK_PROBE_COUNT];
+/* By its name, "PROVIDER:NAME", or lock_wait for lock_wait_done; -1: there is none. */
+int contract_probe(const char *name);
+/* All names, a blank before each. */
+void contract_probe_names(char *out, size_t len);
+
 extern const struct code_list hak_code_lists[];
 extern const int hak_code_list_count;
 

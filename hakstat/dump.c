@@ -105,10 +105,12 @@ static void page_decode(const struct hak_layout *l, uint64_t at, const char *raw
 	pg->class_ = (uint32_t)number(raw, PAGE_AT(l, CLASS), 1);
 	pg->kind = (uint32_t)number(raw, PAGE_AT(l, KIND), 1);
 	pg->nfree = 0;
+	pg->gone = 0;
 	memset(pg->bits, 0, sizeof(pg->bits));
 	if (!dump_has_blocks(pg)) /* descriptors of mappings end before the bits */
 		return;
 	pg->nfree = (uint32_t)number(raw, PAGE_AT(l, NFREE), 2);
+	pg->gone = number(raw, PAGE_AT(l, GONE), 8);
 	memcpy(pg->bits, raw + PAGE_AT(l, BITS), sizeof(pg->bits));
 }
 
@@ -225,6 +227,13 @@ static const char *page_fault(const struct dump *d, const struct dump_page *pg)
 									: NULL;
 }
 
+uint64_t dump_grain(const struct dump *d, const struct dump_page *pg)
+{
+	uint64_t grain = d->root.grain_bytes;
+
+	return pg->slices * (uint64_t)d->root.layout.slice_bytes > 64 * grain ? 2 * grain : grain;
+}
+
 static void count_page(struct dump *d, const struct dump_page *pg)
 {
 	struct dump_class *k = &d->class_[pg->class_];
@@ -234,6 +243,7 @@ static void count_page(struct dump *d, const struct dump_page *pg)
 	k->pages++;
 	k->capacity += capacity;
 	k->out += capacity - pg->nfree;
+	k->gone += (uint64_t)__builtin_popcountll(pg->gone) * dump_grain(d, pg);
 	if (owner >= 0) {
 		d->heaps[owner].walked_pages++;
 		d->heaps[owner].walked_out += capacity - pg->nfree;
@@ -405,6 +415,10 @@ static void check_sums(struct dump *d)
 			broken(d, "class %u: %llu pages found, %llu counted", c,
 			       (unsigned long long)k->pages,
 			       (unsigned long long)d->root.class_pages[c]);
+		if (k->gone != d->root.class_gone[c])
+			broken(d, "class %u: %llu bytes of its pages without memory, %llu counted",
+			       c, (unsigned long long)k->gone,
+			       (unsigned long long)d->root.class_gone[c]);
 	}
 	for (uint32_t i = 0; i < d->nheaps; i++) {
 		const struct dump_heap *h = &d->heaps[i];

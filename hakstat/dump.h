@@ -8,6 +8,7 @@
 struct dump_class {
 	uint64_t allocs, frees, cached;
 	uint64_t pages, capacity, out; /* blocks there is room for; of them, not free in a page */
+	uint64_t gone;		       /* bytes of pages that have no memory */
 };
 
 struct dump_heap {
@@ -23,6 +24,7 @@ struct dump_page {
 	uint64_t start, bytes, map_bytes, owner;
 	uint32_t block_bytes, capacity, nfree, slices, class_, kind;
 	uint64_t bits[64];
+	uint64_t gone; /* mask of grains without memory; all blocks in them are free */
 };
 
 /* Pages of many blocks, with a bit for each. */
@@ -67,6 +69,9 @@ struct dump_visitor {
 	void (*kept)(const struct dump *d, const struct dump_page *pg, void *arg);
 	void *arg;
 };
+
+/* Bytes of a grain. */
+uint64_t dump_grain(const struct dump *d, const struct dump_page *pg);
 
 /* 0, or -EPROTO, -ENOENT, -EIO. v may be NULL. dump_free also after a failure. */
 int dump_read(struct dump *d, const struct memory *m, uint64_t root, const struct dump_visitor *v);

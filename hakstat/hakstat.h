@@ -52,9 +52,15 @@ int cmd_threads(int argc, char **argv);
 int cmd_memory(int argc, char **argv);
 int cmd_remote(int argc, char **argv);
 int cmd_route(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
+int cmd_record(int argc, char **argv);
+int cmd_report(int argc, char **argv);
+
 int cmd_probes(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_stacks(int argc, char **argv);
+int cmd_heap(int argc, char **argv);
+int cmd_leaks(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_watch(int argc, char **argv);
 int cmd_help(int argc, char **argv);

@@ -13,6 +13,7 @@ static void class_make(struct model *m, unsigned c, const struct sample *from,
 {
 	const struct class_counts *a = &from->class_[c], *b = &to->class_[c];
 	struct class_delta *d = &m->class_[c];
+	uint64_t without;
 
 	d->block_bytes = to->root.class_bytes[c];
 	d->allocs = grown(b->allocs, a->allocs);
@@ -27,11 +28,9 @@ static void class_make(struct model *m, unsigned c, const struct sample *from,
 	d->held_bytes = to->root.class_pages[c] * to->root.page_bytes[c];
 	if (c == 0)
 		d->held_bytes = m->large_live_bytes;
-	d->waste_bytes = d->held_bytes > d->live * d->block_bytes
-				 ? d->held_bytes - d->live * d->block_bytes
-				 : 0;
-	if (c == 0)
-		d->waste_bytes = 0;
+	d->unbacked_bytes = to->root.class_gone[c];
+	without = d->live * d->block_bytes + d->unbacked_bytes;
+	d->waste_bytes = c && d->held_bytes > without ? d->held_bytes - without : 0;
 	m->allocs += d->allocs;
 	m->frees += d->frees;
 	if (c) {

@@ -8,7 +8,7 @@ struct class_delta {
 	uint64_t block_bytes;			 /* 0: large blocks */
 	uint64_t refills_from[HAK_SOURCE_COUNT]; /* by BPF */
 	uint64_t allocs, frees, refills, refill_blocks, flushes, flush_blocks, remote_blocks;
-	uint64_t live, cached, held_bytes, waste_bytes;
+	uint64_t live, cached, held_bytes, waste_bytes, unbacked_bytes;
 };
 
 struct lock_delta {
@@ -27,6 +27,7 @@ struct threads;
 struct remotes;
 struct memory_map;
 struct stacks;
+struct heap_profile;
 struct syscalls;
 struct processes;
 
@@ -36,7 +37,10 @@ struct model {
 	const struct remotes *remotes;
 	const struct memory_map *memory;
 	const struct stacks *stacks;
+	const struct heap_profile *heap;
 	const struct syscalls *syscalls;
+	const char *recorded;	 /* of a recording: when and where, for people; else NULL */
+	uint64_t from_ns, to_ns; /* likewise: CLOCK_REALTIME */
 	const struct processes *processes;
 	double seconds;
 	double counters_seconds; /* until the counters were read last: less if it ended by itself */

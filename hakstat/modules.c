@@ -442,7 +442,7 @@ void modules_look(struct modules *m, pid_t reader)
 
 Dwfl *modules_dwfl(const struct modules *m)
 {
-	return m->generations ? m->generation[m->generations - 1].dwfl : NULL;
+	return m && m->generations ? m->generation[m->generations - 1].dwfl : NULL;
 }
 
 unsigned modules_generation(const struct modules *m)

@@ -1,8 +1,10 @@
 /* By the system calls: libcap would be a library more, and libc has no wrappers. */
 #include "privilege.h"
 
+#include <limits.h>
 #include <linux/capability.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -25,6 +27,30 @@ bool has_capability(unsigned capability)
 
 	return !syscall(SYS_capget, &head, set) &&
 	       set[capability / 32].effective >> capability % 32 & 1;
+}
+
+bool may_use_bpf(void)
+{
+	return has_capability(CAP_SYS_ADMIN) ||
+	       (has_capability(CAP_BPF) && has_capability(CAP_PERFMON));
+}
+
+void remedy(const char *caps, const char *more, char *out, size_t len)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	self[n > 0 ? n : 0] = '\0';
+	snprintf(out, len, "run as root, or: setcap %s%s%s+ep %s", caps, *more ? "," : "", more,
+		 n > 0 ? self : "hakstat");
+}
+
+void no_permission(const char *what, char *out, size_t len)
+{
+	char what_to_do[PATH_MAX + 128];
+
+	remedy(CAPS_BPF, "", what_to_do, sizeof(what_to_do));
+	snprintf(out, len, "no permission %s: %s", what, what_to_do);
 }
 
 /*

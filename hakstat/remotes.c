@@ -14,6 +14,7 @@
 struct pair {
 	struct remote_pair key;
 	struct pair_sums sums;
+	char from_name[THREAD_NAME_BYTES], to_name[THREAD_NAME_BYTES]; /* as of the last look */
 };
 
 struct owner {
@@ -34,6 +35,8 @@ struct state {
 	struct probes_link *on;
 	struct remotes out;
 	size_t room;
+	uint64_t dropped;
+	bool has; /* it is told at all */
 	int most;
 	bool gaps; /* probes were off: what waits in queues is not known any more */
 };
@@ -176,6 +179,7 @@ static int attach(void *arg, const struct target *t, char *err, size_t errlen)
 			 "who frees whose blocks is told by BPF alone, which cannot be attached: "
 			 "%s (see hakstat doctor)",
 			 strerror(-r));
+	st->has = !r;
 	return r;
 }
 
@@ -194,10 +198,30 @@ static void read_names(struct state *st)
 	}
 }
 
+static void set_name(const struct state *st, uint32_t tid, char name[THREAD_NAME_BYTES])
+{
+	const char *known = names_get(&st->names, tid);
+
+	memset(name, 0, THREAD_NAME_BYTES);
+	if (known)
+		memcpy(name, known, strlen(known));
+}
+
+static void name_pairs(struct state *st)
+{
+	struct pair *p = (struct pair *)(void *)st->pairs.item;
+
+	for (size_t i = 0; i < st->pairs.n; i++) {
+		set_name(st, p[i].key.from, p[i].from_name);
+		set_name(st, p[i].key.to, p[i].to_name);
+	}
+}
+
 static void read_all(struct state *st)
 {
 	read_map(&st->pairs, bpf_map__fd(st->bpf->maps.pairs), sizeof(struct remote_pair), by_pair);
 	read_map(&st->owners, bpf_map__fd(st->bpf->maps.owners), sizeof(uint32_t), by_tid);
+	st->dropped = st->bpf->bss->dropped;
 	read_names(st);
 }
 
@@ -210,6 +234,7 @@ static void look(void *arg, struct watch *w, const struct sample *s)
 		return;
 	read_all(st);
 	names_read(&st->names, w->t.pid); /* after those that ended: numbers are used again */
+	name_pairs(st);
 }
 
 static void mark(void *arg)
@@ -235,13 +260,6 @@ static struct remote_row *new_row(struct state *st)
 	}
 	memset(&st->out.row[st->out.n], 0, sizeof(*st->out.row));
 	return &st->out.row[st->out.n++];
-}
-
-static void set_name(const struct state *st, uint32_t tid, char name[THREAD_NAME_BYTES])
-{
-	const char *known = names_get(&st->names, tid);
-
-	snprintf(name, THREAD_NAME_BYTES, "%s", known ? known : "");
 }
 
 static uint64_t left(uint64_t pushed, uint64_t drained)
@@ -292,6 +310,8 @@ static void add_pair(struct state *st, const struct pair *b)
 		return;
 	r->from = b->key.from;
 	r->to = b->key.to;
+	memcpy(r->from_name, b->from_name, sizeof(r->from_name));
+	memcpy(r->to_name, b->to_name, sizeof(r->to_name));
 	r->batches = b->sums.batches - a->sums.batches;
 	r->blocks = b->sums.blocks - a->sums.blocks;
 	r->bytes = b->sums.bytes - a->sums.bytes;
@@ -325,28 +345,28 @@ static void fill(void *arg, struct model *m)
 {
 	struct state *st = arg;
 
-	if (!st->bpf)
+	if (!st->has)
 		return;
 	st->gaps |= (m->off &
 		     (PROBE_BIT(HAK_P_hakmem_remote_push) | PROBE_BIT(HAK_P_hakmem_remote_drain) |
 		      PROBE_BIT(HAK_P_hakmem_remote_help))) != 0;
-	if (m->ended) /* since the last look it may have gone on */
+	if (m->ended && st->bpf) { /* since the last look it may have gone on */
 		read_all(st);
+		name_pairs(st);
+	}
 	st->out.n = 0;
 	for (size_t i = 0; i < st->pairs.n; i++)
 		add_pair(st, (const struct pair *)(const void *)st->pairs.item + i);
-	qsort(st->out.row, (size_t)st->out.n, sizeof(*st->out.row), most_first);
+	if (st->out.n)
+		qsort(st->out.row, (size_t)st->out.n, sizeof(*st->out.row), most_first);
 	fold(&st->out, st->most);
 	for (int i = 0; i < st->out.n; i++) {
 		struct remote_row *r = &st->out.row[i];
 
-		if (!r->from && !r->to)
-			continue;
-		set_name(st, r->from, r->from_name);
-		set_name(st, r->to, r->to_name);
-		set_owner(st, r);
+		if (r->from || r->to)
+			set_owner(st, r);
 	}
-	st->out.dropped = st->bpf->bss->dropped;
+	st->out.dropped = st->dropped;
 	m->remotes = &st->out;
 }
 
@@ -358,6 +378,86 @@ static void restart(void *arg)
 	st->pairs.n = st->pairs_from.n = st->owners.n = st->owners_from.n = 0;
 	names_free(&st->names);
 	st->gaps = false;
+}
+
+/* --- recordings --- */
+
+#define WORDS(type) (sizeof(type) / 8)
+#define PAIR_WORDS WORDS(struct pair)
+#define OWNER_WORDS WORDS(struct owner)
+_Static_assert(PAIR_WORDS == 1 + 3 + 2 + 2 && OWNER_WORDS == 1 + 11 + REMOTE_HIST,
+	       "items are in recordings as they are: append only, or as a section of a new number");
+
+static void save_list(const struct list *l, struct instant *f, enum section_id id)
+{
+	uint64_t *w = instant_add(f, id, l->n, l->bytes / 8);
+
+	if (w && l->n)
+		memcpy(w, l->item, l->n * l->bytes);
+}
+
+static void save(const void *arg, struct instant *f)
+{
+	const struct state *st = arg;
+	uint64_t *w = st->has ? instant_add(f, SECTION_REMOTE, 1, 1) : NULL;
+
+	if (!w)
+		return;
+	*w = st->dropped;
+	save_list(&st->pairs, f, SECTION_PAIRS);
+	save_list(&st->owners, f, SECTION_OWNERS);
+}
+
+static void load_list(struct list *l, const struct instant *f, enum section_id id)
+{
+	const struct section *s = instant_get(f, id);
+
+	l->n = 0;
+	for (size_t i = 0; s && i < s->rows; i++) {
+		void *item = add(l);
+
+		if (!item)
+			break;
+		section_row(s, i, item, l->bytes / 8);
+	}
+}
+
+static void make_safe(char name[THREAD_NAME_BYTES])
+{
+	name[THREAD_NAME_BYTES - 1] = '\0';
+	sanitize(name);
+}
+
+/* Some of what this needs, at some time since the recording began. */
+static bool was_off(const struct instant *f)
+{
+	static const int needed[] = {HAK_P_hakmem_remote_push, HAK_P_hakmem_remote_drain,
+				     HAK_P_hakmem_remote_help};
+	uint64_t ns, all = 0;
+
+	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+		section_row(instant_get(f, SECTION_PROBES_OFF), (size_t)needed[i], &ns, 1);
+		all |= ns;
+	}
+	return all != 0;
+}
+
+static void load_remotes(void *arg, const struct instant *f)
+{
+	struct state *st = arg;
+	const struct section *s = instant_get(f, SECTION_REMOTE);
+	struct pair *p;
+
+	st->has = s != NULL;
+	st->gaps = was_off(f);
+	section_row(s, 0, &st->dropped, 1);
+	load_list(&st->pairs, f, SECTION_PAIRS);
+	load_list(&st->owners, f, SECTION_OWNERS);
+	p = (struct pair *)(void *)st->pairs.item;
+	for (size_t i = 0; i < st->pairs.n; i++) {
+		make_safe(p[i].from_name);
+		make_safe(p[i].to_name);
+	}
 }
 
 static void close_remotes(void *arg)
@@ -382,5 +482,7 @@ const struct source source_remotes = {
 	.mark = mark,
 	.fill = fill,
 	.restart = restart,
+	.save = save,
+	.load = load_remotes,
 	.close = close_remotes,
 };

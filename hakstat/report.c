@@ -1,8 +1,11 @@
 #include "report.h"
 #include "hakstat.h"
+#include "recorded.h"
+#include "replay.h"
 #include "text.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,7 +14,7 @@
 #define ALERT_ON "\033[1;31m" /* bold red */
 #define ALERT_OFF "\033[0m"
 
-enum { KEY_CSV = 512, KEY_BUDGET };
+enum { KEY_CSV = 512, KEY_REPLAY, KEY_AT, KEY_FROM, KEY_TO, KEY_BUDGET };
 
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
@@ -29,6 +32,13 @@ static const struct argp_option option_table[] = {
 	 "10000; 0: never)",
 	 0},
 	{"width", 'w', "WIDTH", 0, "of the table (default: the terminal's, or 120)", 0},
+	{"replay", KEY_REPLAY, "FILE", 0, "of a recording (hakstat record), all of it, or:", 1},
+	{"at", KEY_AT, "TIME", 0,
+	 "its interval at TIME: [YYYY-MM-DD ]HH:MM[:SS], @SECONDS since 1970, +SECONDS from its "
+	 "begin, -SECONDS from its end",
+	 1},
+	{"from", KEY_FROM, "TIME", 0, "from there on", 1},
+	{"to", KEY_TO, "TIME", 0, "up to there", 1},
 	{0},
 };
 
@@ -65,8 +75,14 @@ static void begin(struct report_options *o)
 
 static void end(struct report_options *o, struct argp_state *state)
 {
-	if (!o->process == !o->command)
+	if (o->replay && (o->process || o->command || o->seconds))
+		argp_error(state, "--replay is of a file, without -p, -c and -d");
+	if (!o->replay && !o->process == !o->command)
 		argp_error(state, "give a process with -p or a command with -c");
+	if ((o->at || o->from || o->to) && !o->replay)
+		argp_error(state, "--at, --from and --to are times of a recording: --replay FILE");
+	if (o->at && (o->from || o->to))
+		argp_error(state, "--at is one interval, without --from and --to");
 	find_sort(o, state);
 	if (o->seconds == 0)
 		o->seconds = o->process ? o->pid_seconds : -1;
@@ -117,6 +133,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'w':
 		o->width = parse_number(state, arg, 20, WIDTH_MAX);
 		return 0;
+	case KEY_REPLAY:
+		o->replay = arg;
+		return 0;
+	case KEY_AT:
+		o->at = arg;
+		return 0;
+	case KEY_FROM:
+		o->from = arg;
+		return 0;
+	case KEY_TO:
+		o->to = arg;
+		return 0;
 	case ARGP_KEY_END:
 		end(o, state);
 		return 0;
@@ -148,6 +176,8 @@ void report_header(FILE *out, const struct model *m, const struct report_options
 		 m->target->version, link_names[m->target->link]);
 	n = header_lines(m, who, o->width - 1, header);
 	fprintf(out, "\n");
+	if (m->recorded)
+		fprintf(out, " %s\n", m->recorded);
 	for (int i = 0; i < n; i++)
 		fprintf(out, " %s\n", header[i]);
 }
@@ -187,6 +217,14 @@ bool report_table(FILE *out, const struct view *v, const struct model *m,
 	return n > 0;
 }
 
+void report_lacks(FILE *out, const struct view *v, const struct model *m)
+{
+	char line[PATH_MAX + 512];
+
+	if (view_lacks(v, m, line, sizeof(line)))
+		fprintf(out, "\n %s\n", line);
+}
+
 static void print_notes(FILE *out, const struct view *v, const struct model *m)
 {
 	char line[256];
@@ -194,6 +232,7 @@ static void print_notes(FILE *out, const struct view *v, const struct model *m)
 	if (v->note)
 		for (int i = 0; v->note(m, i, line, sizeof(line)); i++)
 			fprintf(out, "%s%s%s\n", i ? "" : "\n", *line ? " " : "", line);
+	report_lacks(out, v, m);
 	report_ended(out, m);
 }
 
@@ -272,6 +311,14 @@ void report_json_rows(struct json *j, const char *key, const struct view *v, con
 	row_list_free(&rows);
 }
 
+void report_json_times(struct json *j, const struct model *m)
+{
+	if (!m->recorded)
+		return;
+	json_number(j, "from_ns", m->from_ns);
+	json_number(j, "to_ns", m->to_ns);
+}
+
 void report_json_self(struct json *j, const struct model *m)
 {
 	json_open(j, "self", '{');
@@ -303,6 +350,7 @@ void report_json(FILE *out, const struct view *v, const struct model *m,
 		json_text(&j, "comm", m->target->comm);
 	}
 	json_real(&j, "duration_s", m->seconds);
+	report_json_times(&j, m);
 	json_open(&j, "rows", '[');
 	for (int i = 0; i < n; i++)
 		json_row(&j, v, m, rows.row[i]);
@@ -316,7 +364,7 @@ void report_json(FILE *out, const struct view *v, const struct model *m,
 }
 
 /* RFC 4180: quotes where something in it would be taken for a separator. */
-static void csv_text(FILE *out, const char *text)
+void report_csv_text(FILE *out, const char *text)
 {
 	if (!strpbrk(text, ",\"\r\n")) {
 		fputs(text, out);
@@ -348,7 +396,7 @@ void report_csv(FILE *out, const struct view *v, const struct model *m,
 			if (i)
 				fputc(',', out);
 			if (x.kind == VALUE_TEXT)
-				csv_text(out, x.text);
+				report_csv_text(out, x.text);
 			else if (plain_number(&x, number, sizeof(number)))
 				fputs(number, out);
 		}
@@ -417,13 +465,99 @@ int report_close(const struct report_options *o, FILE *out)
 	return r;
 }
 
-int report_run(const struct report_options *o, const void *options,
-	       void (*print)(FILE *out, const struct model *m, const struct report_options *o))
+typedef void print_fn(FILE *out, const struct model *m, const struct report_options *o);
+
+static int print_model(const struct report_options *o, const struct model *m, print_fn *print)
+{
+	FILE *out = report_open(o);
+
+	if (!out)
+		return EXIT_FAIL;
+	(print ? print : report_own)(out, m, o);
+	return report_close(o, out);
+}
+
+static bool find_time(const struct replay *p, const char *text, uint64_t *ns)
+{
+	if (replay_parse_time(p, text, ns))
+		return true;
+	complain("not a time: %s (give [YYYY-MM-DD ]HH:MM[:SS], @SECONDS, +SECONDS or -SECONDS)",
+		 text);
+	return false;
+}
+
+/* A second later is no other time: that is how they are given. */
+static bool is_recorded(const struct replay *p, uint64_t from, uint64_t to, bool at)
+{
+	uint64_t begin = replay_begin(p), end = replay_time(p, p->intervals - 1);
+	char a[40], b[40];
+
+	if (from <= end && to >= begin && (!at || to <= end + 1000000000U))
+		return true;
+	time_text(begin, false, a, sizeof(a));
+	time_text(end, false, b, sizeof(b));
+	complain("the recording is of %s to %s", a, b);
+	return false;
+}
+
+/* The intervals asked for. */
+static bool find_intervals(const struct report_options *o, const struct replay *p, size_t *first,
+			   size_t *last)
+{
+	uint64_t from = 0, to = replay_time(p, p->intervals - 1);
+
+	if ((o->at && !find_time(p, o->at, &to)) || (o->from && !find_time(p, o->from, &from)) ||
+	    (o->to && !find_time(p, o->to, &to)) || !is_recorded(p, from, to, o->at))
+		return false;
+	*last = replay_at(p, to);
+	*first = o->at ? *last : replay_at(p, from);
+	/* one that ends at that time is not wanted */
+	if (o->from && *first < *last && replay_time(p, *first) == from)
+		++*first;
+	if (*first <= *last)
+		return true;
+	complain("--to is before --from");
+	return false;
+}
+
+static int run_replay(const struct report_options *o, print_fn *print)
+{
+	const char *without = recorded_without(o->view);
+	static struct replay p;
+	static struct model m;
+	size_t first, last;
+	char err[PATH_MAX + 256];
+	int r = EXIT_FAIL;
+
+	if (without)
+		complain("%s: %s", o->view->name, without);
+	else if (replay_open(&p, o->replay, err, sizeof(err)))
+		complain("%s", err);
+	else if (!find_intervals(o, &p, &first, &last))
+		r = EXIT_USAGE;
+	else if (!replay_model(&p, first, last, &m))
+		complain("%s: damaged at that time", o->replay);
+	else
+		r = print_model(o, &m, print);
+	if (r == EXIT_OK && p.first > first)
+		complain("the recording was interrupted, or the process became another program: "
+			 "counted is from %s on",
+			 m.recorded + strcspn(m.recorded, ",") + 2);
+	replay_close(&p);
+	return r;
+}
+
+int report_run(const struct report_options *o, const void *options, print_fn *print)
 {
 	static struct interval x;
-	int r = interval_open(&x, o->process, o->command, o->view->source, options);
+	int r;
+	FILE *out;
+
+	if (o->replay)
+		return run_replay(o, print);
+	r = interval_open(&x, o->process, o->command, o->view->source, options);
 	/* before the interval: who cannot write should not wait for it first */
-	FILE *out = r == EXIT_OK ? report_open(o) : NULL;
+	out = r == EXIT_OK ? report_open(o) : NULL;
 
 	if (out)
 		r = interval_run(&x, o->command != NULL, o->seconds);

@@ -19,7 +19,8 @@ struct report_options {
 	double pid_seconds;	 /* of -p without -d; negative: until it ends or Ctrl-C */
 	/* by parsing */
 	const char *process, *command, *output;
-	double seconds; /* negative: until it ends or Ctrl-C */
+	const char *replay, *at, *from, *to; /* a recording, in the place of a process */
+	double seconds;			     /* negative: until it ends or Ctrl-C */
 	enum report_format format;
 	const char *sort_name;
 	int sort; /* index of a column */
@@ -51,9 +52,16 @@ bool report_table(FILE *out, const struct view *v, const struct model *m,
 		  const struct report_options *o);
 void report_json(FILE *out, const struct view *v, const struct model *m,
 		 const struct report_options *o);
+/* When that was, of a recording. */
+void report_json_times(struct json *j, const struct model *m);
 void report_csv(FILE *out, const struct view *v, const struct model *m,
 		const struct report_options *o);
 
+/* What the view does not know without BPF; nothing with it. */
+void report_lacks(FILE *out, const struct view *v, const struct model *m);
+
+/* A cell of CSV. */
+void report_csv_text(FILE *out, const char *text);
 /* What hakstat itself did, as "self" of a JSON object. */
 void report_json_self(struct json *j, const struct model *m);
 
@@ -68,6 +76,9 @@ void report_parse(int argc, char **argv, struct report_options *o, const char *a
  */
 int report_run(const struct report_options *o, const void *options,
 	       void (*print)(FILE *out, const struct model *m, const struct report_options *o));
+/* What `stat' prints, and `memory' in full. */
+void report_stat(FILE *out, const struct model *m, const struct report_options *o);
+void report_memory(FILE *out, const struct model *m, const struct report_options *o);
 /* All of a command without options of its own; -p without -d takes a second. */
 int report_command(int argc, char **argv, const struct view *v, const char *about);
 

@@ -243,7 +243,7 @@ static uint64_t resident_in(const struct residence *r, uint64_t from, uint64_t t
 }
 
 struct page_sums {
-	struct memory_sum live, cached, free, ends;
+	struct memory_sum live, cached, free, ends, gone;
 };
 
 static void sum_blocks(const struct state *st, const struct dump_page *pg,
@@ -262,6 +262,36 @@ static void sum_blocks(const struct state *st, const struct dump_page *pg,
 		else if (k < st->ncached && st->cached[k] == block)
 			to = &s->cached;
 		add_to(to, resident_in(r, block, block + pg->block_bytes), pg->block_bytes, 1);
+	}
+}
+
+static void move_part(struct memory_sum *to, struct memory_sum *from, const struct residence *r,
+		      uint64_t start, uint64_t end)
+{
+	uint64_t resident = resident_in(r, start, end), bytes = end - start;
+
+	if (bytes > from->bytes || resident > (uint64_t)from->resident)
+		return; /* taken meanwhile */
+	from->bytes -= bytes;
+	from->resident -= (int64_t)resident;
+	add_to(to, resident, bytes, 0);
+}
+
+/* What looked free has no memory there. `blocks`: where they end. */
+static void move_gone(const struct dump *d, const struct dump_page *pg, const struct residence *r,
+		      uint64_t blocks, struct page_sums *s)
+{
+	uint64_t grain = dump_grain(d, pg), page_end = pg->start + pg->slices * SLICE;
+
+	for (uint64_t left = pg->gone; left; left &= left - 1) {
+		uint64_t start = pg->start + (uint64_t)__builtin_ctzll(left) * grain;
+		uint64_t end = start + grain, middle;
+
+		if (end > page_end)
+			return;
+		middle = blocks < start ? start : blocks > end ? end : blocks;
+		move_part(&s->gone, &s->free, r, start, middle);
+		move_part(&s->gone, &s->ends, r, middle, end);
 	}
 }
 
@@ -299,6 +329,7 @@ static void add_page_sums(struct memory_class *k, const struct page_sums *s)
 	add_to(&k->cached, (uint64_t)s->cached.resident, s->cached.bytes, s->cached.count);
 	add_to(&k->free, (uint64_t)s->free.resident, s->free.bytes, s->free.count);
 	add_to(&k->ends, (uint64_t)s->ends.resident, s->ends.bytes, 0);
+	add_to(&k->gone, (uint64_t)s->gone.resident, s->gone.bytes, 0);
 }
 
 static void small_page(struct state *st, const struct dump *d, const struct dump_page *pg,
@@ -314,6 +345,7 @@ static void small_page(struct state *st, const struct dump *d, const struct dump
 		return;
 	sum_blocks(st, pg, r, &s);
 	add_to(&s.ends, resident_in(r, blocks, end), end - blocks, 0);
+	move_gone(d, pg, r, blocks, &s);
 	add_page_sums(k, &s);
 	p = (struct memory_page){pg->start,
 				 bytes,
@@ -586,6 +618,7 @@ static void sum_up(struct state *st, const struct dump *d)
 		add_line(m, MEMORY_QUEUED, &k->queued);
 		add_line(m, MEMORY_FREE, &k->free);
 		add_line(m, MEMORY_ENDS, &k->ends);
+		add_line(m, MEMORY_PURGED, &k->gone);
 	}
 	m->rss = st->maps.rss;
 	m->line[MEMORY_DIFFERENCE].resident = (int64_t)m->rss;
@@ -617,7 +650,11 @@ static bool read_once(struct state *st, const struct target *t)
 	r = smaps_open(&st->maps, t->reader);
 	if (r) {
 		snprintf(st->map.error, sizeof(st->map.error),
-			 "cannot read /proc/%d/smaps and pagemap: %s", t->pid, strerror(-r));
+			 "cannot read /proc/%d/smaps and pagemap: %s%s", t->pid, strerror(-r),
+			 r == -EACCES || r == -EPERM
+				 ? "; of another user's process that takes CAP_SYS_PTRACE or "
+				   "CAP_PERFMON, and CAP_DAC_READ_SEARCH (hakstat doctor)"
+				 : "");
 		return true;
 	}
 	r = dump_read(&d, &mem, t->root_addr, &v);
@@ -654,6 +691,136 @@ static void fill(void *arg, struct model *m)
 	m->memory = &st->map;
 }
 
+/* --- recordings --- */
+
+#define SUM_WORDS 3
+#define CLASS_WORDS (3 + 6 * SUM_WORDS)
+
+static uint64_t *put_sum(uint64_t *w, const struct memory_sum *s)
+{
+	*w++ = (uint64_t)s->resident;
+	*w++ = s->bytes;
+	*w++ = s->count;
+	return w;
+}
+
+static const uint64_t *get_sum(const uint64_t *w, struct memory_sum *s)
+{
+	s->resident = (int64_t)w[0];
+	s->bytes = w[1];
+	s->count = w[2];
+	return w + SUM_WORDS;
+}
+
+static void put_class(uint64_t *w, const struct memory_class *k)
+{
+	*w++ = k->pages;
+	*w++ = k->held;
+	*w++ = k->resident;
+	w = put_sum(w, &k->live);
+	w = put_sum(w, &k->cached);
+	w = put_sum(w, &k->queued);
+	w = put_sum(w, &k->free);
+	w = put_sum(w, &k->ends);
+	put_sum(w, &k->gone);
+}
+
+static void get_class(const uint64_t *w, struct memory_class *k)
+{
+	k->pages = w[0];
+	k->held = w[1];
+	k->resident = w[2];
+	w = get_sum(w + 3, &k->live);
+	w = get_sum(w, &k->cached);
+	w = get_sum(w, &k->queued);
+	w = get_sum(w, &k->free);
+	w = get_sum(w, &k->ends);
+	get_sum(w, &k->gone);
+}
+
+#define PAGE_FIELDS(X) \
+	X(start)       \
+	X(bytes)       \
+	X(resident)    \
+	X(class_)      \
+	X(block_bytes) \
+	X(capacity)    \
+	X(live)        \
+	X(cached)      \
+	X(owner_tid)
+
+#define COUNT_(field) +1
+#define PAGE_WORDS (0 PAGE_FIELDS(COUNT_))
+
+static void save(const void *arg, struct instant *f)
+{
+	const struct memory_map *m = &((const struct state *)arg)->map;
+	uint64_t *w = instant_add(f, SECTION_MEMORY, 1, 1);
+
+	if (!w)
+		return;
+	*w = m->rss;
+	if (m->error[0]) {
+		w = instant_add(f, SECTION_MEMORY_ERROR, 1, sizeof(m->error) / 8);
+		if (w)
+			memcpy(w, m->error, strlen(m->error));
+		return;
+	}
+	w = instant_add(f, SECTION_MEMORY_LINES, MEMORY_LINE_COUNT, SUM_WORDS);
+	for (int i = 0; w && i < MEMORY_LINE_COUNT; i++)
+		w = put_sum(w, &m->line[i]);
+	w = instant_add(f, SECTION_MEMORY_CLASSES, m->classes, CLASS_WORDS);
+	for (unsigned c = 0; w && c < m->classes; c++)
+		put_class(w + c * CLASS_WORDS, &m->class_[c]);
+	w = instant_add(f, SECTION_MEMORY_PAGES, (size_t)m->pages, PAGE_WORDS);
+	for (int i = 0; w && i < m->pages; i++) {
+		const struct memory_page *p = &m->page[i];
+
+#define PUT_(field) *w++ = p->field;
+		PAGE_FIELDS(PUT_)
+#undef PUT_
+	}
+}
+
+static void load_pages(struct memory_map *m, const struct section *s)
+{
+	for (size_t i = 0; s && i < s->rows && m->pages < MEMORY_PAGES; i++) {
+		struct memory_page *p = &m->page[m->pages++];
+		uint64_t page[PAGE_WORDS], *w = page;
+
+		section_row(s, i, page, PAGE_WORDS);
+#define GET_(field) p->field = (__typeof__(p->field))*w++;
+		PAGE_FIELDS(GET_)
+#undef GET_
+	}
+}
+
+static void load(void *arg, const struct instant *f)
+{
+	struct memory_map *m = &((struct state *)arg)->map;
+	const struct section *s = instant_get(f, SECTION_MEMORY), *error, *classes;
+	uint64_t w[CLASS_WORDS];
+
+	memset(m, 0, sizeof(*m));
+	section_row(s, 0, &m->rss, 1);
+	error = instant_get(f, SECTION_MEMORY_ERROR);
+	section_row(error, 0, (uint64_t *)(void *)m->error, sizeof(m->error) / 8);
+	m->error[sizeof(m->error) - 1] = '\0';
+	sanitize(m->error);
+	if (!s)
+		snprintf(m->error, sizeof(m->error), "not in this part of the recording");
+	for (size_t i = 0; i < MEMORY_LINE_COUNT; i++) {
+		section_row(instant_get(f, SECTION_MEMORY_LINES), i, w, SUM_WORDS);
+		get_sum(w, &m->line[i]);
+	}
+	classes = instant_get(f, SECTION_MEMORY_CLASSES);
+	for (; classes && m->classes < classes->rows && m->classes < HAK_CLASS_MAX; m->classes++) {
+		section_row(classes, m->classes, w, CLASS_WORDS);
+		get_class(w, &m->class_[m->classes]);
+	}
+	load_pages(m, instant_get(f, SECTION_MEMORY_PAGES));
+}
+
 static void restart(void *arg)
 {
 	struct state *st = arg;
@@ -680,5 +847,7 @@ const struct source source_memory = {
 	.look = look,
 	.fill = fill,
 	.restart = restart,
+	.save = save,
+	.load = load,
 	.close = close_memory,
 };

@@ -13,7 +13,7 @@
 	X(ENDS, "page ends", "too short for one more block")                                      \
 	X(UNUSED, "unused", "free pages of segments, going back after HAKMEM_DECAY_MS")           \
 	X(KEPT, "reuse cache", "freed spans above 2 MiB, likewise")                               \
-	X(PURGED, "purged", "address space of segments without memory")                           \
+	X(PURGED, "purged", "address space of segments and of free blocks, without memory")       \
 	X(META, "metadata", "of the allocator")                                                   \
 	X(STACKS, "stacks", "of threads, those kept by libc included")                            \
 	X(FILES, "files", "programs, libraries with their data, mapped files")                    \
@@ -34,6 +34,7 @@ struct memory_sum {
 struct memory_class {
 	uint64_t pages, held, resident; /* of its pages, bytes */
 	struct memory_sum live, cached, queued, free, ends;
+	struct memory_sum gone; /* free, or ends, but without memory by the allocator's account */
 };
 
 struct memory_page {
@@ -51,7 +52,7 @@ struct memory_map {
 	unsigned classes;
 	struct memory_page page[MEMORY_PAGES]; /* least used first */
 	int pages;
-	char error[128]; /* not empty: nothing is known, for this reason */
+	char error[256]; /* not empty: nothing is known, for this reason */
 };
 
 extern const struct source source_memory;

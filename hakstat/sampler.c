@@ -1,5 +1,7 @@
 #include "sampler.h"
 #include "attach.h"
+#include "names.h"
+#include "privilege.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -15,15 +17,18 @@
 
 struct sampler {
 	struct stacks_bpf *skel;
-	struct probes_link *on;
+	struct probes_link *switches, *on;
 	struct ring_buffer *ring;
 	void (*fn)(void *arg, const struct stack_event *e);
 	void *arg;
 	unsigned left; /* records of this turn */
+	uint64_t bare; /* of the options */
 };
 
-static void configure(struct stacks_bpf__rodata *c, const struct sampler_options *o)
+static void configure(struct stacks_bpf__rodata *c, const struct target *t,
+		      const struct sampler_options *o)
 {
+	uint64_t dev, ino;
 	uint32_t pages = (o->slice_bytes + STACK_PAGE - 1) / STACK_PAGE;
 
 	c->pages = pages > STACK_PAGES_MAX ? STACK_PAGES_MAX : pages ? pages : 1;
@@ -34,6 +39,19 @@ static void configure(struct stacks_bpf__rodata *c, const struct sampler_options
 	for (int i = 0; i < HAK_PROBE_COUNT; i++)
 		c->filter_arg[i] = o->filter_arg[i];
 	c->filter_value = o->filter_value;
+	c->bare = o->bare;
+	pid_namespace(t->pid, &dev, &ino);
+	c->pid_ns_dev = dev;
+	c->pid_ns_ino = ino;
+}
+
+static bool is_whole(const struct sampler *s, const struct stack_event *e, size_t bytes)
+{
+	if (bytes < STACK_BARE_BYTES || e->probe >= HAK_PROBE_COUNT)
+		return false;
+	if (s->bare & PROBE_BIT(e->probe))
+		return true;
+	return bytes >= sizeof(*e) && e->bytes <= bytes - sizeof(*e) && e->chain <= STACK_CHAIN_MAX;
 }
 
 static int on_record(void *arg, void *data, size_t bytes)
@@ -41,20 +59,20 @@ static int on_record(void *arg, void *data, size_t bytes)
 	struct sampler *s = arg;
 	const struct stack_event *e = data;
 
-	if (bytes >= sizeof(*e) && e->bytes <= bytes - sizeof(*e) && e->probe < HAK_PROBE_COUNT &&
-	    e->chain <= STACK_CHAIN_MAX)
+	if (is_whole(s, e, bytes))
 		s->fn(s->arg, e);
 	return --s->left ? 0 : -EINTR;
 }
 
-static int load(struct sampler *s, const struct sampler_options *o, bool multi)
+static int load(struct sampler *s, const struct target *t, const struct sampler_options *o,
+		bool multi)
 {
 	int r;
 
 	s->skel = stacks_bpf__open();
 	if (!s->skel)
 		return -errno;
-	configure(s->skel->rodata, o);
+	configure(s->skel->rodata, t, o);
 	if (!o->per_second)
 		bpf_map__set_max_entries(s->skel->maps.ring, RING_BYTES_ALL);
 	probes_prepare(s->skel->progs.on_stack, multi);
@@ -72,24 +90,30 @@ static int load(struct sampler *s, const struct sampler_options *o, bool multi)
 static int start(struct sampler *s, const struct target *t, const struct sampler_options *o,
 		 bool multi)
 {
-	int r = load(s, o, multi);
+	int r = load(s, t, o, multi);
 
 	if (r)
 		return r;
 	s->ring = ring_buffer__new(bpf_map__fd(s->skel->maps.ring), on_record, s, NULL);
 	if (!s->ring)
 		return -errno;
-	s->on = probes_attach(s->skel->progs.on_stack, t, multi, o->which, &s->skel->bss->turn, &r);
+	if (o->switches)
+		s->switches = probes_attach(s->skel->progs.on_stack, t, multi, o->switches,
+					    &s->skel->bss->turn, &r);
+	if (!r)
+		s->on = probes_attach(s->skel->progs.on_stack, t, multi, o->which,
+				      &s->skel->bss->turn, &r);
 	return r;
 }
 
 static void stop(struct sampler *s)
 {
 	probes_detach(s->on);
+	probes_detach(s->switches);
 	ring_buffer__free(s->ring);
 	if (s->skel)
 		stacks_bpf__destroy(s->skel);
-	s->on = NULL;
+	s->on = s->switches = NULL;
 	s->ring = NULL;
 	s->skel = NULL;
 }
@@ -99,9 +123,7 @@ static void explain(int error, const struct target *t, char *err, size_t errlen)
 	if (error == -ENOENT)
 		snprintf(err, errlen, "%s has none of these probes (built with PROBES=0?)", t->lib);
 	else if (error == -EPERM || error == -EACCES)
-		snprintf(err, errlen,
-			 "no permission for BPF: run as root, or setcap " HAKSTAT_CAPS
-			 "+ep on hakstat");
+		no_permission("for BPF", err, errlen);
 	else
 		snprintf(err, errlen, "cannot attach BPF: %s (see hakstat doctor)",
 			 strerror(-error));
@@ -117,6 +139,7 @@ struct sampler *sampler_open(const struct target *t, const struct sampler_option
 		explain(*error, t, err, errlen);
 		return NULL;
 	}
+	s->bare = o->bare;
 	*error = start(s, t, o, true);
 	if (*error && *error != -EPERM && *error != -ENOENT) { /* a kernel before 6.6 */
 		stop(s);

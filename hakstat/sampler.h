@@ -7,6 +7,8 @@
 
 struct sampler_options {
 	uint64_t which;			      /* probes, a bit each */
+	uint64_t bare;			      /* of them, those of which no stack is wanted */
+	uint64_t switches;		      /* attached to before any: they never fire */
 	uint32_t slice_bytes;		      /* of a stack, copied at most */
 	uint32_t per_second;		      /* stacks of a probe taken at most, 0: all */
 	uint32_t filter_arg[HAK_PROBE_COUNT]; /* of each probe's arguments the one to compare ... */

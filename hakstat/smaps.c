@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #define NUMBER (((uint64_t)1 << 55) - 1)
 #define ENTRIES_MOST ((uint64_t)1 << 26) /* of 256 GiB, and of 16 times what is in memory */
 #define BATCH ((size_t)8192)		 /* entries read at once */
+#define USER_END ((uint64_t)1 << 47)
 
 static struct vma *new_vma(struct smaps *s)
 {
@@ -77,8 +79,9 @@ static int read_smaps(struct smaps *s, FILE *f)
 }
 
 /*
- * What was only read is mapped to one page full of zeroes, which pagemap shows like any other and
- * RSS leaves out. Ours is the same.
+ * What was only read is mapped to a page full of zeroes, small or huge, which pagemap shows like
+ * any other and RSS leaves out. The kernel tells which those are (6.7), or their numbers do, which
+ * only CAP_SYS_ADMIN sees: ours is the same.
  */
 static uint64_t zero_page(void)
 {
@@ -99,6 +102,70 @@ static uint64_t zero_page(void)
 	return entry & NUMBER;
 }
 
+/* ioctl(2) of pagemap, as linux/fs.h has it since 6.7. */
+struct scan {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t inverted, mask, anyof_mask, return_mask;
+};
+struct scanned {
+	uint64_t start, end, categories;
+};
+#define SCAN _IOWR('f', 16, struct scan)
+#define IS_ZERO ((uint64_t)1 << 5)
+#define SCAN_BATCH 512
+
+static bool add_zeroes(struct smaps *s, const struct scanned *r, size_t n)
+{
+	struct zeroes *more;
+
+	if (!n)
+		return true;
+	if (s->nzeroes + n > VMAS_MAX)
+		return false;
+	more = realloc(s->zeroes, (s->nzeroes + n) * sizeof(*more));
+	if (!more)
+		return false;
+	s->zeroes = more;
+	for (size_t i = 0; i < n; i++)
+		more[s->nzeroes++] = (struct zeroes){r[i].start, r[i].end};
+	return true;
+}
+
+/* All pages of zeroes from here to there, in order; false: the kernel does not tell. */
+static bool scan_zeroes(struct smaps *s, uint64_t start, uint64_t end)
+{
+	static struct scanned found[SCAN_BATCH];
+	struct scan a = {.size = sizeof(a),
+			 .end = end,
+			 .vec = (uintptr_t)found,
+			 .vec_len = SCAN_BATCH,
+			 .mask = IS_ZERO,
+			 .return_mask = IS_ZERO};
+
+	while (start < end) {
+		int n;
+
+		a.start = start;
+		n = ioctl(s->pagemap, SCAN, &a);
+		if (n < 0 || a.walk_end <= start || !add_zeroes(s, found, (size_t)n))
+			return false;
+		start = a.walk_end;
+	}
+	return true;
+}
+
+static void find_zeroes(struct smaps *s)
+{
+	size_t n = s->n;
+
+	while (n && s->vma[n - 1].end > USER_END)
+		n--;
+	if (n && !scan_zeroes(s, s->vma[0].start, s->vma[n - 1].end)) {
+		s->nzeroes = 0;
+		s->zero = zero_page();
+	}
+}
+
 static bool is_in(const struct smaps *s, uint64_t entry)
 {
 	return entry & PRESENT && !(s->zero && (entry & NUMBER) == s->zero);
@@ -115,7 +182,6 @@ int smaps_open(struct smaps *s, pid_t pid)
 	s->pagemap = open(path, O_RDONLY | O_CLOEXEC);
 	if (s->pagemap < 0)
 		return -errno;
-	s->zero = zero_page();
 	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
 	f = fopen(path, "re");
 	if (!f)
@@ -123,6 +189,8 @@ int smaps_open(struct smaps *s, pid_t pid)
 	r = read_smaps(s, f);
 	s->left = ENTRIES_MOST + 16 * s->rss / OS_PAGE;
 	fclose(f);
+	if (!r)
+		find_zeroes(s);
 	return r;
 }
 
@@ -131,6 +199,7 @@ void smaps_close(struct smaps *s)
 	if (s->pagemap >= 0)
 		close(s->pagemap);
 	free(s->vma);
+	free(s->zeroes);
 	memset(s, 0, sizeof(*s));
 	s->pagemap = -1;
 }
@@ -150,12 +219,44 @@ struct vma *smaps_at(const struct smaps *s, uint64_t addr)
 	return low < s->n && s->vma[low].start <= addr ? &s->vma[low] : NULL;
 }
 
+/* Index of the first range that ends after addr. */
+static size_t zeroes_from(const struct smaps *s, uint64_t addr)
+{
+	size_t low = 0, high = s->nzeroes;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (s->zeroes[mid].end <= addr)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static void leave_out_zeroes(const struct smaps *s, uint64_t start, uint64_t *entry, size_t n)
+{
+	uint64_t end = start + n * OS_PAGE;
+
+	for (size_t i = zeroes_from(s, start); i < s->nzeroes && s->zeroes[i].start < end; i++) {
+		uint64_t from = s->zeroes[i].start > start ? s->zeroes[i].start : start;
+		uint64_t to = s->zeroes[i].end < end ? s->zeroes[i].end : end;
+
+		for (; from < to; from += OS_PAGE)
+			entry[(from - start) / OS_PAGE] &= ~PRESENT;
+	}
+}
+
 static bool read_entries(const struct smaps *s, uint64_t start, uint64_t *entry, size_t n)
 {
 	size_t bytes = n * sizeof(*entry);
 
-	return pread(s->pagemap, entry, bytes, (off_t)(start / OS_PAGE * sizeof(*entry))) ==
-	       (ssize_t)bytes;
+	if (pread(s->pagemap, entry, bytes, (off_t)(start / OS_PAGE * sizeof(*entry))) !=
+	    (ssize_t)bytes)
+		return false;
+	leave_out_zeroes(s, start, entry, n);
+	return true;
 }
 
 bool smaps_resident(const struct smaps *s, uint64_t start, size_t pages, bool *in)

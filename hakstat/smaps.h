@@ -22,7 +22,12 @@ struct smaps {
 	uint64_t rss;  /* of all */
 	int pagemap;   /* /proc/PID/pagemap, or -1 */
 	uint64_t left; /* entries of pagemap that may still be read: a mapping may be endless */
-	uint64_t zero; /* number of the zero page as pagemap tells it, 0: not to be seen */
+	/* pages of zeroes, mapped where nobody has written: no part of RSS; in order */
+	struct zeroes {
+		uint64_t start, end;
+	} * zeroes;
+	size_t nzeroes;
+	uint64_t zero; /* or the number of that page as pagemap tells it, 0: not to be seen */
 };
 
 /* 0 or a negative errno. smaps_close in any case. */

@@ -8,17 +8,20 @@
  *   open; attach (of a command of ours: before its first instruction); then again and again
  *   heap for every heap (of one sample), look, fill, mark; restart and attach where the process
  *   has become another program; close.
+ * Of a recording (replay.c) load takes the place of looks: open, load, mark, load, fill and so on.
  */
 #ifndef HAKSTAT_SOURCE_H
 #define HAKSTAT_SOURCE_H
 
 #include "collect.h"
+#include "instant.h"
 #include "model.h"
 
 struct watch;
 
 struct source {
 	const char *name;
+	bool by_itself; /* its own programs are wanted, not those of the samples */
 	bool often; /* its programs run so often that taking their time would cost as much again */
 	/* NULL: no memory. options: what the command has parsed for it, NULL in top. */
 	void *(*open)(const void *options);
@@ -31,6 +34,10 @@ struct source {
 	void (*mark)(void *state);
 	void (*fill)(void *state, struct model *m);
 	void (*restart)(void *state); /* forgets all, detaches */
+	/* The state as of the last look, as sections of a frame, and back. NULL: recordings do not
+	 * have it. */
+	void (*save)(const void *state, struct instant *f);
+	void (*load)(void *state, const struct instant *f);
 	void (*close)(void *state);
 };
 

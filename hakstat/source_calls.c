@@ -11,6 +11,9 @@ struct state {
 	struct calls *c; /* NULL: could not be attached */
 	struct calls_sample mark, last;
 	struct syscalls out;
+	/* to name futex words by, as of the last look: the process may be gone by then */
+	struct modules *modules;
+	char *maps; /* /proc/PID/maps, or NULL */
 	uint64_t call_addr;
 	int most_threads; /* since the last mark */
 	pid_t pid;
@@ -50,6 +53,39 @@ static int attach(void *state, const struct target *t, char *err, size_t errlen)
 	return error;
 }
 
+/* A whole file of /proc, or NULL. Free it. */
+static char *read_text(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	char *text = NULL;
+	size_t len = 0;
+
+	/* no NUL is in it: that is all of it */
+	if (f && getdelim(&text, &len, '\0', f) <= 0) {
+		free(text);
+		text = NULL;
+	}
+	if (f)
+		fclose(f);
+	return text;
+}
+
+static void look_at_files(struct state *s)
+{
+	char path[64], *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", target_reader(s->pid));
+	maps = read_text(path);
+	if (!maps)
+		return;
+	free(s->maps);
+	s->maps = maps;
+	if (!s->modules)
+		s->modules = modules_open();
+	if (s->modules)
+		modules_look(s->modules, target_reader(s->pid));
+}
+
 static void look(void *state, struct watch *w, const struct sample *now)
 {
 	struct state *s = state;
@@ -61,6 +97,18 @@ static void look(void *state, struct watch *w, const struct sample *now)
 		calls_free(&s->last);
 	if (s->most_threads < s->last.threads)
 		s->most_threads = s->last.threads;
+	if (s->what == CALLS_FUTEX)
+		look_at_files(s);
+}
+
+/* A command is looked at when it ends: most of its threads have by then. */
+static void turn(void *state, struct watch *w)
+{
+	struct state *s = state;
+	int n = target_threads(w->t.pid);
+
+	if (s->most_threads < n)
+		s->most_threads = n;
 }
 
 static void mark(void *state)
@@ -99,20 +147,17 @@ static void add_top(struct syscalls *out, size_t row)
 	out->top[at].row = row;
 }
 
-static void fill_top(struct syscalls *out, pid_t pid)
+static void fill_top(struct state *s)
 {
+	struct syscalls *out = &s->out;
 	const struct wait_row *w = out->d.waits;
 
 	out->ntop = 0;
 	for (size_t i = 0; i < out->d.nwaits; i++)
 		if (w[i].by == BY_REST && w[i].word && (w[i].waits || w[i].ns))
 			add_top(out, i);
-	for (int i = 0; i < out->ntop; i++) {
-		struct top_word *t = &out->top[i];
-
-		snprintf(t->name, sizeof(t->name), "0x%llx", (unsigned long long)w[t->row].word);
-		calls_where(pid, w[t->row].word, t->where, sizeof(t->where));
-	}
+	for (int i = 0; i < out->ntop; i++)
+		calls_where(s->modules, s->maps, w[out->top[i].row].word, &out->top[i]);
 }
 
 static void fill(void *state, struct model *m)
@@ -128,7 +173,7 @@ static void fill(void *state, struct model *m)
 	if (calls_between(&s->out.d, &s->mark, &s->last))
 		return;
 	s->out.threads = s->most_threads;
-	fill_top(&s->out, s->pid);
+	fill_top(s);
 	m->syscalls = &s->out;
 }
 
@@ -138,6 +183,10 @@ static void restart(void *state)
 
 	calls_free(&s->mark);
 	calls_free(&s->last);
+	modules_close(s->modules);
+	s->modules = NULL;
+	free(s->maps);
+	s->maps = NULL;
 }
 
 static void close_it(void *state)
@@ -148,6 +197,8 @@ static void close_it(void *state)
 	calls_free(&s->mark);
 	calls_free(&s->last);
 	calls_free(&s->out.d);
+	modules_close(s->modules);
+	free(s->maps);
 	free(s);
 }
 
@@ -156,6 +207,7 @@ const struct source source_calls = {
 	.often = true,
 	.open = open_calls,
 	.attach = attach,
+	.turn = turn,
 	.look = look,
 	.mark = mark,
 	.fill = fill,
@@ -168,6 +220,7 @@ const struct source source_futexes = {
 	.often = true,
 	.open = open_futexes,
 	.attach = attach,
+	.turn = turn,
 	.look = look,
 	.mark = mark,
 	.fill = fill,

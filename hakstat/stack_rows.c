@@ -59,13 +59,21 @@ static bool is_public(const char *function)
 /* What those jump to, and so do not appear themselves: which of them it was at least in kind. */
 static const char *kind_of(const char *function)
 {
-	if (is_one_of(function, " alloc_slow alloc_large alloc_if_easy secure_alloc "))
+	if (is_one_of(function,
+		      " alloc_slow alloc_first alloc_large alloc_if_easy alloc_aside aside_slow "
+		      "alloc_aligned_aside alloc_at small_or_oom secure_alloc "))
 		return "malloc";
 	if (is_one_of(function, " free_slow secure_free "))
 		return "free";
 	if (is_one_of(function, " realloc_copy realloc_any realloc_block secure_realloc "))
 		return "realloc";
 	return NULL;
+}
+
+/* What free jumps to at its end, and others call. */
+static bool is_end_of_free(const char *function)
+{
+	return is_one_of(function, " heap_leave heap_leave_light give_back leave ");
 }
 
 /* Where libhakmem begins in a static program, whose own code is in the same file. */
@@ -169,9 +177,11 @@ static char *fold(const struct making *m, const struct stack_row *row)
 		if (row->frame[i]->inlined)
 			add(&t, "_[i]"); /* as flamegraph.pl colours them */
 	}
-	add(&t, ";[");
-	add(&t, hak_probes[row->probe].name);
-	add(&t, "]");
+	if (!m->o->callers) {
+		add(&t, ";[");
+		add(&t, hak_probes[row->probe].name);
+		add(&t, "]");
+	}
 	return t.s;
 }
 
@@ -285,6 +295,23 @@ static unsigned entry_of(const struct making *m, unsigned generation, const stru
 	return i;
 }
 
+unsigned stack_entry(const struct raw_stack *r, struct symbols *symbols, bool is_static)
+{
+	unsigned frames, more, at = 0, entry, i = 0;
+	const struct frame **f = frames_of(r, symbols, &frames);
+	struct making m = {.symbols = symbols, .is_static = is_static};
+
+	entry = f ? entry_of(&m, r->generation, f, frames) : 0;
+	for (; i + 1 < r->n; i++) {
+		if (symbols_of(symbols, r->generation, r->pc[i], &more))
+			at += more;
+		if (at > entry)
+			break;
+	}
+	free(f);
+	return r->n ? i : 0;
+}
+
 /* The frame that stands for libhakmem, under the name that its caller called. */
 static const struct frame *named_entry(const struct making *m, unsigned generation,
 				       const struct frame *entry, const struct frame *caller)
@@ -295,7 +322,7 @@ static const struct frame *named_entry(const struct making *m, unsigned generati
 	if (!entry->function || is_public(entry->function))
 		return entry;
 	if (!name)
-		name = kind_of(entry->function);
+		name = is_end_of_free(entry->function) ? "free" : kind_of(entry->function);
 	f = !name ? entry : symbols_as(m->symbols, entry, name);
 	return f ? f : entry;
 }
@@ -313,17 +340,19 @@ static void trim(const struct making *m, struct stack_row *row, unsigned generat
 	} else {
 		if (m->o->internals)
 			first = 0;
+		else if (m->o->callers && first + 1 < row->frames)
+			first++;
 		else if (first + 1 < row->frames)
 			row->frame[first] = named_entry(m, generation, row->frame[first],
 							row->frame[first + 1]);
-		row->entry = !m->o->internals && row->frames > 1;
+		row->entry = !m->o->internals && !m->o->callers && row->frames > 1;
 		n = row->frames - first;
 	}
 	memmove(row->frame, row->frame + first, n * sizeof(struct frame *));
 	row->frames = n;
 }
 
-static bool add_stack(struct making *m, const struct raw_stack *r, double scale)
+static bool add_stack(struct making *m, struct raw_stack *r, double scale)
 {
 	struct stack_row row = {.probe = (int)r->probe, .cut = r->cut}, *to;
 
@@ -334,20 +363,34 @@ static bool add_stack(struct making *m, const struct raw_stack *r, double scale)
 	to = row_of(m, &row);
 	if (!to)
 		return false;
+	r->row = (unsigned)(to - m->out->row);
 	add_tally(&to->sum, &r->sum, scale);
 	add_tally(&m->out->all, &r->sum, scale);
 	return true;
+}
+
+void progress_to_stderr(size_t done, size_t of)
+{
+	if (done < of)
+		fprintf(stderr, "\rlooking up names: %zu of %zu stacks\033[K", done, of);
+	else
+		fprintf(stderr, "\r\033[K");
+	fflush(stderr);
+}
+
+static double progress_after(void)
+{
+	return getenv("HAKSTAT_PROGRESS") ? 0 : PROGRESS_AFTER_S; /* for tests: at once */
 }
 
 static void say_progress(struct making *m, size_t done, size_t n)
 {
 	double now = clock_s();
 
-	if (!m->o->progress || now - m->started < PROGRESS_AFTER_S || now - m->said < 0.1)
+	if (!m->o->progress || now - m->started < progress_after() || now - m->said < 0.1)
 		return;
 	m->said = now;
-	fprintf(stderr, "\rlooking up names: %zu of %zu stacks\033[K", done, n);
-	fflush(stderr);
+	m->o->progress(done, n);
 }
 
 static bool make_rows(struct making *m, struct raw_stack *const *raw, size_t n, const double *scale)
@@ -360,7 +403,7 @@ static bool make_rows(struct making *m, struct raw_stack *const *raw, size_t n, 
 		ok = add_stack(m, raw[i], scale[raw[i]->probe]);
 	}
 	if (m->said > 0)
-		fprintf(stderr, "\r\033[K");
+		m->o->progress(n, n);
 	return ok;
 }
 

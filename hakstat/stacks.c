@@ -13,28 +13,20 @@
 #define RATE_DEFAULT 1000
 #define SLICE_DEFAULT 16384
 #define DEPTH_DEFAULT 128
-#define STACKS_MAX (1U << 17) /* different ones */
-#define TURNS 16	      /* of records, then other things have to be done */
-#define LOOK_S 1.0	      /* between looks at the mappings */
+#define TURNS 16 /* of records, then other things have to be done */
 
 struct collector {
 	struct stacks_options options;
 	struct target target;
 	struct sampler *sampler;
-	struct modules *modules;
-	struct unwinder *unwinder;
-	struct symbols *symbols;
-	struct raw_stack **stack; /* open addressing; a power of two */
-	size_t room, used;
+	struct traces traces;
 	double weight[HAK_PROBE_COUNT]; /* events that the stacks taken stand for */
 	struct stack_counts mark;
 	int64_t bpf_mark, cpu_mark;
-	double since, looked;
-	bool fresh;	      /* a look at the mappings is as new as the records being taken */
+	double since;
+	bool marked;	      /* `since` is when; else all of the program's life counts */
 	struct stacks result; /* of fill */
-	uint64_t method[UNWIND_BOTH + 1], end[UNWIND_BROKEN + 1], unkept;
-	struct stack_copy copy;
-	struct callers callers;
+	uint64_t unkept;
 };
 
 /* --- options --- */
@@ -128,143 +120,25 @@ static double event_bytes(const struct stack_event *e)
 	return bytes;
 }
 
-/* --- stacks that are the same --- */
-
-static uint64_t hash_stack(const struct callers *c, unsigned probe, unsigned generation)
-{
-	uint64_t h =
-		0xcbf29ce484222325U ^ probe ^ (uint64_t)generation << 32; /* FNV-1a, by words */
-
-	for (unsigned i = 0; i < c->n; i++) {
-		h = (h ^ c->pc[i]) * 0x100000001b3U;
-		h ^= h >> 29;
-	}
-	return h;
-}
-
-static struct raw_stack **slot_of(struct collector *c, uint64_t hash, unsigned probe,
-				  unsigned generation)
-{
-	const struct callers *k = &c->callers;
-	bool cut = k->end != UNWIND_WHOLE;
-
-	for (size_t i = hash;; i++) {
-		struct raw_stack **p = &c->stack[i & (c->room - 1)], *s = *p;
-
-		if (!s ||
-		    (s->hash == hash && s->probe == probe && s->generation == generation &&
-		     s->cut == cut && s->n == k->n && !memcmp(s->pc, k->pc, k->n * sizeof(*s->pc))))
-			return p;
-	}
-}
-
-static bool grow(struct collector *c)
-{
-	size_t room = c->room ? 2 * c->room : 1024;
-	struct raw_stack **p;
-
-	if (c->used >= STACKS_MAX)
-		return false;
-	if (2 * c->used < c->room)
-		return true;
-	p = calloc(room, sizeof(struct raw_stack *));
-	if (!p)
-		return false;
-	for (size_t i = 0; i < c->room; i++)
-		if (c->stack[i]) {
-			size_t k = c->stack[i]->hash;
-
-			while (p[k & (room - 1)])
-				k++;
-			p[k & (room - 1)] = c->stack[i];
-		}
-	free(c->stack);
-	c->stack = p;
-	c->room = room;
-	return true;
-}
-
-static struct raw_stack *find_stack(struct collector *c, unsigned probe)
-{
-	unsigned generation = modules_generation(c->modules);
-	uint64_t hash = hash_stack(&c->callers, probe, generation);
-	struct raw_stack **slot, *s;
-
-	if (!grow(c)) {
-		slot = c->room ? slot_of(c, hash, probe, generation) : NULL;
-		return slot ? *slot : NULL;
-	}
-	slot = slot_of(c, hash, probe, generation);
-	if (*slot)
-		return *slot;
-	s = calloc(1, sizeof(*s) + c->callers.n * sizeof(*s->pc));
-	if (!s)
-		return NULL;
-	s->hash = hash;
-	s->probe = probe;
-	s->generation = generation;
-	s->n = c->callers.n;
-	s->cut = c->callers.end != UNWIND_WHOLE;
-	memcpy(s->pc, c->callers.pc, s->n * sizeof(*s->pc));
-	*slot = s;
-	c->used++;
-	return s;
-}
-
 static void forget_stacks(struct collector *c)
 {
-	for (size_t i = 0; i < c->room; i++)
-		free(c->stack[i]);
-	free(c->stack);
-	c->stack = NULL;
-	c->room = c->used = 0;
+	traces_forget(&c->traces);
 	memset(c->weight, 0, sizeof(c->weight));
-	memset(c->method, 0, sizeof(c->method));
-	memset(c->end, 0, sizeof(c->end));
 	c->unkept = 0;
 }
 
 /* --- events --- */
-
-static void look_at_maps(struct collector *c, double at_least)
-{
-	double now = clock_s();
-
-	if (now - c->looked < at_least)
-		return;
-	c->looked = now;
-	modules_look(c->modules, c->target.reader ? c->target.reader : c->target.pid);
-}
-
-static void unwind_event(struct collector *c, const struct stack_event *e)
-{
-	memcpy(c->copy.reg, e->reg, sizeof(c->copy.reg));
-	c->copy.slice = e->slice;
-	c->copy.bytes = e->bytes;
-	c->copy.whole = e->whole;
-	c->copy.chain = (const uint64_t *)e->frame;
-	c->copy.links = e->chain;
-	unwind(c->unwinder, &c->copy, &c->callers);
-	if (c->callers.end != UNWIND_BROKEN || c->fresh)
-		return;
-	look_at_maps(c, 0); /* in a library that is new? */
-	c->fresh = true;
-	unwind(c->unwinder, &c->copy, &c->callers);
-}
 
 static void on_event(void *arg, const struct stack_event *e)
 {
 	struct collector *c = arg;
 	struct raw_stack *s;
 
-	unwind_event(c, e);
-	s = find_stack(c, e->probe);
+	s = traces_add_event(&c->traces, &c->target, e);
 	if (!s) {
 		c->unkept++;
 		return;
 	}
-	c->method[c->callers.method]++;
-	c->end[c->callers.end]++;
 	c->weight[e->probe] += e->period;
 	s->sum.taken++;
 	s->sum.cut += s->cut;
@@ -276,7 +150,7 @@ static void on_event(void *arg, const struct stack_event *e)
 /* All there is, unless it comes faster than it can be taken. */
 static void drain(struct collector *c)
 {
-	c->fresh = false;
+	c->traces.fresh = false;
 	for (int i = 0; i < TURNS && !sampler_drain(c->sampler, on_event, c); i++)
 		;
 }
@@ -297,28 +171,19 @@ static void close_all(struct collector *c)
 	stack_rows_free(&c->result);
 	forget_stacks(c);
 	sampler_close(c->sampler);
-	unwind_close(c->unwinder);
-	symbols_close(c->symbols);
-	modules_close(c->modules);
+	traces_close(&c->traces);
 	c->sampler = NULL;
-	c->unwinder = NULL;
-	c->symbols = NULL;
-	c->modules = NULL;
 }
 
 static bool open_all(struct collector *c)
 {
-	c->modules = modules_open();
-	c->symbols = c->modules ? symbols_open(c->modules) : NULL;
-	c->unwinder = c->modules
-			      ? unwind_open(c->modules, c->options.depth, c->options.frame_pointers)
-			      : NULL;
-	c->looked = 0;
+	bool ok = traces_open(&c->traces, c->options.depth, c->options.frame_pointers);
+	c->marked = false;
 	c->since = clock_s();
 	c->bpf_mark = 0;
 	c->cpu_mark = cpu_ns();
 	memset(&c->mark, 0, sizeof(c->mark));
-	return c->symbols && c->unwinder;
+	return ok;
 }
 
 static void *stacks_open(const void *options)
@@ -341,10 +206,10 @@ static int stacks_attach(void *state, const struct target *t, char *err, size_t 
 	int error = -ENOMEM;
 
 	c->target = *t;
-	if (c->unwinder)
+	if (c->traces.unwinder)
 		c->sampler = sampler_open(t, &c->options.sampler, &error, err, errlen);
 	if (c->sampler) {
-		look_at_maps(c, 0);
+		traces_look(&c->traces, &c->target, 0);
 		return 0;
 	}
 	if (c->options.refused) {
@@ -361,7 +226,7 @@ static void stacks_turn(void *state, struct watch *w)
 	if (!c->sampler)
 		return;
 	c->target = w->t;
-	look_at_maps(c, LOOK_S);
+	traces_look(&c->traces, &c->target, traces_pause(&c->traces));
 	drain(c);
 }
 
@@ -373,7 +238,7 @@ static void stacks_look(void *state, struct watch *w, const struct sample *s)
 	if (!c->sampler)
 		return;
 	c->target = w->t;
-	look_at_maps(c, 0); /* it may be the last chance */
+	traces_look(&c->traces, &c->target, 0); /* it may be the last chance */
 	drain(c);
 }
 
@@ -381,7 +246,7 @@ static void stacks_mark(void *state)
 {
 	struct collector *c = state;
 
-	if (!c->sampler || (c->options.cumulative && c->used))
+	if (!c->sampler || (c->options.cumulative && c->traces.used))
 		return;
 	drain(c);
 	forget_stacks(c);
@@ -389,6 +254,7 @@ static void stacks_mark(void *state)
 	c->bpf_mark = sampler_cost(c->sampler);
 	c->cpu_mark = cpu_ns();
 	c->since = clock_s();
+	c->marked = true;
 }
 
 static void fill_counts(struct collector *c, struct stacks *out)
@@ -405,13 +271,12 @@ static void fill_counts(struct collector *c, struct stacks *out)
 	out->counts.lost -= c->mark.lost;
 	out->title = c->options.title;
 	out->which = c->options.sampler.which;
-	out->seconds = clock_s() - c->since;
 	out->bpf_ns = bpf >= 0 && c->bpf_mark >= 0 ? bpf - c->bpf_mark : -1;
 	out->cpu_ns = cpu >= 0 && c->cpu_mark >= 0 ? cpu - c->cpu_mark : -1;
-	out->closed = modules_closed(c->modules, &out->denied);
+	out->closed = modules_closed(c->traces.modules, &out->denied);
 	out->unkept = c->unkept;
-	memcpy(out->method, c->method, sizeof(out->method));
-	memcpy(out->end, c->end, sizeof(out->end));
+	memcpy(out->method, c->traces.method, sizeof(out->method));
+	memcpy(out->end, c->traces.end, sizeof(out->end));
 }
 
 /* So that the stacks taken add up to all events of their probe, where not all were taken. */
@@ -429,7 +294,6 @@ static void stacks_fill(void *state, struct model *m)
 	struct stacks *out = &c->result;
 	struct raw_stack **raw;
 	double scale[HAK_PROBE_COUNT];
-	size_t n = 0;
 
 	if (!c->sampler)
 		return;
@@ -437,14 +301,12 @@ static void stacks_fill(void *state, struct model *m)
 	memset(out, 0, sizeof(*out));
 	drain(c);
 	fill_counts(c, out);
+	out->seconds = c->marked ? clock_s() - c->since : m->seconds;
 	out->off = (m->off & out->which) != 0;
 	find_scale(c, out, scale);
-	raw = calloc(c->used + 1, sizeof(struct raw_stack *));
-	for (size_t i = 0; raw && i < c->room; i++)
-		if (c->stack[i])
-			raw[n++] = c->stack[i];
-	if (raw && stack_rows_make(out, raw, n, scale, c->symbols, &c->options, c->target.comm,
-				   c->target.link == LINK_STATIC))
+	raw = traces_list(&c->traces);
+	if (raw && stack_rows_make(out, raw, c->traces.used, scale, c->traces.symbols, &c->options,
+				   c->target.comm, c->target.link == LINK_STATIC))
 		m->stacks = out;
 	free(raw);
 }

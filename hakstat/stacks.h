@@ -4,8 +4,7 @@
 
 #include "sampler.h"
 #include "source.h"
-#include "symbols.h"
-#include "unwind.h"
+#include "traces.h"
 
 enum stacks_by {
 	STACKS_BY_STACK,    /* whole stacks, with lines */
@@ -18,17 +17,13 @@ struct stacks_options {
 	unsigned depth;	     /* frames at most */
 	bool frame_pointers; /* nothing else */
 	bool internals;	     /* with the functions inside libhakmem */
+	bool callers;	     /* from the function that called the allocator on, without the probe */
 	bool cumulative;     /* from the first stack on, not from one mark to the next */
-	bool progress;	     /* on stderr, when looking up names takes long */
+	/* when looking up names takes long, or NULL; at its end, if before, with both the same */
+	void (*progress)(size_t done, size_t of);
 	enum stacks_by by;
 	char title[96]; /* what is looked at, for people; or empty */
 	int *refused; /* gets the error if nothing can be attached: there is no point in waiting */
-};
-
-struct stack_tally {
-	double events, bytes, ns; /* estimates, where not every stack was taken */
-	uint64_t taken;
-	uint64_t cut; /* of them, not whole */
 };
 
 struct stack_row {
@@ -59,6 +54,8 @@ struct stacks {
 	struct stack_tally all;
 };
 
+/* For options.progress, where stderr is a terminal. */
+void progress_to_stderr(size_t done, size_t of);
 /* Defaults: no probe, no filter. */
 void stacks_options_init(struct stacks_options *o);
 /*
@@ -80,19 +77,13 @@ int probe_argument(int probe, const char *unit);
 
 /* --- of the parts of stacks.c --- */
 
-/* One stack as it was found: addresses, not names. */
-struct raw_stack {
-	uint64_t hash;
-	unsigned probe, generation, n;
-	bool cut;
-	struct stack_tally sum;
-	uint64_t pc[];
-};
-
-/* Makes rows of raw stacks; `scale` by probe. False: no memory. (stack_rows.c) */
+/* Makes rows of raw stacks, and tells each its row; `scale` by probe. False: no memory.
+ * (stack_rows.c) */
 bool stack_rows_make(struct stacks *out, struct raw_stack *const *raw, size_t n,
 		     const double *scale, struct symbols *symbols, const struct stacks_options *o,
 		     const char *comm, bool is_static);
 void stack_rows_free(struct stacks *s);
+/* Index of the address that is what the program called of libhakmem. */
+unsigned stack_entry(const struct raw_stack *r, struct symbols *symbols, bool is_static);
 
 #endif

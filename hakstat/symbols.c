@@ -94,16 +94,18 @@ static const char *keep(struct symbols *s, const char *text)
 	return copy;
 }
 
-static const char *keep_function(struct symbols *s, const char *name)
+char *demangled(const char *name)
 {
-	const char *kept;
-	char *plain;
 	int status;
 
-	if (!name || strncmp(name, "_Z", 2) != 0)
-		return keep(s, name);
-	plain = __cxa_demangle(name, NULL, NULL, &status);
-	kept = keep(s, plain ? plain : name);
+	return strncmp(name, "_Z", 2) ? NULL : __cxa_demangle(name, NULL, NULL, &status);
+}
+
+static const char *keep_function(struct symbols *s, const char *name)
+{
+	char *plain = name ? demangled(name) : NULL;
+	const char *kept = keep(s, plain ? plain : name);
+
 	free(plain);
 	return kept;
 }

@@ -40,6 +40,9 @@ const char *symbols_called(struct symbols *s, unsigned generation, uint64_t pc);
 /* The frame under another function's name; lives as long as the others. NULL: no memory. */
 const struct frame *symbols_as(struct symbols *s, const struct frame *f, const char *function);
 
+/* The plain name of a mangled one, to be freed; NULL: it is none. */
+char *demangled(const char *name);
+
 /* A frame as text: "function", or "module+0x1234" where there is no name. */
 void frame_name(const struct frame *f, char *out, size_t len);
 /* "file.c:12", with the last `dirs` directories; empty where unknown. */

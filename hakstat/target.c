@@ -298,7 +298,9 @@ int open_mapping(pid_t pid, const struct mapping *m, char *path)
 	}
 	if (trouble)
 		return trouble;
-	return denied && ends_with(m->path, " (deleted)") ? -EACCES : -ENOENT;
+	/* gone, or in a mount namespace of its own */
+	denied &= ends_with(m->path, " (deleted)") || (*plain == '/' && access(plain, F_OK));
+	return denied ? -EACCES : -ENOENT;
 }
 
 static int probe_index(const char *provider, const char *name)
@@ -364,7 +366,7 @@ static bool affordable(Elf *elf, struct found *f, const GElf_Shdr *sh)
 /* desc: pc, base, semaphore, then provider\0 name\0 operands\0 */
 static void stapsdt_note(struct target *t, Elf *elf, struct found *f, const char *desc, size_t len)
 {
-	uint64_t pc, base;
+	uint64_t pc, base, semaphore, moved = 0;
 	const char *provider = desc + 24, *name, *end = desc + len;
 	int i;
 
@@ -372,6 +374,7 @@ static void stapsdt_note(struct target *t, Elf *elf, struct found *f, const char
 		return;
 	memcpy(&pc, desc, 8);
 	memcpy(&base, desc + 8, 8);
+	memcpy(&semaphore, desc + 16, 8);
 	name = memchr(provider, 0, (size_t)(end - provider));
 	if (!name || ++name >= end || !memchr(name, 0, (size_t)(end - name)))
 		return;
@@ -382,8 +385,11 @@ static void stapsdt_note(struct target *t, Elf *elf, struct found *f, const char
 		f->base = section_addr(elf, ".stapsdt.base");
 	f->has_base = true;
 	if (f->base)
-		pc += f->base - base; /* prelink moved it, or 0 */
-	t->site[i].found = vaddr_to_offset(elf, pc, &t->site[i].offset);
+		moved = f->base - base; /* by prelink, or 0 */
+	t->site[i].found = vaddr_to_offset(elf, pc + moved, &t->site[i].offset);
+	if (!semaphore || !vaddr_to_offset(elf, semaphore + moved, &t->site[i].semaphore))
+		t->site[i].semaphore = 0;
+	t->site[i].semaphore_addr = semaphore + moved;
 }
 
 static void one_note(struct target *t, Elf *elf, struct found *f, const GElf_Nhdr *nh,
@@ -649,7 +655,9 @@ const char *target_reason(int error)
 	case -EACCES:
 		return "a library of it was deleted or replaced, and what it runs cannot be opened "
 		       "(root; or CAP_CHECKPOINT_RESTORE, and for another user's process "
-		       "CAP_DAC_READ_SEARCH): whether that is libhakmem cannot be told";
+		       "CAP_DAC_READ_SEARCH), or it is in another mount namespace "
+		       "(CAP_SYS_PTRACE): "
+		       "whether that is libhakmem cannot be told";
 	case -EAGAIN:
 		return "libhakmem is mapped but has not started";
 	case -EPROTO:

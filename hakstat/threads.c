@@ -17,11 +17,28 @@
 
 #define HEAPS_MAX 100000U
 
-/* One heap at one instant. */
+/* One heap at one instant. In recordings in this order. */
+#define HEAP_FIELDS(X)   \
+	X(tid)           \
+	X(state)         \
+	X(starts)        \
+	X(allocs)        \
+	X(frees)         \
+	X(cached_allocs) \
+	X(refills)       \
+	X(cached_blocks) \
+	X(cached_bytes)  \
+	X(out_blocks)    \
+	X(out_bytes)     \
+	X(in_blocks)     \
+	X(in_bytes)      \
+	X(name[0])       \
+	X(name[1])
 struct heap_counts {
 	uint32_t tid, state, starts;
 	uint64_t allocs, frees, cached_allocs, refills, cached_blocks, cached_bytes;
 	uint64_t out_blocks, out_bytes, in_blocks, in_bytes;
+	uint64_t name[THREAD_NAME_BYTES / 8]; /* of the thread, known at a look; or all 0 */
 };
 
 struct thread_waits {
@@ -42,7 +59,8 @@ struct state {
 	struct waits_bpf *bpf;
 	struct probes_link *on;
 	struct threads out;
-	int room;
+	int room, alive; /* threads, as of the last look */
+	bool has_waits;
 };
 
 static void *open_threads(const void *options)
@@ -156,6 +174,7 @@ static int attach(void *arg, const struct target *t, char *err, size_t errlen)
 	if (r)
 		snprintf(err, errlen, "waits by thread are not known: cannot attach BPF: %s",
 			 strerror(-r));
+	st->has_waits = !r;
 	return r;
 }
 
@@ -213,6 +232,14 @@ static void look(void *arg, struct watch *w, const struct sample *s)
 
 	(void)s;
 	names_read(&st->names, w->t.pid);
+	st->alive = st->names.alive;
+	for (uint32_t i = 0; i < st->now.n; i++) {
+		const char *name = names_get(&st->names, st->now.heap[i].tid);
+
+		memset(st->now.heap[i].name, 0, THREAD_NAME_BYTES);
+		if (name)
+			memcpy(st->now.heap[i].name, name, strlen(name));
+	}
 	if (st->bpf)
 		read_waits(st);
 }
@@ -220,8 +247,10 @@ static void look(void *arg, struct watch *w, const struct sample *s)
 static void mark(void *arg)
 {
 	struct state *st = arg;
-	struct heap_counts *h = st->now.n ? heap_slot(&st->from, st->now.n - 1) : NULL;
+	struct heap_counts *h;
 
+	st->from.n = 0;
+	h = st->now.n ? heap_slot(&st->from, st->now.n - 1) : NULL;
 	if (h)
 		memcpy(st->from.heap, st->now.heap, st->now.n * sizeof(*h));
 	st->from.nwaits = 0;
@@ -303,7 +332,6 @@ static void fill_rows(struct state *st, struct thread_row *ended)
 		const struct heap_counts *a = i < st->from.n ? &st->from.heap[i] : &nothing;
 		bool live = b->state == HAK_HEAP_LIVE && b->starts;
 		struct thread_row *r = live ? new_row(st) : ended;
-		const char *name;
 
 		if (!r)
 			return;
@@ -311,8 +339,7 @@ static void fill_rows(struct state *st, struct thread_row *ended)
 		if (!live)
 			continue;
 		r->tid = b->tid;
-		name = names_get(&st->names, b->tid);
-		snprintf(r->name, sizeof(r->name), "%s", name ? name : "");
+		memcpy(r->name, b->name, sizeof(r->name) - 1);
 	}
 }
 
@@ -330,8 +357,9 @@ static void fill(void *arg, struct model *m)
 	st->out.n = 0;
 	fill_rows(st, &ended);
 	with = st->out.n;
-	st->out.has_waits = st->bpf && !(m->off & PROBE_BIT(HAK_P_hakmem_lock_wait_done));
-	st->out.without = st->names.alive > with ? st->names.alive - with : 0;
+	st->out.has_waits =
+		st->has_waits && !(m->off & PROBE_BIT(HAK_P_hakmem_lock_wait_done));
+	st->out.without = st->alive > with ? st->alive - with : 0;
 	add_waits_to(st, &ended);
 	if (is_anything(&ended) && (last = new_row(st)))
 		*last = ended;
@@ -345,6 +373,78 @@ static void restart(void *arg)
 	detach(st);
 	st->from.n = st->now.n = st->from.nwaits = st->now.nwaits = 0;
 	names_free(&st->names);
+}
+
+/* --- recordings --- */
+
+#define COUNT_(field) +1
+#define HEAP_WORDS (0 HEAP_FIELDS(COUNT_))
+#define THREADS_WORDS 2 /* alive, has_waits */
+#define WAITS_WORDS 3
+
+static void save(const void *arg, struct instant *f)
+{
+	const struct state *st = arg;
+	const struct moment *m = &st->now;
+	uint64_t *w = instant_add(f, SECTION_THREADS, 1, THREADS_WORDS);
+
+	if (w) {
+		w[0] = (uint64_t)st->alive;
+		w[1] = st->has_waits;
+	}
+	w = instant_add(f, SECTION_HEAPS, m->n, HEAP_WORDS);
+	for (uint32_t i = 0; w && i < m->n; i++) {
+		const struct heap_counts *h = &m->heap[i];
+
+#define PUT_(field) *w++ = h->field;
+		HEAP_FIELDS(PUT_)
+#undef PUT_
+	}
+	w = instant_add(f, SECTION_WAITS, m->nwaits, WAITS_WORDS);
+	for (uint32_t i = 0; w && i < m->nwaits; i++) {
+		*w++ = m->waits[i].tid;
+		*w++ = m->waits[i].sums.waits;
+		*w++ = m->waits[i].sums.wait_ns;
+	}
+}
+
+static void load_heap(struct heap_counts *h, const uint64_t *w)
+{
+	char name[THREAD_NAME_BYTES];
+
+#define GET_(field) h->field = (__typeof__(h->field))*w++;
+	HEAP_FIELDS(GET_)
+#undef GET_
+	memcpy(name, h->name, sizeof(name));
+	name[sizeof(name) - 1] = '\0';
+	sanitize(name);
+	memset(h->name, 0, sizeof(h->name));
+	memcpy(h->name, name, strlen(name));
+}
+
+static void load(void *arg, const struct instant *f)
+{
+	struct state *st = arg;
+	const struct section *heaps = instant_get(f, SECTION_HEAPS),
+			     *waits = instant_get(f, SECTION_WAITS);
+	uint64_t w[HEAP_WORDS];
+
+	section_row(instant_get(f, SECTION_THREADS), 0, w, THREADS_WORDS);
+	st->alive = w[0] < INT32_MAX ? (int)w[0] : 0;
+	st->has_waits = w[1] != 0;
+	st->now.n = st->now.nwaits = 0;
+	for (uint32_t i = 0; heaps && i < heaps->rows; i++) {
+		struct heap_counts *h = heap_slot(&st->now, i);
+
+		if (!h)
+			break;
+		section_row(heaps, i, w, HEAP_WORDS);
+		load_heap(h, w);
+	}
+	for (size_t i = 0; waits && i < waits->rows; i++) {
+		section_row(waits, i, w, WAITS_WORDS);
+		add_waits(&st->now, (uint32_t)w[0], &(struct wait_sums){w[1], w[2]});
+	}
 }
 
 static void close_threads(void *arg)
@@ -370,5 +470,7 @@ const struct source source_threads = {
 	.mark = mark,
 	.fill = fill,
 	.restart = restart,
+	.save = save,
+	.load = load,
 	.close = close_threads,
 };

@@ -2,6 +2,7 @@
 #include "text.h"
 
 #include <curses.h>
+#include <limits.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -80,10 +81,81 @@ static int toggle_graph(struct screen *s)
 	return ACTION_REDRAW;
 }
 
+/* Keys that wait in the queue add up. */
+static int go(struct screen *s, long intervals, long seconds)
+{
+	s->move_intervals += intervals;
+	s->move_seconds += seconds;
+	s->note[0] = '\0';
+	return ACTION_MOVE | ACTION_REDRAW;
+}
+
+static int step_back(struct screen *s)
+{
+	return go(s, -1, 0);
+}
+
+static int step_on(struct screen *s)
+{
+	return go(s, 1, 0);
+}
+
+static int minute_back(struct screen *s)
+{
+	return go(s, 0, -60);
+}
+
+static int minute_on(struct screen *s)
+{
+	return go(s, 0, 60);
+}
+
+static int to_begin(struct screen *s)
+{
+	return go(s, -s->move_intervals - SCREEN_FAR, 0);
+}
+
+static int to_end(struct screen *s)
+{
+	return go(s, -s->move_intervals + SCREEN_FAR, 0);
+}
+
+static int act(struct screen *s, enum view_act what)
+{
+	if (!views[s->view]->act || (what != VIEW_ACT_TURN && s->cursor >= s->rows.n))
+		return ACTION_NONE;
+	s->act = what;
+	s->acted = s->cursor < s->rows.n ? s->rows.row[s->cursor] : -1;
+	return ACTION_REDRAW | ACTION_ACT;
+}
+
+static int open_row(struct screen *s)
+{
+	return act(s, VIEW_ACT_OPEN);
+}
+
+static int close_row(struct screen *s)
+{
+	return act(s, VIEW_ACT_CLOSE);
+}
+
+static int turn_tree(struct screen *s)
+{
+	if (views[s->view]->act)
+		s->cursor = s->scroll = 0;
+	return act(s, VIEW_ACT_TURN);
+}
+
 static int enter(struct screen *s)
 {
 	if (s->view == VIEW_processes && s->cursor < s->rows.n)
 		return ACTION_PROCESS;
+	if (s->replay && views[s->view]->explain) {
+		snprintf(s->note, sizeof(s->note), "recordings have no stacks");
+		return ACTION_REDRAW;
+	}
+	if (views[s->view]->act)
+		return act(s, VIEW_ACT_TOGGLE);
 	if (!views[s->view]->explain || s->cursor >= s->rows.n)
 		return ACTION_NONE;
 	s->explained = s->rows.row[s->cursor];
@@ -148,14 +220,18 @@ static const struct key keys[] = {
 	{'r', "r", "reverse the order", reverse},
 	{'/', "/", "filter rows (Enter keeps it, Esc clears it)", start_filter},
 	{'g', "g", "history of the sort column, row by row", toggle_graph},
-	{' ', "space", "pause", pause_it},
+	{' ', "space", "pause; of a recording: play", pause_it},
 	{'+', "+", "longer interval", slower},
 	{'-', "-", "shorter interval", faster},
 	{KEY_DOWN, "down", "next row; scrolls", down},
 	{KEY_UP, "up", "previous row", up},
-	{'\n', "Enter", "into the process; stacks that explain the row (Esc goes back)", enter},
+	{'\n', "Enter", "into the process; the stacks that explain a row; opens a row of a tree",
+	 enter},
+	{KEY_RIGHT, "right", "opens a row of a tree; left closes it", open_row},
+	{'c', "c", "turns a tree: callers below what they call, or above", turn_tree},
 	{'?', "?", "this help", help},
 	{'q', "q", "quit", quit},
+	{KEY_LEFT, NULL, NULL, close_row},
 	{'=', NULL, NULL, slower},
 	{'h', NULL, NULL, help},
 	{'\r', NULL, NULL, enter},
@@ -164,6 +240,19 @@ static const struct key keys[] = {
 	{KEY_RESIZE, NULL, NULL, resized},
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
+
+/* And those of a recording. */
+static const struct key replay_keys[] = {
+	{'[', "[ left", "one interval back", step_back},
+	{']', "] right", "one interval on", step_on},
+	{'{', "{", "a minute back", minute_back},
+	{'}', "}", "a minute on", minute_on},
+	{KEY_HOME, "Home", "to its begin", to_begin},
+	{KEY_END, "End", "to its end", to_end},
+	{KEY_LEFT, NULL, NULL, step_back},
+	{KEY_RIGHT, NULL, NULL, step_on},
+};
+#define REPLAY_KEYS (sizeof(replay_keys) / sizeof(replay_keys[0]))
 
 void screen_init(struct screen *s, double interval, int view)
 {
@@ -234,6 +323,9 @@ static int press(struct screen *s, int c)
 	for (int i = 0; i < VIEWS; i++)
 		if (views[i]->key && views[i]->key == c && s->view != VIEW_processes)
 			return show(s, i);
+	for (size_t i = 0; s->replay && i < REPLAY_KEYS; i++)
+		if (replay_keys[i].code == c)
+			return replay_keys[i].act(s);
 	for (size_t i = 0; i < KEYS; i++)
 		if (keys[i].code == c)
 			return keys[i].act(s);
@@ -296,6 +388,9 @@ static void draw_help(struct screen *s)
 	int first, room = LINES - 1;
 
 	add(&t, true, "Keys");
+	for (size_t i = 0; s->replay && i < REPLAY_KEYS; i++)
+		if (replay_keys[i].shown)
+			add(&t, false, "  %-6s %s", replay_keys[i].shown, replay_keys[i].help);
 	for (int i = 0; i < VIEWS; i++)
 		if (views[i]->key && s->view != VIEW_processes)
 			add(&t, false, "  %-6c %s", views[i]->key, views[i]->title);
@@ -442,7 +537,7 @@ static int table_width(const struct screen *s)
 
 static bool can_enter(const struct view *v)
 {
-	return v->explain || v->detail || v == &view_processes;
+	return v->explain || v->detail || v->act || v == &view_processes;
 }
 
 static void draw_rows(struct screen *s, const struct model *m, const bool *fit, int y, int room)
@@ -511,11 +606,13 @@ static bool add_note(struct notes *t, const char *text, int most)
 /* Where there is no room for all, the last line says that there are more. */
 static void collect_notes(const struct view *v, const struct model *m, int most, struct notes *t)
 {
-	char text[256];
+	char text[256], lacks[PATH_MAX + 512];
 
 	t->n = 0;
 	if (most > NOTES_MAX)
 		most = NOTES_MAX;
+	if (most > 0 && view_lacks(v, m, lacks, sizeof(lacks)))
+		add_note(t, lacks, most);
 	for (int i = 0; most > 0 && v->note && v->note(m, i, text, sizeof(text)); i++)
 		if (!add_note(t, text, most)) {
 			size_t n = strlen(t->line[most - 1]);
@@ -558,8 +655,8 @@ static void draw_table(struct screen *s, const struct model *m, int y)
 
 	view_fit(v, table_width(s), fit);
 	draw_heading(v, m, fit, s->sort[s->view], y++);
-	if (v->source && v->source != s->filled) {
-		put(y, "waiting for the first interval ...", A_DIM);
+	if (s->missing || (v->source && v->source != s->filled)) {
+		put(y, s->missing ? s->missing : "waiting for the first interval ...", A_DIM);
 		return;
 	}
 	view_rows(v, m, s->sort[s->view], s->reverse[s->view], s->filter, &s->rows);
@@ -606,6 +703,10 @@ static void draw_bottom(const struct screen *s, const char *note)
 		snprintf(line, sizeof(line), "filter: %s_", s->filter);
 	else if (note && *note)
 		snprintf(line, sizeof(line), "%s", note);
+	else if (s->replay)
+		snprintf(line, sizeof(line), "%s %s  [ ] { } Home End space%s%s  ? help q quit",
+			 s->position, s->paused ? "paused" : "playing",
+			 s->filter[0] ? "  filter: " : "", s->filter);
 	else if (s->filter[0])
 		snprintf(line, sizeof(line), "%sfilter: %s (Esc clears)  +- %.4gs  ? help q quit",
 			 paused, s->filter, s->interval);
@@ -614,6 +715,17 @@ static void draw_bottom(const struct screen *s, const char *note)
 			 "%s%s  %s  s sort r rev / filter  +- %.4gs  ? help q quit", paused,
 			 views[s->view]->name, where_to(s), s->interval);
 	put(LINES - 1, line, s->paused ? A_BOLD : A_DIM);
+}
+
+void screen_progress(size_t done, size_t of)
+{
+	char line[80];
+
+	snprintf(line, sizeof(line), "looking up names: %zu of %zu stacks", done, of);
+	move(LINES - 1, 0);
+	clrtoeol();
+	put(LINES - 1, line, A_BOLD);
+	refresh();
 }
 
 void screen_draw(struct screen *s, const struct model *m, const char *who, const char *note)

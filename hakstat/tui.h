@@ -17,7 +17,11 @@ enum action {
 	ACTION_EXPLAIN = 16, /* that is the one of stacks, of another row */
 	ACTION_PROCESS = 32, /* of a host: into the process under the cursor */
 	ACTION_HOST = 64,    /* and back */
+	ACTION_MOVE = 128,   /* to another time of a recording */
+	ACTION_ACT = 256,    /* the view is to do something with the row */
 };
+
+#define SCREEN_FAR (1L << 40) /* intervals: to the begin or the end */
 
 struct screen {
 	int view;
@@ -28,10 +32,17 @@ struct screen {
 	bool inside;	       /* one process of a host, which Esc leads back to */
 	int scroll, most;      /* most: as far as there is to scroll, known once drawn */
 	int cursor;	       /* the row that Enter is for, counted from the first */
+	enum view_act act;     /* what it is to do */
+	int acted;	       /* with which row */
 	int explained, before; /* the row whose stacks are shown, and the view it is of */
 	char filter[32];
 	double interval;
 	const struct source *filled; /* whose numbers are in the model */
+	/* Of a recording: where to go from here, until who draws has done it. */
+	bool replay;
+	long move_intervals, move_seconds;
+	char position[64];   /* for the last line */
+	const char *missing; /* why there is nothing in this view, or NULL */
 	struct row_list rows;
 	struct series allocs, rss, hit; /* of the header */
 	struct history history;		/* of the sort column, by row, while `graph` */
@@ -47,6 +58,8 @@ void screen_close(void);
 int screen_keys(struct screen *s);
 /* One more interval has passed: for the histories. */
 void screen_record(struct screen *s, const struct model *m);
+/* In the last line: the rest of the screen stays as it is meanwhile. */
+void screen_progress(size_t done, size_t of);
 /* m NULL: nothing measured yet. note: in the last line, or NULL or empty. */
 void screen_draw(struct screen *s, const struct model *m, const char *who, const char *note);
 

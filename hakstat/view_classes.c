@@ -67,6 +67,11 @@ static struct value class_waste(const struct model *m, int row)
 	return row ? value_of(VALUE_BYTES, (double)CLASS(m, row)->waste_bytes) : value_none();
 }
 
+static struct value class_unbacked(const struct model *m, int row)
+{
+	return row ? value_of(VALUE_BYTES, (double)CLASS(m, row)->unbacked_bytes) : value_none();
+}
+
 static struct value class_cached(const struct model *m, int row)
 {
 	return row ? value_of(VALUE_COUNT, (double)CLASS(m, row)->cached) : value_none();
@@ -97,9 +102,14 @@ static const struct column columns[] = {
 	{"remote_blocks_per_s", "REMOT/s", UNIT_RATE, "blocks sent to the thread that owns them", 8,
 	 80, class_remote},
 	{"live_blocks", "LIVE", UNIT_COUNT, "blocks allocated and not freed", 7, 92, class_live},
-	{"held_bytes", "HELD", UNIT_BYTES, "memory in pages of the class", 7, 91, class_held},
+	{"held_bytes", "HELD", UNIT_BYTES, "pages of the class: LIVE x SIZE + WASTE + NOMEM", 7, 91,
+	 class_held},
 	{"waste_bytes", "WASTE", UNIT_BYTES,
-	 "held, but not in live blocks: cached, free, or lost at page ends", 7, 65, class_waste},
+	 "in memory, but not in live blocks: cached, free, or lost at page ends", 7, 65,
+	 class_waste},
+	{"unbacked_bytes", "NOMEM", UNIT_BYTES,
+	 "held, but without memory: not used yet, or given back to the system", 7, 40,
+	 class_unbacked},
 	{"cached_blocks", "CACHED", UNIT_COUNT, "free blocks in thread caches", 7, 50,
 	 class_cached},
 	{"allocs", "ALLOCS", UNIT_COUNT, "allocations in this interval", 0, 0, class_allocs_count},

@@ -114,6 +114,17 @@ static struct value lock_what(const struct model *m, int row)
 	return value_text_of(op_meaning((uint32_t)(row - HAK_LOCK_COUNT)), 0);
 }
 
+static struct value lock_address(const struct model *m, int row)
+{
+	uint64_t word = 0;
+
+	if (row >= WORDS_AT)
+		word = wait_of(m, row)->word;
+	else if (is_ours(row) && m->syscalls)
+		word = m->syscalls->lock_addr[row];
+	return word ? value_of(VALUE_ADDRESS, (double)word) : value_none();
+}
+
 static struct value lock_op(const struct model *m, int row)
 {
 	const struct wait_row *w = wait_of(m, row);
@@ -226,8 +237,8 @@ static struct value lock_now(const struct model *m, int row)
 }
 
 static const struct column columns[] = {
-	{"lock", "LOCK", UNIT_TEXT,
-	 "name of the allocator's; of others the futex operation, or address", 14, 99, lock_name},
+	{"lock", "LOCK", UNIT_TEXT, "its name; of the application the operation, symbol or address",
+	 14, 99, lock_name},
 	{"owner", "OWNER", UNIT_TEXT, "who waits by it: the allocator, or anything else", 11, 98,
 	 lock_owner},
 	{"protects", "PROTECTS", UNIT_TEXT,
@@ -250,6 +261,7 @@ static const struct column columns[] = {
 	{"threads_mean", "THRDS", UNIT_FACTOR, "threads that waited, on average: TOTAL / interval",
 	 5, 50, lock_threads},
 	{"now", "NOW", UNIT_COUNT, "threads that sleep for it right now", 4, 75, lock_now},
+	{"address", "ADDRESS", UNIT_COUNT, "of the word that threads sleep on", 0, 0, lock_address},
 };
 
 struct split {
@@ -299,17 +311,24 @@ static void futex_note(const struct model *m, char *out, size_t len)
 
 static bool lock_note(const struct model *m, int i, char *out, size_t len)
 {
-	if (!m->syscalls)
-		snprintf(out, len, "without BPF: the allocator's own counters, nothing else");
-	else if (i == 0)
+	uint64_t lost = m->syscalls ? m->syscalls->d.lost : 0;
+
+	if (!m->syscalls) {
+		snprintf(out, len, "%s: the allocator's own counters, nothing else",
+			 m->recorded ? "recorded" : "without BPF");
+		return i == 0;
+	}
+	if (i == 0)
 		futex_note(m, out, len);
+	else if (lost && --i == 0)
+		snprintf(out, len, "%llu waits could not be counted", (unsigned long long)lost);
 	else if (i == 1 && m->waits)
 		snprintf(out, len,
 			 "where the allocator waits from: hakstat stacks --on lock_wait -p %d",
 			 m->target->pid);
 	else
 		return false;
-	return i == 0 || m->syscalls;
+	return true;
 }
 
 static void json_split(struct json *j, const char *key, struct split s)
@@ -339,12 +358,15 @@ bool view_locks_histogram(const struct model *m, int row, uint64_t hist[HIST_SLO
 static void json_histogram(struct json *j, const struct model *m, int row)
 {
 	uint64_t hist[HIST_SLOTS];
-	char name[96];
+	char name[128];
 
 	if (!view_locks_histogram(m, row, hist, name, sizeof(name)))
 		return;
 	json_open(j, NULL, '{');
 	json_text(j, "lock", lock_name(m, row).text);
+	json_known(j, "address",
+		   lock_address(m, row).kind == VALUE_NONE ? -1
+							   : (int64_t)lock_address(m, row).number);
 	json_text(j, "owner", caller_names[is_ours(row) ? BY_ALLOCATOR : BY_REST]);
 	json_open(j, "slots", '[');
 	for (int i = 0; i < HIST_SLOTS; i++) {

@@ -159,13 +159,18 @@ CLASS_SUM_(cached, resident, VALUE_BYTES)
 CLASS_SUM_(queued, resident, VALUE_BYTES)
 CLASS_SUM_(free, resident, VALUE_BYTES)
 CLASS_SUM_(ends, resident, VALUE_BYTES)
+CLASS_SUM_(gone, bytes, VALUE_BYTES)
 
 static const struct column class_columns[] = {
 	{"size", "SIZE", UNIT_BYTES, "one block of the class; large: above the largest class", 6,
 	 99, class_size},
 	{"pages", "PAGES", UNIT_COUNT, "pages of the class", 6, 90, class_pages},
-	{"held_bytes", "HELD", UNIT_BYTES, "memory in pages of the class", 7, 91, class_held},
+	{"held_bytes", "HELD", UNIT_BYTES, "pages of the class: LIVE x SIZE + WASTE + NOMEM", 7, 91,
+	 class_held},
 	{"resident_bytes", "RSS", UNIT_BYTES, "of it, in memory", 7, 96, class_resident},
+	{"unbacked_bytes", "NOMEM", UNIT_BYTES,
+	 "held, but without memory: not used yet, or given back to the system", 7, 75,
+	 class_gone_bytes},
 	{"used", "USED%", UNIT_RATIO, "of what is in memory, in live blocks", 6, 97, class_used},
 	{"live_blocks", "LIVE", UNIT_COUNT, "blocks allocated and not freed", 8, 94,
 	 class_live_count},
@@ -201,7 +206,7 @@ const struct view view_fragments = {
 	.columns = COLUMNS(class_columns),
 	.rows = class_rows,
 	.shown = class_shown,
-	.sort = 9,
+	.sort = 10,
 	.key = '8',
 	.source = &source_memory,
 };

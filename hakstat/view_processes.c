@@ -187,8 +187,8 @@ static bool note(const struct model *m, int i, char *out, size_t len)
 	if (i || !m->processes || !m->processes->closed)
 		return false;
 	snprintf(out, len,
-		 "%d processes could not be looked into, on libhakmem or not: run as root, or with "
-		 "CAP_SYS_PTRACE",
+		 "processes that could not be looked into, on libhakmem or not: %d (hakstat doctor "
+		 "says what it takes)",
 		 m->processes->closed);
 	return true;
 }

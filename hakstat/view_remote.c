@@ -2,6 +2,8 @@
 #include "remotes.h"
 #include "views.h"
 
+#include <string.h>
+
 #define ROW(m, index) (&(m)->remotes->row[index])
 #define MATRIX_MOST 8 /* threads on a side */
 
@@ -202,18 +204,34 @@ static void cell(const struct model *m, uint32_t from, uint32_t to, char *out, s
 	snprintf(out, len, ".");
 }
 
+/* Its name; where others have the same, its number. */
+static const char *label(const struct side *s, int i, char *out, size_t len)
+{
+	bool twice = false;
+
+	for (int k = 0; k < s->n; k++)
+		twice |= k != i && !strcmp(s->name[i], s->name[k]);
+	if (twice)
+		snprintf(out, len, "%u", s->tid[i]);
+	else
+		snprintf(out, len, "%s", s->name[i]);
+	return out;
+}
+
 static void matrix_line(const struct model *m, const struct side *from, const struct side *to,
 			int i, char *out, size_t len)
 {
-	int at = i ? snprintf(out, len, "%-15s", from->name[i - 1])
-		   : snprintf(out, len, "%-15s", "blocks/s to");
+	char name[32];
+	int at = snprintf(out, len, "%-15s",
+			  i ? label(from, i - 1, name, sizeof(name)) : "blocks/s to");
 
 	for (int k = 0; k < to->n && at < (int)len; k++) {
 		char text[32];
 
 		if (i)
 			cell(m, from->tid[i - 1], to->tid[k], text, sizeof(text));
-		at += snprintf(out + at, len - (size_t)at, " %10.10s", i ? text : to->name[k]);
+		at += snprintf(out + at, len - (size_t)at, " %10.10s",
+			       i ? text : label(to, k, name, sizeof(name)));
 	}
 }
 
@@ -227,7 +245,16 @@ static bool note(const struct model *m, int i, char *out, size_t len)
 			 (unsigned long long)m->queued_blocks);
 		return true;
 	}
-	if (!m->remotes || !sides(m, &from, &to))
+	if (!m->remotes) {
+		snprintf(out, len, "without BPF: who sends to whom is not known");
+		return i == 1;
+	}
+	if (m->remotes->dropped && --i == 0) {
+		snprintf(out, len, "%llu batches are missing: too many pairs of threads",
+			 (unsigned long long)m->remotes->dropped);
+		return true;
+	}
+	if (!sides(m, &from, &to))
 		return false;
 	lines = from.n + 1;
 	if (i == 1)

@@ -1,5 +1,5 @@
 /* User stacks at probes: each row one stack, or one function. */
-#include "stacks.h"
+#include "stack_print.h"
 #include "views.h"
 
 #define ROW(m, row) (&(m)->stacks->row[row])
@@ -108,7 +108,7 @@ static void note_taken(const struct stacks *s, char *out, size_t len)
 			 (unsigned long long)(s->counts.lost + s->unkept));
 }
 
-static void note_method(const struct stacks *s, char *out, size_t len)
+void stack_note_method(const struct stacks *s, char *out, size_t len)
 {
 	snprintf(out, len,
 		 "unwound by CFI %llu, by frame pointers %llu, by both %llu; cut: %llu at the end "
@@ -120,7 +120,7 @@ static void note_method(const struct stacks *s, char *out, size_t len)
 		 (unsigned long long)s->end[UNWIND_BROKEN]);
 }
 
-static void note_cost(const struct stacks *s, char *out, size_t len)
+void stack_note_cost(const struct stacks *s, char *out, size_t len)
 {
 	char each[32] = "-";
 
@@ -140,9 +140,9 @@ static bool stack_note(const struct model *m, int i, char *out, size_t len)
 	if (i == 0)
 		note_taken(s, out, len);
 	else if (i == 1)
-		note_method(s, out, len);
+		stack_note_method(s, out, len);
 	else if (i == 2)
-		note_cost(s, out, len);
+		stack_note_cost(s, out, len);
 	else
 		snprintf(out, len, "%u files of the process could not be opened%s", s->closed,
 			 s->denied ? " (no permission)" : "");
@@ -153,9 +153,6 @@ static bool stack_note(const struct model *m, int i, char *out, size_t len)
 static bool stack_detail(const struct model *m, int row, int i, char *out, size_t len)
 {
 	const struct stack_row *r = row >= 0 ? ROW(m, row) : NULL;
-	struct frame f;
-	char name[200], place[80];
-
 	if (!m->stacks)
 		return false;
 	if (i == 0) {
@@ -163,19 +160,8 @@ static bool stack_detail(const struct model *m, int row, int i, char *out, size_
 			 m->stacks->seconds, (unsigned long long)m->stacks->events);
 		return true;
 	}
-	if (!r || (unsigned)i > r->frames + r->cut)
-		return false;
-	if ((unsigned)i > r->frames) {
-		snprintf(out, len, "  ... (cut: its callers are not known)");
-		return true;
-	}
-	f = *r->frame[i - 1];
-	if (i == 1 && r->entry)
-		f.line = 0;
-	frame_name(&f, name, sizeof(name));
-	frame_place(&f, place, sizeof(place));
-	snprintf(out, len, "  %-44s  %s%s", name, place, f.inlined ? " (inlined)" : "");
-	return true;
+	snprintf(out, len, "  ");
+	return r && stack_line(r, (unsigned)i - 1, out + 2, len - 2);
 }
 
 static void stack_json(struct json *j, const struct model *m)
@@ -219,15 +205,18 @@ static void json_frame(struct json *j, const struct frame *f)
 	json_close(j, '}');
 }
 
-static void stack_json_row(struct json *j, const struct model *m, int row)
+void stack_json_frames(struct json *j, const struct stack_row *r)
 {
-	const struct stack_row *r = ROW(m, row);
-
 	json_bool(j, "whole", !r->cut);
 	json_open(j, "frames", '[');
 	for (unsigned i = 0; i < r->frames; i++)
 		json_frame(j, r->frame[i]);
 	json_close(j, ']');
+}
+
+static void stack_json_row(struct json *j, const struct model *m, int row)
+{
+	stack_json_frames(j, ROW(m, row));
 }
 
 const struct view view_stacks = {

@@ -190,7 +190,7 @@ static void call_json(struct json *j, const struct model *m)
 
 const struct view view_syscalls = {
 	.name = "syscalls",
-	.by_bpf = "*",
+	.by_bpf = "share time_ns mean_ns max_ns errors threads_mean now",
 	.title = "system calls",
 	.columns = COLUMNS(columns),
 	.rows = call_rows,

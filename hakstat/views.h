@@ -4,19 +4,23 @@
 
 #include "columns.h"
 
-#define VIEW_LIST(X) \
-	X(classes)   \
-	X(locks)     \
-	X(os)        \
-	X(threads)   \
-	X(route)     \
-	X(remote)    \
-	X(memory)    \
-	X(fragments) \
-	X(pages)     \
-	X(syscalls)  \
-	X(stacks)    \
-	X(processes)
+#define VIEW_LIST(X)   \
+	X(classes)     \
+	X(locks)       \
+	X(os)          \
+	X(threads)     \
+	X(route)       \
+	X(remote)      \
+	X(memory)      \
+	X(fragments)   \
+	X(pages)       \
+	X(syscalls)    \
+	X(stacks)      \
+	X(processes)   \
+	X(heap)        \
+	X(heap_before) \
+	X(heap_tree)   \
+	X(leaks)
 
 #define VIEW_(name) VIEW_##name,
 enum view_id { VIEW_LIST(VIEW_) VIEWS };

@@ -80,12 +80,13 @@ static void try_attach(struct watch *w)
 {
 	char err[512] = "";
 	int error;
+	bool sums = !w->source || !w->source->by_itself;
 
 	if (w->alone)
 		return;
-	w->a = attach_probes(&w->t, &error, err, sizeof(err));
+	w->a = sums ? attach_probes(&w->t, &error, err, sizeof(err)) : NULL;
 	/* for one that has ended in the meantime any error may come */
-	if (!w->a && target_alive(target_reader(w->t.pid)))
+	if (sums && !w->a && target_alive(target_reader(w->t.pid)))
 		complain("%s\nhakstat: going on with the counters alone", err);
 	if (!attach_source(w, err, sizeof(err)) && w->a && err[0])
 		complain("%s", err);

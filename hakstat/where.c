@@ -1,7 +1,9 @@
 /* What is mapped at an address of the target. */
 #include "calls.h"
+#include "symbols.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct line {
@@ -42,27 +44,50 @@ static bool find(FILE *maps, uint64_t addr, struct line *l, struct line *file)
 	return false;
 }
 
-void calls_where(pid_t pid, uint64_t addr, char *out, size_t len)
+/* Data beyond what the file fills lies outside of the module: `inside` is within. */
+static void name_it(const struct modules *m, uint64_t inside, uint64_t addr, char *out, size_t len)
+{
+	Dwfl *dwfl = modules_dwfl(m);
+	Dwfl_Module *mod = dwfl ? dwfl_addrmodule(dwfl, inside) : NULL;
+	GElf_Off offset = 0;
+	GElf_Sym sym = {0};
+	const char *name =
+		mod ? dwfl_module_addrinfo(mod, addr, &offset, &sym, NULL, NULL, NULL) : NULL;
+	char *plain, at[24] = "";
+
+	if (!name || offset >= sym.st_size)
+		return; /* the nearest one, which does not cover it */
+	plain = demangled(name);
+	if (offset)
+		snprintf(at, sizeof(at), "+0x%llx", (unsigned long long)offset);
+	snprintf(out, len, "%.*s%s", (int)(len - 1 - strlen(at)), plain ? plain : name, at);
+	free(plain);
+}
+
+void calls_where(const struct modules *m, char *maps, uint64_t addr, struct top_word *out)
 {
 	static struct line l, file;
 	const char *name;
-	char path[64];
-	FILE *maps;
+	FILE *f = maps ? fmemopen(maps, strlen(maps), "r") : NULL;
 	bool found;
 
-	snprintf(out, len, "?");
-	snprintf(path, sizeof(path), "/proc/%d/maps", target_reader(pid));
-	maps = fopen(path, "re");
-	if (!maps)
+	snprintf(out->name, sizeof(out->name), "0x%llx", (unsigned long long)addr);
+	snprintf(out->where, sizeof(out->where), "?");
+	if (!f)
 		return;
-	found = find(maps, addr, &l, &file);
-	fclose(maps);
+	found = find(f, addr, &l, &file);
+	fclose(f);
 	if (!found)
 		return;
 	name = strrchr(file.path, '/') ? strrchr(file.path, '/') + 1 : file.path;
-	if (file.inode)
-		snprintf(out, len, "%.40s+0x%llx", name, (unsigned long long)(addr - file.start));
-	else
-		snprintf(out, len, "%.40s", l.path[0] ? l.path : "heap or a thread's stack");
-	sanitize(out);
+	if (file.inode) {
+		snprintf(out->where, sizeof(out->where), "%.40s+0x%llx", name,
+			 (unsigned long long)(addr - file.start));
+		name_it(m, file.start, addr, out->name, sizeof(out->name));
+	} else {
+		snprintf(out->where, sizeof(out->where), "%.40s",
+			 l.path[0] ? l.path : "heap or a thread's stack");
+	}
+	sanitize(out->where);
+	sanitize(out->name);
 }

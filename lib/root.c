@@ -69,6 +69,7 @@ void root_init(void)
 		r->class_bytes[c] = hak_class_bytes[c];
 		r->page_bytes[c] = (uint32_t)(class_page_slices(c) * HAK_SLICE);
 	}
+	r->grain_bytes = HAK_OS_PAGE;
 	layout_init(&r->layout);
 	/* release: a reader that sees the magic sees the rest */
 	memcpy(&magic, HAK_MAGIC, sizeof(magic));

@@ -59,12 +59,14 @@ void thin_join(struct heap *h, const struct page *pg)
 {
 	h->held += pg->bytes;
 	h->gone += bytes_in(pg, pg->gone);
+	add_relaxed(&hakmem_root.class_gone[pg->class], bytes_in(pg, pg->gone));
 }
 
 void thin_leave(struct heap *h, const struct page *pg)
 {
 	h->held -= pg->bytes;
 	h->gone -= bytes_in(pg, pg->gone);
+	sub_relaxed(&hakmem_root.class_gone[pg->class], bytes_in(pg, pg->gone));
 }
 
 /* Blocks first .. last of a page, or some of them, are about to be used. */
@@ -72,8 +74,11 @@ void thin_touch(struct heap *h, struct page *pg, size_t first, size_t last)
 {
 	uint64_t back = pg->gone & grains_of(pg, first, last);
 
+	if (!back)
+		return;
 	pg->gone &= ~back;
 	h->gone -= bytes_in(pg, back);
+	sub_relaxed(&hakmem_root.class_gone[pg->class], bytes_in(pg, back));
 }
 
 /* Grains in which every block is free. */
@@ -110,6 +115,7 @@ static bool give_grains(struct heap *h, struct page *pg, uint64_t grains, enum h
 			return false;
 		pg->gone |= run;
 		h->gone += bytes_in(pg, run);
+		add_relaxed(&hakmem_root.class_gone[pg->class], bytes_in(pg, run));
 		grains &= ~run;
 	}
 	return true;

@@ -244,6 +244,7 @@ struct hak_gauges {
 	X(page, KIND, kind)		  /* u8: enum hak_page_kind */                 \
 	X(page, NFREE, nfree)		  /* u16: bits set */                          \
 	X(page, BITS, bits)		  /* u64[]: 1 = free */                        \
+	X(page, GONE, gone)		  /* u64: mask of grains without memory */     \
 	X(segment, BASE, base)		  /* u64: address */                           \
 	X(segment, FREE, free)		  /* u64: mask of slices not in a page */      \
 	X(segment, DIRTY, dirty)	  /* u64: of them, those that may hold data */ \
@@ -351,6 +352,8 @@ struct hak_root {
 	__u32 page_bytes[HAK_CLASS_MAX];  /* size of a page of the class */
 	__u64 heap_chunk[HAK_HEAP_CHUNKS]; /* addresses */
 	__u64 class_pages[HAK_CLASS_MAX];  /* pages each class holds now; atomic */
+	__u64 class_gone[HAK_CLASS_MAX];   /* bytes of them that have no memory; atomic */
+	__u64 grain_bytes; /* of the parts in which that is known, twice that above 64 of them */
 	struct hak_lock_view lock[HAK_LOCK_MAX];
 	struct hak_os_view os;
 	struct hak_gauges now;
@@ -370,6 +373,6 @@ HAK_SHARED_SIZE(struct hak_layout, 6 * 8 + 64 + 4 * 4 + 64);
 HAK_SHARED_SIZE(struct hak_sample, 48 + 8 * HAK_SAMPLE_REGS);
 HAK_SHARED_SIZE(struct hak_site, 40);
 HAK_SHARED_SIZE(struct hak_sampling, 80);
-HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56 + 8 + 16 + 192 + 80);
+HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56 + 8 + 16 + 192 + 520 + 80);
 
 #endif

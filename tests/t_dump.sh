@@ -165,7 +165,8 @@ break_heap "an impossible number of heaps" 'set var hakmem_root.heaps = 40000000
 break_heap "an offset beyond its structure" 'set var hakmem_root.layout.at[9] = 65535'
 
 # Broken files: an answer in time, whatever it is; never a signal.
-python3 - "$TMP/good.core" "$TMP/odd" "$(sed -n 's/^#define HAK_ABI \([0-9]*\)U.*/\1/p' "$ROOT/probes/shared.h")" <<'PY'
+abi=$(sed -n 's/^#define HAK_ABI \([0-9]*\)U$/\1/p' "$ROOT/probes/shared.h")
+python3 - "$TMP/good.core" "$TMP/odd" "$abi" <<'PY'
 import random, sys
 good = bytearray(open(sys.argv[1], "rb").read())
 r = random.Random(1)

@@ -48,6 +48,7 @@ passes "the heap's corpus" replay heap 0
 passes "the heap's corpus, HAKMEM_SECURE=1" replay heap 1
 passes "the corpus of hakstat's walk through a heap" replay dump 0
 passes "the corpus of hakstat's files" replay file 0
+passes "the corpus of profiles" replay profile 0
 passes "inputs that failed once: the walk through a heap" "$fuzz/fuzz-dump" -runs=0 \
 	-artifact_prefix="$TMP/" tests/fuzz/found/dump
 passes "40 s of fuzzing" bash tests/fuzz/run.sh 40 "$TMP/new"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 120
+# timeout: 240
 # Each program of tests/misuse/ breaks one rule: preloaded, linked and linked statically it must
 # end by SIGABRT with one line on stderr that names the address (which the program prints) and
 # the reason (the program's first line). Those of tests/misuse/secure/ must with HAKMEM_SECURE=1,
@@ -87,6 +87,12 @@ check "secure: places differ from run to run" [ "$(paste "$TMP/places.1" "$TMP/p
 	awk '$1 == $2 { n++ } END { print (NR == 300 && n < 30) }')" = 1 ]
 check "secure: places have no order" [ "$(awk '$1 > last { up++ } { last = $1 }
 	END { print (NR == 300 && up > 100 && up < 200) }' "$TMP/places.1")" = 1 ]
+
+# Whatever the secrets are: no seal, and no pad, is what is written.
+build overflows "$ROOT/tests/helpers/overflows.c"
+env HAKMEM_SECURE=1 HAKMEM_ABORT=0 LD_PRELOAD="$LIB" timeout 60 "$TMP/overflows" >"$TMP/out" 2>"$TMP/err"
+check "secure: each of 10000 overflows by a zero or a letter is found" \
+	[ "$? $(grep -c '): something wrote behind the end of the block$' "$TMP/err")" = "0 10000" ]
 
 export HAKMEM_SECURE=1
 for src in "$ROOT"/tests/misuse/*.c; do

@@ -72,6 +72,7 @@ appears "Esc brings all rows back" '^ *64 '
 
 keys 2
 appears "contention" 'LOCK +OWNER'
+appears "whose futex waits: a note in two lines" '^wait_bitset \(conditions, idle\)|in wait_bitset'
 keys 3
 appears "system calls" 'CALL +REASON'
 keys 4
@@ -82,14 +83,37 @@ keys 6
 appears "remote frees" '^workload +[0-9]* *workload '
 keys 7
 appears "memory adds up" '^metadata +[1-9][0-9]+ '
+appears "to the sum below it" '^together [1-9][0-9]+ bytes'
 keys 8
 appears "memory by class" 'SIZE +PAGES'
-keys 1 g
-appears "history of the sort column, row by row" '[_.:=+*#-]{6}$|(▁|▂|▃|▄|▅|▆|▇|█){3}'
+keys 0
+appears "live memory as a tree" '^CALL +LIVE +SHARE%'
+appears "functions below those that call them" '^ +- one_request '
+check "what was there before is in it" wait_for 8 shows '\[before attach\] '
+keys c
+appears "c turns it round: what allocates comes first" '^[-+] (make_value|set|get|one_request) '
+keys / m a k e _ v Enter
+appears "a search hides what does not match" 'filter: make_v'
+check "and what calls it" hides '\[class'
+keys Escape c
+appears "and back" '^ +- one_request '
+keys Enter
+appears "Enter closes the first row" '^\+ '
+keys Right
+appears "the right arrow opens it" '^- '
+# shellcheck disable=SC2317 # called by wait_for
+rows_have_histories() { # below the header, which has some of its own
+	[[ $(screen | sed -n '8,20p' | grep -cE '[_.:=+*#-]{3}$|(▁|▂|▃|▄|▅|▆|▇|█){3}$') -ge 5 ]]
+}
+keys 1
+appears "classes once more" '^ *SIZE +ALLOC/s'
+check "no histories unless asked for" eval '! rows_have_histories'
+keys g
+check "history of the sort column, row by row" wait_for 8 rows_have_histories
 check "no line is wider than the screen" eval '[[ $(screen | LC_ALL=C.UTF-8 wc -L) -le 80 ]]'
 keys g
 on resize-window -t top -x 150 -y 40
-for view in 1 2 3 4 5 6 7 8 9; do
+for view in 1 2 3 4 5 6 7 8 9 0; do
 	keys $view '?'
 	appears "help of view $view" '^Columns of'
 	check "it fits in 80 columns" test -z "$(screen | awk 'length > 80')"
@@ -105,6 +129,8 @@ appears "Enter: the stacks that refill it" '^ *EVENTS .*CALLERS'
 appears "they come by and by" '^refill, class 40960, for [0-9]+ s: [1-9]'
 appears "the stack under the cursor, line by line" '^  (one_request|get|set|make_value) .*workload'
 appears "to the start of its thread" '^  start_thread'
+appears "how they were taken and unwound" '^unwound by CFI [0-9]+, by frame pointers'
+appears "what was left out, or that it is all" '^[0-9]+ events( \(exact\))?, (stacks of )?[0-9]+ '
 appears "how to leave" 'Esc back'
 keys Escape
 appears "Esc goes back to the classes" '^ *SIZE +ALLOC/s'
@@ -126,10 +152,26 @@ appears "a large one shows every column" 'CACHED'
 keys q
 appears "q ends it with 0" 'ended with 0'
 on kill-session -t top
+wait_for 5 eval '! on list-sessions' # the server goes with its last session
+
+on new-session -d -s top -x 80 -y 24 "'$HAKSTAT' top -p $target -d 0.5 --view threads; sleep 60"
+appears "--view: the one to begin with" '^THREAD +TID'
+on kill-session -t top
+wait_for 5 eval '! on list-sessions' # the server goes with its last session
+for view in memory 5 locks; do
+	"$HAKSTAT" top -b -p $target -d 0.2 -n 1 --view $view >"$TMP/$view" 2>"$TMP/err" </dev/null
+done
+check "top -b --view memory: with its sum" grep -q '^ together [1-9][0-9]* bytes' "$TMP/memory"
+check "top -b --view 5: by its key" grep -q '^  *FROM  *TO  *REQ/s' "$TMP/5"
+check "top -b --view locks: with its split" grep -q '^ asleep in futex(2): allocator' "$TMP/locks"
+"$HAKSTAT" top -b -p $target --view nosuch >"$TMP/out" 2>"$TMP/err"
+status=$?
+check "an unknown view: 2, and what there is" eval '[ $status -eq 2 ] && grep -q "there are classes locks" "$TMP/err"'
 
 on new-session -d -s top -x 80 -y 24 "TERM=nosuch '$HAKSTAT' top -p $target -n 2 -d 0.2; echo ended with \$?; sleep 60"
 appears "a terminal nobody knows gets plain frames" 'ended with 0'
 on kill-session -t top
+wait_for 5 eval '! on list-sessions' # the server goes with its last session
 
 on new-session -d -s top -x 80 -y 24 "trap '' HUP; sh -c 'echo \$\$ >$TMP/pid; exec \"$HAKSTAT\" top -p $target'"
 appears "the screen once more" '^ *SIZE +ALLOC/s'

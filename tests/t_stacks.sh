@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 120
+# timeout: 240
 # hakstat stacks: every stack of planted programs with its exact count, however they were built;
 # a real server; what is cut and says so; nothing left behind. Needs root.
 # shellcheck source=tests/lib.sh
@@ -153,6 +153,114 @@ wait $watcher
 check "deleted program and library: hakstat ends with 0" [ $? -eq 0 ]
 wrong=$(python3 "$ROOT/tests/hakstat/chains.py" "$TMP/known" "$TMP/json" 2>&1)
 if [[ -z $wrong ]]; then ok "deleted program and library: every stack"; else not_ok "deleted program and library: every stack" "$(head -n 8 <<<"$wrong")" "$(head -n 3 "$TMP/err")"; fi
+
+# A process that becomes another program: that one's stacks, from its first.
+# shellcheck disable=SC2317 # called by wait_for
+opened() { # FILE: hakstat has it, to look names up
+	find "/proc/$watcher/fd" -lname "*/$1*" 2>/dev/null | grep -q .
+}
+finish_watch() { # NAME
+	exec 7>&-
+	wait $watcher
+	check "$1: hakstat ends with 0" [ $? -eq 0 ]
+	wrong=$(python3 "$ROOT/tests/hakstat/chains.py" "$TMP/known" "$TMP/json" 2>&1)
+	if [[ -z $wrong ]]; then ok "$1: every stack"; else not_ok "$1: every stack" "$(head -n 8 <<<"$wrong")" "$(head -n 3 "$TMP/err")"; fi
+}
+begin_watch() {
+	"$HAKSTAT" stacks -p $chains --on mmap_fallback --rate 0 --json -d 60 >"$TMP/json" 2>"$TMP/err" 7>&- &
+	watcher=$!
+	end_at_exit $watcher
+	wait_for 20 grep -qsE '^(7|271) ' "/proc/$watcher/syscall"
+}
+build nofp -fomit-frame-pointer
+cp "$LIB" "$TMP/libhakmem.so"
+rm -f "$TMP/known"
+LD_PRELOAD=$TMP/libhakmem.so bash -c 'echo ready >"$1/ready"; read -r; exec "$1/nofp" "$1/known" wait' - "$TMP" <"$TMP/fifo" &
+chains=$!
+end_at_exit $chains
+exec 7>"$TMP/fifo"
+wait_for 10 test -s "$TMP/ready"
+begin_watch
+echo >&7
+check "exec: hakstat follows" wait_for 20 grep -q 'became another program' "$TMP/err"
+wait_for 20 opened nofp
+echo >&7
+finish_watch exec
+
+# In a mount namespace of its own, where the path leads to another file than here.
+mkdir "$TMP/inside"
+cp "$TMP/cxx" "$TMP/inside/nofp"
+cat >"$TMP/enter" <<'END'
+mount -t tmpfs none "$1/inside" && cp "$1/nofp" "$1/libhakmem.so" "$1/inside" || exit 1
+export LD_PRELOAD=$1/inside/libhakmem.so
+exec "$1/inside/nofp" "$1/known" wait
+END
+rm -f "$TMP/known"
+unshare -m bash "$TMP/enter" "$TMP" <"$TMP/fifo" &
+chains=$!
+end_at_exit $chains
+exec 7>"$TMP/fifo"
+wait_for 10 test -s "$TMP/known"
+begin_watch
+echo >&7
+finish_watch "mount namespace"
+
+# A library that lies where another was, closed before.
+"$CC" -O1 "$ROOT/tests/hakstat/plugs.c" -o "$TMP/plugs" -ldl || not_ok "plugs.c compiles"
+for name in first other; do
+	"$CC" -O2 -fno-builtin -fPIC -shared -fomit-frame-pointer -DNAME="from_$name" "$ROOT/tests/hakstat/plug.c" -o "$TMP/$name.so" ||
+		not_ok "plug.c compiles"
+done
+LD_PRELOAD=$LIB "$TMP/plugs" "$TMP/first.so" "$TMP/other.so" <"$TMP/fifo" >"$TMP/plugs.out" &
+chains=$!
+end_at_exit $chains
+exec 7>"$TMP/fifo"
+wait_for 10 grep -q ready "$TMP/plugs.out"
+begin_watch
+calls=0
+for name in first other; do
+	printf x >&7
+	check "dlclose: hakstat notices $name.so" wait_for 20 opened "$name.so"
+	printf x >&7
+	calls=$((calls + 1))
+	wait_for 10 eval '[[ $(grep -c called "$TMP/plugs.out") -eq $calls ]]'
+	printf x >&7
+done
+exec 7>&-
+wait $watcher
+cat >"$TMP/plugs.py" <<'END'
+import json, sys
+at = [l for l in open(sys.argv[2]) if l.startswith("0x")]
+assert at[0] == at[1], ("not in the same place", at)
+found = {tuple(f["function"] for f in r["frames"][:4]): r["events"] for r in json.load(open(sys.argv[1]))["rows"]}
+assert found == {("malloc", "from_first", "plug", "main"): 3, ("malloc", "from_other", "plug", "main"): 3}, found
+END
+check "dlclose: each under the name of its own library" python3 "$TMP/plugs.py" "$TMP/json" "$TMP/plugs.out"
+
+# Kernels before 6.6: one perf event a probe.
+export HAKSTAT_NO_MULTI=1
+check "without uprobe_multi: by perf events" grep -q 'BPF attach *by perf_event' <("$HAKSTAT" doctor)
+exact "without uprobe_multi" nofp
+unset HAKSTAT_NO_MULTI
+
+# Progress, on a terminal only.
+cat >"$TMP/terminal.py" <<'END'
+import os, pty, sys
+os.environ["HAKSTAT_PROGRESS"] = "1"
+out = open(sys.argv[1], "wb")
+def read(fd):
+    data = os.read(fd, 4096)
+    out.write(data)
+    return data
+pty.spawn(sys.argv[2:], read, lambda fd: b"")
+END
+progress() { # FILE REDIRECTION
+	python3 "$TMP/terminal.py" "$1" sh -c "exec '$HAKSTAT' stacks --on mmap_fallback -c '$TMP/nofp $TMP/known' -o '$TMP/report' $2" >"$TMP/out" </dev/null
+}
+progress "$TMP/tty" ''
+check "progress: how many of how many names" grep -q $'\rlooking up names: 0 of [0-9]* stacks\033\[K.*\r\033\[K' "$TMP/tty"
+progress "$TMP/tty" "2>'$TMP/err'"
+check "progress: on a terminal alone" eval 'test -s "$TMP/report" && ! grep -q "looking up" "$TMP/tty" "$TMP/err" "$TMP/report"'
 
 # A program that may not be opened: said so, exit status 4, and on by frame pointers
 build nofp -fomit-frame-pointer

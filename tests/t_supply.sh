@@ -123,13 +123,13 @@ watcher=$!
 end_at_exit $watcher
 wait_for 20 grep -q -- '---' "$TMP/out"
 echo go >&8
-check "without the rest it attaches to a program that the process becomes" wait_for 10 grep -q '^rests \[' "$TMP/out"
+check "without the rest it attaches to a program that the process becomes" wait_for 10 grep -q '^ *rests \[' "$TMP/out"
 check "and has no complaint" test ! -s "$TMP/err"
 kill $watcher
 exec 8>&-
 
 # --- nothing of a target is ever run -------------------------------------------------------
-check "hakstat has one way to run a program, for -c" \
+check "hakstat has one way to run a program, for -c and --exec" \
 	[ "$(nm -D --undefined-only "$HAKSTAT" | grep -oE ' (system|popen|exec[a-z]*|posix_spawnp?|wordexp|dlopen)(@|$)' | tr -d ' @' | sort | tr '\n' ' ')" = "execvp wordexp " ]
 check "wordexp is forbidden to run commands" test -z "$(grep -n 'wordexp(' "$ROOT"/hakstat/*.c | grep -v WRDE_NOCMD)"
 cd "$TMP" || exit 1

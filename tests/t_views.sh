@@ -105,6 +105,14 @@ done
 "$HAKSTAT" memory -p "$known_pid" --by class --csv >"$TMP/csv" 2>"$TMP/err"
 check "memory by class as CSV" grep -q '^size,pages,held_bytes,resident_bytes,' "$TMP/csv"
 kill -CONT "$known_pid"
+go
+wait_for 20 grep -qs '^1' "$TMP/counts"
+kill -STOP "$known_pid"
+"$HAKSTAT" memory -p "$known_pid" --json >"$TMP/trimmed.json" 2>"$TMP/err"
+"$HAKSTAT" stat -p "$known_pid" -d 0.1 --json >"$TMP/stat.json" 2>"$TMP/err"
+judge "memory: what was given back is neither waste nor free" trimmed "$TMP/trimmed.json" "$TMP/stat.json"
+check "memory: no invariant is broken" "$HAKSTAT" dump -p "$known_pid" --check
+kill -CONT "$known_pid"
 end_known
 
 start_known "$TMP/views" many
@@ -127,6 +135,23 @@ for column in $columns; do
 done
 check "hakstat help knows every column of JSON:$unknown" [ -z "$unknown" ]
 check "hakstat help REMOT/s finds it by its title" grep -q '^remote_blocks_per_s' <("$HAKSTAT" help REMOT/s)
+cat >"$TMP/units.py" <<'END'
+import subprocess, sys
+units = {}
+for view in sys.argv[2:]:
+    lines = subprocess.run([sys.argv[1], "help", view], capture_output=True, text=True).stdout.splitlines()
+    lines = lines[lines.index("") + 1:] # those before are of a column of that name
+    for first, second in zip(lines[::2], lines[1::2]):
+        unit = second.strip().split("; in: ")
+        assert unit[1].split("; ")[0] == view, (view, second)
+        units.setdefault(first.split()[0], {}).setdefault(unit[0], []).append(view)
+assert len(units) > 50, units
+for name, found in units.items():
+    if len(found) > 1:
+        print(name, found)
+END
+wrong=$(python3 "$TMP/units.py" "$HAKSTAT" classes locks os threads route remote memory fragments pages syscalls stacks 2>&1)
+if [[ -z $wrong ]]; then ok "a column has one unit, in every view"; else not_ok "a column has one unit, in every view" "$wrong"; fi
 "$HAKSTAT" help hits >"$TMP/out" 2>"$TMP/err"
 status=$?
 check "an unknown column: 2, and what is near" eval '[ $status -eq 2 ] && grep -q hit_rate "$TMP/err"'

@@ -11,7 +11,8 @@ new=${2:-build/fuzz/new}
 runs='heap 40 0
 heap 40 1
 dump 10 0
-file 10 0'
+file 5 0
+profile 5 0'
 
 fuzz() {
 	local target share secure seconds failed=0
@@ -39,7 +40,7 @@ minimise() {
 			"build/fuzz/minimal/$target" "tests/fuzz/corpus/$target" "$new/$target" \
 			</dev/null || return
 	done <<<"$runs"
-	for target in heap dump file; do
+	for target in heap dump file profile; do
 		rm -rf "tests/fuzz/corpus/$target"
 		cp -r "build/fuzz/minimal/$target" tests/fuzz/corpus/
 	done

@@ -55,12 +55,13 @@ def total_of(r, what, waits, least, most):
 def wait_line(name, waits, least, most, word):
     waits, least, most = int(waits), int(least), int(most)
     locks = [r for r in rows if r["owner"] == "allocator"]
-    word = "0x" + word
+    word = int(word, 16)
     if name == "mutex":
-        r = one("the mutex", [r for r in rows if r["lock"] == word])
+        r = one("the mutex", [r for r in rows if r["address"] == word])
         # who is woken may find it taken again and sleep once more
         if r:
             total_of(r, name, max(waits, r["waits"]), least, most)
+            equal("the mutex by its name", r["lock"], "mutex")
             equal("the mutex is waited for by", r["owner"], "application")
             equal("the mutex: operation", r["futex_op"], "wait")
             split = report["futex"]["application_locks"]
@@ -77,12 +78,12 @@ def wait_line(name, waits, least, most, word):
         for other in locks:
             if other["lock"] != name and other["wait_ns"] > least / 100:
                 wrong(f"{other['lock']}: {other['wait_ns']} ns for nothing")
-        if [r for r in rows if r["lock"] == word]:
+        if [r for r in rows if r["address"] == word and r["owner"] != "allocator"]:
             wrong(f"the word of {name} is among the application's")
 
 
 def stuck_line(word):
-    r = one("stuck", [r for r in rows if r["lock"] == "0x" + word])
+    r = one("stuck", [r for r in rows if r["address"] == int(word, 16)])
     if r:
         equal("stuck: threads", r["now"], 2)
         equal("stuck: waits that ended", r["waits"], 0)

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """sites.py PID FILE: how many probe sites of FILE, as PID has it mapped, hold a breakpoint, and
-how many there are. FILE may be gone by now: give any copy as third argument."""
+how many there are, those apart that have a semaphore: who counts stays away from them. FILE may be
+gone by now: give any copy as third argument."""
 import re
 import subprocess
 import sys
 
 pid, path, readable = sys.argv[1], sys.argv[2], sys.argv[-1]
 notes = subprocess.run(["readelf", "-n", readable], capture_output=True, text=True).stdout
-names = re.findall(r"Provider: (hakmem|otel_memory)\n.*\n\s+Location: 0x([0-9a-f]+)", notes)
+names = re.findall(r"Provider: (hakmem|otel_memory)\n.*\n\s+Location: 0x([0-9a-f]+).*Semaphore: 0x0+\n", notes)
 sites = [int(address, 16) for _, address in names]
 base = None
 for line in open(f"/proc/{pid}/maps"):

@@ -7,12 +7,14 @@
  *   route    step 1: 1,000 of 33 KiB, freed; 50 of 33 KiB at a multiple of 128 KiB;
  *            20 of 1 MiB; 10 of 5 MiB, all kept
  *   memory   2,000 blocks of 8 KiB, every second one freed again; 10 MiB of which 3 are touched;
- *            4 MiB touched and freed; a stack of 1 MiB; 5 MiB of its own; 1 MiB shared
+ *            6 MiB that are only read; 4 MiB touched and freed; a stack of 1 MiB; 5 MiB of its own;
+ *            1 MiB shared. Step 1: malloc_trim
  *   many     1,000 threads that have allocated once and wait
  *   convoy   step 1: four threads fight for runs of the arena
  */
 #include <alloca.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,6 +151,13 @@ static void *deep(void *arg)
 	return arg;
 }
 
+/* Fresh memory, read only: no part of RSS. */
+static void read_all(const volatile char *p, size_t n)
+{
+	for (size_t i = 0; i < n; i += 1024)
+		(void)p[i];
+}
+
 static void memory(void)
 {
 	char *p;
@@ -161,6 +170,7 @@ static void memory(void)
 	for (int i = 0; i < 2000; i += 2)
 		free(block[i]);
 	memset(malloc(10 * MIB), 1, 3 * MIB);
+	read_all(malloc(6 * MIB), 6 * MIB);
 	p = memset(malloc(4 * MIB), 1, 4 * MIB);
 	block[0] = p;
 	free(block[0]);
@@ -169,7 +179,7 @@ static void memory(void)
 	p = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	memset(p, 1, MIB);
 	while (step())
-		;
+		malloc_trim(0);
 }
 
 /* --- many --- */

@@ -112,6 +112,31 @@ def memory():
                                      for p in pages), True)
 
 
+def backed(classes):
+    """What the classes view says, by gauges, against what memory found page by page."""
+    found = {r["size"]: r for r in report["classes"]}
+    for r in classes:
+        if r["size"] == "large" or r["size"] > 65536:
+            continue
+        what, pages = f"class {r['size']}: ", found.get(r["size"], {})
+        expect(what + "held", r["live_blocks"] * r["size"] + r["waste_bytes"] + r["unbacked_bytes"],
+               r["held_bytes"])
+        expect(what + "without memory", pages.get("unbacked_bytes", 0), r["unbacked_bytes"])
+        expect(what + "in memory or not", pages.get("resident_bytes", 0) + r["unbacked_bytes"]
+               <= r["held_bytes"], True)
+    return only(classes, size=8192)
+
+
+def trimmed():
+    line = {r["memory"]: r for r in rows}
+    expect("sum of all lines", sum(r["resident_bytes"] for r in rows), report["rss_bytes"])
+    expect("difference", line["difference"]["resident_bytes"], 0)
+    one = backed(json.load(open(sys.argv[3]))["classes"])
+    expect("given back", 7 * MIB < one["unbacked_bytes"] < 9 * MIB, True)
+    expect("waste", one["waste_bytes"] < MIB, True)
+    expect("free, in memory", only(report["classes"], size=8192)["free_bytes"] < MIB, True)
+
+
 def many():
     expect("rows", len(rows), 1001)
     expect("names", sum(r["thread"] == "many" for r in rows), 1000)
@@ -138,5 +163,5 @@ def same_as_csv():
         expect("cells", len(line), len(head))
 
 
-{"threads": threads, "remote": remote, "route": route, "memory": memory, "many": many,
+{"threads": threads, "remote": remote, "route": route, "memory": memory, "trimmed": trimmed, "many": many,
  "convoy": convoy, "csv": same_as_csv}[scenario]()

@@ -1,0 +1,450 @@
+/* hakstat trace: what the probes tell, a line each, as strace does. */
+#include "hakstat.h"
+#include "privilege.h"
+#include "report.h"
+#include "trace.h"
+#include "watch.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define RATE_DEFAULT 10000
+#define NAMES_MAX (6 * HAK_PROBE_COUNT)
+
+enum { KEY_MIN_NS = 256, KEY_RATE, KEY_CSV };
+
+struct options {
+	struct trace_options trace;
+	const char *process, *command;
+	double seconds; /* negative: no end */
+	long count;	/* 0: no end */
+	enum report_format format;
+};
+
+static const struct argp_option option_table[] = {
+	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
+	{"command", 'c', "CMD", 0, "start CMD on libhakmem and watch it from its start", 0},
+	{"events", 'e', "PROBE[,PROBE...]", 0,
+	 "only these probes of `hakstat probes' (default: all; lock_wait: lock_wait_done)", 0},
+	{"min-ns", KEY_MIN_NS, "NS", 0, "only events that took so long: of locks and system calls",
+	 0},
+	{"rate", KEY_RATE, "EVENTS", 0,
+	 "so many a second at most, the first ones of each; 0: all (default 10000)", 0},
+	{"count", 'n', "COUNT", 0, "end after so many events", 0},
+	{"duration", 'd', "SECONDS", 0, "end after so long", 0},
+	{"json", 'j', NULL, 0, "an object a line", 0},
+	{"csv", KEY_CSV, NULL, 0, "CSV: a column for each argument of the probes chosen", 0},
+	{0},
+};
+
+static uint64_t number(struct argp_state *state, const char *text, const char *what)
+{
+	char *end;
+	unsigned long long v = strtoull(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end)
+		argp_error(state, "%s: not a number: %s", what, text);
+	return v;
+}
+
+static void parse_probes(struct options *o, struct argp_state *state, const char *list)
+{
+	char *copy = strdup(list), *at = copy, *name, names[512];
+	int i;
+
+	while ((name = strsep(&at, ","))) {
+		i = contract_probe(name);
+		if (i >= 0) {
+			o->trace.which |= PROBE_BIT(i);
+			continue;
+		}
+		contract_probe_names(names, sizeof(names));
+		argp_error(state, "no probe '%s'; there are%s", name, names);
+	}
+	free(copy);
+}
+
+static void end_options(struct options *o, struct argp_state *state)
+{
+	uint64_t with_ns = 0;
+
+	if (!o->process == !o->command)
+		argp_error(state, "give a process with -p or a command with -c");
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		if (trace_ns_argument(i) >= 0)
+			with_ns |= PROBE_BIT(i);
+	if (!o->trace.which)
+		o->trace.which = ~(uint64_t)0;
+	if (o->trace.min_ns && !(o->trace.which &= with_ns))
+		argp_error(state, "--min-ns: none of these probes tells how long it took");
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	switch (key) {
+	case 'p':
+		o->process = arg;
+		return 0;
+	case 'c':
+		o->command = arg;
+		return 0;
+	case 'e':
+		parse_probes(o, state, arg);
+		return 0;
+	case KEY_MIN_NS:
+		o->trace.min_ns = number(state, arg, "--min-ns");
+		return 0;
+	case KEY_RATE:
+		o->trace.per_second = number(state, arg, "--rate");
+		return 0;
+	case 'n':
+		o->count = (long)number(state, arg, "-n");
+		if (o->count < 1)
+			argp_error(state, "-n: at least 1");
+		return 0;
+	case 'd':
+		o->seconds = parse_seconds(arg);
+		if (o->seconds <= 0)
+			argp_error(state, "not a number of seconds: %s", arg);
+		return 0;
+	case 'j':
+		o->format = REPORT_JSON;
+		return 0;
+	case KEY_CSV:
+		o->format = REPORT_CSV;
+		return 0;
+	case ARGP_KEY_END:
+		end_options(o, state);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+/* --- an argument --- */
+
+static uint64_t argument(const struct trace_event *e, int i)
+{
+	return !strcmp(hak_probes[e->probe].arg[i].type, "u32") ? (uint32_t)e->arg[i] : e->arg[i];
+}
+
+/* The word for a code; NULL: it is none, or not one we know. */
+static const char *code_text(const struct probe_arg *a, uint64_t v)
+{
+	if (strncmp(a->unit, "enum:", 5) != 0)
+		return NULL;
+	for (int i = 0; i < hak_code_list_count; i++)
+		if (!strcmp(hak_code_lists[i].name, a->unit + 5) &&
+		    v < (uint64_t)hak_code_lists[i].count)
+			return hak_code_lists[i].text[v];
+	return NULL;
+}
+
+static void print_argument(const struct probe_arg *a, uint64_t v)
+{
+	const char *code = code_text(a, v);
+
+	printf("%s=", a->name);
+	if (code)
+		printf("%s", code);
+	else if (!strcmp(a->unit, "addr") || !strcmp(a->unit, "id"))
+		printf("0x%llx", (unsigned long long)v);
+	else if (!strcmp(a->unit, "bytes"))
+		printf("%lluB", (unsigned long long)v);
+	else
+		printf("%llu%s", (unsigned long long)v,
+		       !strcmp(a->unit, "blocks") && strcmp(a->name, "blocks") != 0 ? " blocks"
+										    : "");
+}
+
+/* --- a line --- */
+
+struct stream {
+	const struct options *o;
+	long left; /* events, if they are counted */
+	uint64_t shown;
+	struct trace_counts counts;
+	uint64_t skipped, lost;	     /* said so far */
+	int64_t to_wall;	     /* of CLOCK_MONOTONIC, ns */
+	const char *name[NAMES_MAX]; /* columns of CSV: arguments of all probes chosen */
+	int names;
+};
+
+static int64_t wall_less_monotonic(void)
+{
+	struct timespec real, mono;
+
+	clock_gettime(CLOCK_MONOTONIC, &mono);
+	clock_gettime(CLOCK_REALTIME, &real);
+	return (real.tv_sec - mono.tv_sec) * (int64_t)1000000000 + real.tv_nsec - mono.tv_nsec;
+}
+
+/* The duration is told at the end, as strace -T does. */
+static void print_line(const struct trace_event *e, uint64_t wall_ns)
+{
+	const struct probe_desc *p = &hak_probes[e->probe];
+	int ns = trace_ns_argument((int)e->probe);
+	time_t s = (time_t)(wall_ns / 1000000000);
+	const char *comma = "";
+	char when[16];
+	struct tm tm;
+
+	if (!localtime_r(&s, &tm) || !strftime(when, sizeof(when), "%H:%M:%S", &tm))
+		when[0] = '\0';
+	printf("%s.%06u [%u %s] %s(", when, (unsigned)(wall_ns % 1000000000 / 1000), e->tid,
+	       e->name, p->name);
+	for (int i = 0; i < p->nargs; i++) {
+		if (i == ns)
+			continue;
+		fputs(comma, stdout);
+		print_argument(&p->arg[i], argument(e, i));
+		comma = ", ";
+	}
+	printf(")");
+	if (ns >= 0)
+		printf(" <%llu.%09llu>", (unsigned long long)(argument(e, ns) / 1000000000),
+		       (unsigned long long)(argument(e, ns) % 1000000000));
+	printf("\n");
+}
+
+static void print_json(const struct trace_event *e, uint64_t wall_ns)
+{
+	const struct probe_desc *p = &hak_probes[e->probe];
+	int ns = trace_ns_argument((int)e->probe);
+	struct json j = {stdout, false};
+
+	json_open(&j, NULL, '{');
+	json_number(&j, "time_ns", wall_ns);
+	json_number(&j, "thread_id", e->tid);
+	json_text(&j, "thread", e->name);
+	json_text(&j, "probe", p->name);
+	json_open(&j, "args", '{');
+	for (int i = 0; i < p->nargs; i++) {
+		const char *code = code_text(&p->arg[i], argument(e, i));
+
+		if (code)
+			json_text(&j, p->arg[i].name, code);
+		else
+			json_number(&j, p->arg[i].name, argument(e, i));
+	}
+	json_close(&j, '}');
+	if (ns >= 0)
+		json_number(&j, "duration_ns", argument(e, ns));
+	else
+		json_null(&j, "duration_ns");
+	json_close(&j, '}');
+	printf("\n");
+}
+
+/* --- CSV --- */
+
+static void find_names(struct stream *s)
+{
+	for (int i = 0; i < HAK_PROBE_COUNT; i++) {
+		const struct probe_desc *p = &hak_probes[i];
+
+		for (int k = 0; s->o->trace.which & PROBE_BIT(i) && k < p->nargs; k++) {
+			int at = 0;
+
+			while (at < s->names && strcmp(s->name[at], p->arg[k].name) != 0)
+				at++;
+			if (at == s->names)
+				s->name[s->names++] = p->arg[k].name;
+		}
+	}
+}
+
+static void print_heading(const struct stream *s)
+{
+	printf("time_ns,thread_id,thread,probe,duration_ns");
+	for (int i = 0; i < s->names; i++)
+		printf(",%s", s->name[i]);
+	printf("\r\n");
+}
+
+static void print_cell(const struct trace_event *e, const char *name)
+{
+	const struct probe_desc *p = &hak_probes[e->probe];
+
+	for (int i = 0; i < p->nargs; i++) {
+		const char *code = code_text(&p->arg[i], argument(e, i));
+
+		if (strcmp(p->arg[i].name, name) != 0)
+			continue;
+		if (code)
+			report_csv_text(stdout, code);
+		else
+			printf("%llu", (unsigned long long)argument(e, i));
+	}
+}
+
+static void print_csv(const struct stream *s, const struct trace_event *e, uint64_t wall_ns)
+{
+	int ns = trace_ns_argument((int)e->probe);
+
+	printf("%llu,%u,", (unsigned long long)wall_ns, e->tid);
+	report_csv_text(stdout, e->name);
+	printf(",%s,", hak_probes[e->probe].name);
+	if (ns >= 0)
+		printf("%llu", (unsigned long long)argument(e, ns));
+	for (int i = 0; i < s->names; i++) {
+		putchar(',');
+		print_cell(e, s->name[i]);
+	}
+	printf("\r\n");
+}
+
+/* --- what is missing --- */
+
+static void print_missing(const struct stream *s, uint64_t skipped, uint64_t lost)
+{
+	struct json j = {stdout, false};
+
+	if (s->o->format == REPORT_JSON) {
+		json_open(&j, NULL, '{');
+		json_number(&j, "dropped", skipped);
+		json_number(&j, "lost", lost);
+		json_close(&j, '}');
+		printf("\n");
+		return;
+	}
+	if (skipped)
+		printf("... %llu events dropped, to keep to --rate %llu\n",
+		       (unsigned long long)skipped, (unsigned long long)s->o->trace.per_second);
+	if (lost)
+		printf("... %llu events lost: they came faster than they could be shown\n",
+		       (unsigned long long)lost);
+}
+
+/* Where it happened; CSV has no place for it but the end. */
+static void tell_missing(struct stream *s, uint64_t skipped, uint64_t lost)
+{
+	uint64_t more = skipped > s->skipped ? skipped - s->skipped : 0;
+	uint64_t more_lost = lost > s->lost ? lost - s->lost : 0;
+
+	if ((!more && !more_lost) || s->o->format == REPORT_CSV)
+		return;
+	print_missing(s, more, more_lost);
+	s->skipped += more;
+	s->lost += more_lost;
+}
+
+static bool on_event(void *arg, const struct trace_event *e)
+{
+	struct stream *s = arg;
+	uint64_t wall_ns = e->ns + (uint64_t)s->to_wall;
+
+	if (s->o->count && !s->left)
+		return false;
+	tell_missing(s, e->skipped, e->lost);
+	if (s->o->format == REPORT_JSON)
+		print_json(e, wall_ns);
+	else if (s->o->format == REPORT_CSV)
+		print_csv(s, e, wall_ns);
+	else
+		print_line(e, wall_ns);
+	s->shown++;
+	return !s->o->count || --s->left;
+}
+
+static void on_turn(void *arg)
+{
+	(void)arg;
+	if (fflush(stdout)) {
+		output_error = errno;
+		stop_requested = 1; /* main tells whether that is a failure */
+	}
+}
+
+/* --- the command --- */
+
+static int say_end(struct watch *w)
+{
+	char text[128];
+
+	watch_finish(w, text, sizeof(text));
+	complain("%s", text);
+	return w->launched && !w->any ? watch_end_code(w) : EXIT_OK;
+}
+
+/* A look now and then tells whether the process has become another program. */
+static int run(struct watch *w, const struct options *o)
+{
+	double end = clock_s() + o->seconds;
+	static struct sample s;
+
+	for (;;) {
+		double left = o->seconds < 0 ? 1 : end - clock_s();
+		enum watch_event e = watch_wait(w, left > 1 ? 1 : left > 0 ? left : 0);
+		int r = e == WATCH_STOP ? 0 : watch_sample(w, &s);
+
+		if (e == WATCH_EXIT || (r == -ESRCH && !w->launched))
+			return say_end(w);
+		if (e == WATCH_STOP || (o->seconds >= 0 && clock_s() >= end))
+			return EXIT_OK;
+		if (r && r != -EAGAIN && r != -ESRCH)
+			return exit_code_of(r);
+	}
+}
+
+static void say_counts(const struct stream *s)
+{
+	complain("%llu events shown, %llu dropped to keep to --rate, %llu lost",
+		 (unsigned long long)s->shown, (unsigned long long)s->counts.skipped,
+		 (unsigned long long)s->counts.lost);
+}
+
+int cmd_trace(int argc, char **argv)
+{
+	static const struct argp argp = {
+		option_table,
+		parse,
+		NULL,
+		"What the probes of a process tell, a line each: time, thread, probe with its "
+		"arguments, and how long it took.",
+		NULL,
+		NULL,
+		NULL};
+	static struct options o = {.seconds = -1, .trace.per_second = RATE_DEFAULT};
+	static struct stream s;
+	bool by_events = false;
+	int refused = 0, r;
+	struct watch w;
+	pid_t pid = 0;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	s.o = &o;
+	s.left = o.count;
+	s.to_wall = wall_less_monotonic();
+	o.trace.event = on_event;
+	o.trace.turn = on_turn;
+	o.trace.arg = &s;
+	o.trace.refused = &refused;
+	o.trace.by_events = &by_events;
+	o.trace.counts = &s.counts;
+	if (o.process && !(pid = parse_process(o.process)))
+		return EXIT_NO_HAKMEM;
+	catch_signals();
+	if (o.format == REPORT_CSV) {
+		find_names(&s);
+		print_heading(&s);
+	}
+	r = watch_open(&w, pid, o.command, false, &source_trace, &o.trace);
+	if (r == EXIT_OK && !refused) {
+		keep_to_watch(by_events, o.command != NULL);
+		r = run(&w, &o);
+	}
+	watch_close(&w);
+	if (refused)
+		return exit_code_of(refused);
+	if (r == EXIT_OK) {
+		tell_missing(&s, s.counts.skipped, s.counts.lost);
+		say_counts(&s);
+	}
+	return r;
+}

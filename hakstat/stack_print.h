@@ -1,0 +1,27 @@
+/* Tables whose rows are stacks, with the frames below each row; or functions, with long names. */
+#ifndef HAKSTAT_STACK_PRINT_H
+#define HAKSTAT_STACK_PRINT_H
+
+#include "report.h"
+#include "stacks.h"
+
+struct stack_printer {
+	bool flat; /* a function a row */
+	const struct stack_row *(*stack)(const struct model *m, int row);
+	void (*more)(FILE *out, const struct model *m, int row); /* below its frames; or NULL */
+};
+/* False: there is no row. */
+bool stack_print(FILE *out, const struct model *m, const struct report_options *o, const bool *fit,
+		 const struct stack_printer *p);
+/* One line of a stack; false: there are no more. */
+bool stack_line(const struct stack_row *r, unsigned i, char *out, size_t len);
+
+/* --- shared by views of stacks (view_stacks.c) --- */
+
+/* "whole" and "frames" of a row's JSON. */
+void stack_json_frames(struct json *j, const struct stack_row *r);
+/* How stacks were unwound; what it costs. */
+void stack_note_method(const struct stacks *s, char *out, size_t len);
+void stack_note_cost(const struct stacks *s, char *out, size_t len);
+
+#endif

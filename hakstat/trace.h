@@ -1,0 +1,26 @@
+/* The event stream: what the probes of a process tell, one by one. */
+#ifndef HAKSTAT_TRACE_H
+#define HAKSTAT_TRACE_H
+
+#include "source.h"
+#include "trace_event.h"
+
+struct trace_options {
+	uint64_t which;	     /* probes, a bit each */
+	uint64_t per_second; /* 0: all */
+	uint64_t min_ns;
+	/* False: no more. Names are safe to print. */
+	bool (*event)(void *arg, const struct trace_event *e);
+	void (*turn)(void *arg); /* those that were there are through */
+	void *arg;
+	int *refused;		     /* gets a negative errno if nothing can be attached */
+	bool *by_events;	     /* gets whether it is as probes_by_events says */
+	struct trace_counts *counts; /* as of the last turn */
+};
+
+extern const struct source source_trace; /* options: struct trace_options */
+
+/* Index of the argument that is its duration; -1: it has none. */
+int trace_ns_argument(int probe);
+
+#endif
