@@ -24,7 +24,7 @@ struct collector {
 	struct stack_counts mark;
 	int64_t bpf_mark, cpu_mark;
 	double since;
-	bool marked; /* `since` is when; else all of the program's life counts */
+	bool marked;	      /* `since` is when; else all of the program's life counts */
 	struct stacks result; /* of fill */
 	uint64_t unkept;
 };

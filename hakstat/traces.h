@@ -31,7 +31,7 @@ struct traces {
 	struct raw_stack **stack; /* open addressing; a power of two */
 	size_t room, used;
 	double looked, look_s; /* when the last look at the mappings was, and how long it took */
-	bool fresh; /* a look at the mappings is as new as the stacks being taken */
+	bool fresh;	       /* a look at the mappings is as new as the stacks being taken */
 	uint64_t method[UNWIND_BOTH + 1], end[UNWIND_BROKEN + 1];
 	struct callers callers;
 };

@@ -123,7 +123,7 @@ watcher=$!
 end_at_exit $watcher
 wait_for 20 grep -q -- '---' "$TMP/out"
 echo go >&8
-check "without the rest it attaches to a program that the process becomes" wait_for 10 grep -q '^rests \[' "$TMP/out"
+check "without the rest it attaches to a program that the process becomes" wait_for 10 grep -q '^ *rests \[' "$TMP/out"
 check "and has no complaint" test ! -s "$TMP/err"
 kill $watcher
 exec 8>&-

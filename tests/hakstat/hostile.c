@@ -30,9 +30,9 @@ __asm__(".pushsection .note.hakmem,\"\",@note\n"
 	".asciz \"hakmem\"\n"
 	".balign 4\n"
 	".8byte hakmem_root\n"
-	".4byte 5, 0\n"
+	".4byte 6, 0\n"
 	".popsection\n");
-_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == 5, "numbers in the note above");
+_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == 6, "numbers in the note above");
 
 /* A heap, a page, a segment as large as can be. */
 static char *wide; /* address space full of zeroes, WIDE bytes */
