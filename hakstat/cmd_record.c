@@ -339,8 +339,8 @@ static bool can_write(const char *path)
 
 static void say_what(const struct recorder *w)
 {
-	complain("%s: %llu frames, %llu bytes in all%s", w->path,
-		 (unsigned long long)w->frames, (unsigned long long)w->size,
+	complain("%s: %llu frames, %llu bytes in all%s", w->path, (unsigned long long)w->frames,
+		 (unsigned long long)w->size,
 		 w->dropped ? "; the oldest were dropped to keep to --max-size" : "");
 }
 
