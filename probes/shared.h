@@ -373,6 +373,7 @@ HAK_SHARED_SIZE(struct hak_layout, 6 * 8 + 64 + 4 * 4 + 64);
 HAK_SHARED_SIZE(struct hak_sample, 48 + 8 * HAK_SAMPLE_REGS);
 HAK_SHARED_SIZE(struct hak_site, 40);
 HAK_SHARED_SIZE(struct hak_sampling, 80);
-HAK_SHARED_SIZE(struct hak_root, 56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56 + 8 + 16 + 192 + 520 + 80);
+HAK_SHARED_SIZE(struct hak_root,
+		56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56 + 8 + 16 + 192 + 520 + 80);
 
 #endif
