@@ -410,12 +410,13 @@ int cmd_trace(int argc, char **argv)
 		NULL,
 		NULL,
 		NULL};
-	struct options o = {.seconds = -1, .trace.per_second = RATE_DEFAULT};
+	static struct options o = {.seconds = -1, .trace.per_second = RATE_DEFAULT};
 	static struct stream s;
-	bool by_events = false;
-	int refused = 0, r;
+	static bool by_events;
+	static int refused;
 	struct watch w;
 	pid_t pid = 0;
+	int r;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
 	s.o = &o;

@@ -171,18 +171,39 @@ static void *heap_open(const void *options)
 	return NULL;
 }
 
+static const int sample_bits[] = {HAK_P_hakmem_sample_bit0, HAK_P_hakmem_sample_bit1,
+				  HAK_P_hakmem_sample_bit2, HAK_P_hakmem_sample_bit3,
+				  HAK_P_hakmem_sample_bit4};
+#define SAMPLE_BITS (sizeof(sample_bits) / sizeof(sample_bits[0]))
+
 /* The probes that never fire: being attached to them says what is wanted. */
 static uint64_t switches_of(const struct heap_options *o)
 {
-	static const int bits[] = {HAK_P_hakmem_sample_bit0, HAK_P_hakmem_sample_bit1,
-				   HAK_P_hakmem_sample_bit2, HAK_P_hakmem_sample_bit3,
-				   HAK_P_hakmem_sample_bit4};
 	uint64_t which = o->by == HEAP_BY_SITE ? PROBE_BIT(HAK_P_hakmem_watch_sites) : 0;
 
-	for (unsigned i = 0; i < sizeof(bits) / sizeof(bits[0]); i++)
+	for (unsigned i = 0; i < SAMPLE_BITS; i++)
 		if (o->mean_log2 >> i & 1)
-			which |= PROBE_BIT(bits[i]);
+			which |= PROBE_BIT(sample_bits[i]);
 	return which;
+}
+
+/* What the process samples by: others who watch may have asked for something else. */
+static unsigned mean_in_use(const struct heap_collector *c)
+{
+	const struct target *t = &c->target;
+	unsigned log2 = 0;
+
+	for (unsigned i = 0; i < SAMPLE_BITS; i++) {
+		const struct probe_site *s = &t->site[sample_bits[i]];
+		uint16_t count;
+
+		if (!s->semaphore ||
+		    target_read(t->reader ? t->reader : t->pid, t->bias + s->semaphore_addr, &count,
+				sizeof(count)) != sizeof(count))
+			return 0;
+		log2 |= count ? 1U << i : 0;
+	}
+	return log2 && log2 < MEAN_LOG2_LEAST ? MEAN_LOG2_LEAST : log2 ? log2 : MEAN_LOG2_DEFAULT;
 }
 
 static void mark_sites(struct heap_collector *c)
@@ -256,10 +277,15 @@ static void heap_look(void *state, struct watch *w, const struct sample *s)
 {
 	struct heap_collector *c = state;
 	struct heap_profile *h = &c->result;
+	unsigned mean;
 
 	if (!c->sampler)
 		return;
 	c->target = w->t;
+	mean = mean_in_use(c);
+	h->mean_log2 = mean		      ? mean
+		       : c->options.mean_log2 ? c->options.mean_log2
+					      : MEAN_LOG2_DEFAULT;
 	h->classes = s->root.classes;
 	h->sampled_by_target = s->root.sampling.samples;
 	h->freed_by_target = s->root.sampling.sample_frees;
@@ -344,7 +370,6 @@ static void fill_counts(struct heap_collector *c)
 	memcpy(s->method, c->traces.method, sizeof(s->method));
 	memcpy(s->end, c->traces.end, sizeof(s->end));
 	h->by = c->options.by;
-	h->mean_log2 = c->options.mean_log2 ? c->options.mean_log2 : MEAN_LOG2_DEFAULT;
 	h->unknown_frees = c->store.unknown_frees;
 	h->replaced = c->store.replaced;
 	h->unkept = c->store.unkept + c->unkept;

@@ -49,6 +49,7 @@ enum section_id {
 	SECTION_MEMORY_LINES,
 	SECTION_MEMORY_CLASSES,
 	SECTION_MEMORY_PAGES,
+	SECTION_CLASS_GONE, /* of the sample */
 	SECTIONS,
 };
 #define SECTIONS_MAX 64 /* numbers a file may have */

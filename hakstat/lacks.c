@@ -27,9 +27,7 @@ bool view_lacks(const struct view *v, const struct model *m, char *out, size_t l
 		remedy(CAPS_BPF, "", what_to_do, sizeof(what_to_do));
 	list_columns(v, columns, sizeof(columns));
 	if (*v->by_bpf == '*')
-		snprintf(out, len, "%s: all of it needs BPF; %s", v->name, what_to_do);
-	else
-		snprintf(out, len, "%s: %s need%s BPF; %s", v->name, columns,
-			 strchr(columns, ',') ? "" : "s", what_to_do);
+		snprintf(columns, sizeof(columns), "all of it");
+	snprintf(out, len, "unknown without BPF: %s (%s); %s", columns, v->name, what_to_do);
 	return true;
 }

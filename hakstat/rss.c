@@ -694,7 +694,7 @@ static void fill(void *arg, struct model *m)
 /* --- recordings --- */
 
 #define SUM_WORDS 3
-#define CLASS_WORDS (3 + 5 * SUM_WORDS)
+#define CLASS_WORDS (3 + 6 * SUM_WORDS)
 
 static uint64_t *put_sum(uint64_t *w, const struct memory_sum *s)
 {
@@ -721,7 +721,8 @@ static void put_class(uint64_t *w, const struct memory_class *k)
 	w = put_sum(w, &k->cached);
 	w = put_sum(w, &k->queued);
 	w = put_sum(w, &k->free);
-	put_sum(w, &k->ends);
+	w = put_sum(w, &k->ends);
+	put_sum(w, &k->gone);
 }
 
 static void get_class(const uint64_t *w, struct memory_class *k)
@@ -733,7 +734,8 @@ static void get_class(const uint64_t *w, struct memory_class *k)
 	w = get_sum(w, &k->cached);
 	w = get_sum(w, &k->queued);
 	w = get_sum(w, &k->free);
-	get_sum(w, &k->ends);
+	w = get_sum(w, &k->ends);
+	get_sum(w, &k->gone);
 }
 
 #define PAGE_FIELDS(X) \

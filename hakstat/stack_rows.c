@@ -59,13 +59,21 @@ static bool is_public(const char *function)
 /* What those jump to, and so do not appear themselves: which of them it was at least in kind. */
 static const char *kind_of(const char *function)
 {
-	if (is_one_of(function, " alloc_slow alloc_large alloc_if_easy alloc_aside secure_alloc "))
+	if (is_one_of(function,
+		      " alloc_slow alloc_first alloc_large alloc_if_easy alloc_aside aside_slow "
+		      "alloc_aligned_aside alloc_at small_or_oom secure_alloc "))
 		return "malloc";
 	if (is_one_of(function, " free_slow secure_free "))
 		return "free";
 	if (is_one_of(function, " realloc_copy realloc_any realloc_block secure_realloc "))
 		return "realloc";
 	return NULL;
+}
+
+/* What free jumps to at its end, and others call. */
+static bool is_end_of_free(const char *function)
+{
+	return is_one_of(function, " heap_leave heap_leave_light give_back leave ");
 }
 
 /* Where libhakmem begins in a static program, whose own code is in the same file. */
@@ -314,7 +322,7 @@ static const struct frame *named_entry(const struct making *m, unsigned generati
 	if (!entry->function || is_public(entry->function))
 		return entry;
 	if (!name)
-		name = kind_of(entry->function);
+		name = is_end_of_free(entry->function) ? "free" : kind_of(entry->function);
 	f = !name ? entry : symbols_as(m->symbols, entry, name);
 	return f ? f : entry;
 }

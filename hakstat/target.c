@@ -389,6 +389,7 @@ static void stapsdt_note(struct target *t, Elf *elf, struct found *f, const char
 	t->site[i].found = vaddr_to_offset(elf, pc + moved, &t->site[i].offset);
 	if (!semaphore || !vaddr_to_offset(elf, semaphore + moved, &t->site[i].semaphore))
 		t->site[i].semaphore = 0;
+	t->site[i].semaphore_addr = semaphore + moved;
 }
 
 static void one_note(struct target *t, Elf *elf, struct found *f, const GElf_Nhdr *nh,

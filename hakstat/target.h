@@ -15,10 +15,10 @@ enum link_kind { LINK_PRELOAD, LINK_SHARED, LINK_STATIC, LINK_UNKNOWN };
 extern const char *const link_names[];
 
 struct probe_site {
-	uint64_t offset; /* in the file */
-	uint64_t
-		semaphore; /* likewise; 0: it has none, and fires whether somebody listens or not */
+	uint64_t offset;    /* in the file */
+	uint64_t semaphore; /* likewise; 0: none, it fires whether somebody listens or not */
 	bool found;
+	uint64_t semaphore_addr; /* link-time address of its 16 bits */
 };
 
 struct target {

@@ -25,7 +25,8 @@ static bool show_one(struct state *st)
 {
 	struct screen *s = &st->s;
 
-	s->filled = views[s->view]->source;
+	s->missing = recorded_without(views[s->view]);
+	s->filled = s->missing ? NULL : views[s->view]->source;
 	return replay_model(&st->p, st->at, st->at, &st->m);
 }
 
@@ -53,7 +54,6 @@ static void show(struct state *st, bool next)
 		screen_record(s, &st->m);
 	else
 		snprintf(s->note, sizeof(s->note), "the recording is damaged at this time");
-	s->missing = recorded_without(views[s->view]);
 	time_text(replay_time(&st->p, st->at), false, when, sizeof(when));
 	snprintf(s->position, sizeof(s->position), "%s  %zu/%zu", when, st->at + 1,
 		 st->p.intervals);

@@ -323,12 +323,12 @@ static int press(struct screen *s, int c)
 	for (int i = 0; i < VIEWS; i++)
 		if (views[i]->key && views[i]->key == c && s->view != VIEW_processes)
 			return show(s, i);
-	for (size_t i = 0; i < KEYS; i++)
-		if (keys[i].code == c)
-			return keys[i].act(s);
 	for (size_t i = 0; s->replay && i < REPLAY_KEYS; i++)
 		if (replay_keys[i].code == c)
 			return replay_keys[i].act(s);
+	for (size_t i = 0; i < KEYS; i++)
+		if (keys[i].code == c)
+			return keys[i].act(s);
 	return ACTION_NONE;
 }
 

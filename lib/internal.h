@@ -70,18 +70,19 @@ void sample_draw(struct heap *h);
 void sample_taken(struct heap *h, void *p, struct mark *m);
 void sample_freed(const void *p, const struct mark *m);
 
+/* HAKMEM_PROFILE; beside the semaphores, for one cache line. */
+extern unsigned short hak_sample_always;
+
 /* Whether anybody wants samples now. The system changes it, hence looked at in slow operations. */
 HAK_INLINE bool sample_wanted(void)
 {
-	return hak_watched(otel_memory, alloc) || hak_options.profile;
+	return hak_watched(otel_memory, alloc) | hak_sample_always;
 }
 
 /* The switch was turned, and this thread has not followed yet. */
 HAK_INLINE bool sample_turned(const struct heap *h)
 {
-	uint32_t turns = (uint32_t)peek(&hakmem_root.sampling.turns);
-
-	return sample_wanted() != (turns & 1) || h->sample_seen != turns;
+	return sample_wanted() != (h->sample_seen & 1);
 }
 
 /* Sampling is on. False: this request is one to be sampled; nothing was counted. */

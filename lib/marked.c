@@ -144,19 +144,21 @@ void *marked_take(unsigned class, const struct mark *m, enum hak_source *source)
  */
 bool marked_claim(struct page *pg, void *p, struct mark *m)
 {
-	bool is_block, live = false;
-	size_t k;
+	enum hak_misuse why = HAK_MISUSE_DOUBLE_FREE; /* also if the page is gone by now */
+	bool live = false;
+	size_t k = 0;
 
 	lock_take(&marks_lock);
-	is_block = pg->kind == PAGE_MARKED && page_index(pg, p, &k);
-	if (is_block) {
+	if (unlikely(pg->kind == PAGE_MARKED && !page_index(pg, p, &k))) {
+		why = HAK_MISUSE_MISALIGNED;
+	} else if (likely(pg->kind == PAGE_MARKED)) {
 		*m = pg->marks[k];
 		live = m->live;
 		pg->marks[k] = (struct mark){0};
 	}
 	lock_drop(&marks_lock);
 	if (unlikely(!live))
-		hak_misuse(p, is_block ? HAK_MISUSE_DOUBLE_FREE : HAK_MISUSE_MISALIGNED, "free");
+		hak_misuse(p, why, "free");
 	return live;
 }
 

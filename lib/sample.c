@@ -19,6 +19,7 @@
 #define MEAN_LEAST 12U /* 4 KiB: also what is seen for a moment while its bits are attached to */
 
 uint32_t hak_xdetour;
+unsigned short hak_sample_always __attribute__((section(".probes"), visibility("hidden")));
 
 static const uint16_t bin_tiny[HAK_TINY_STEPS] = HAK_BIN_TINY;
 
@@ -133,7 +134,8 @@ void sample_start(void)
 {
 	if (hak_options.secure)
 		hak_xdetour = HAK_DETOUR_SECURE;
-	if (hak_options.profile)
+	hak_sample_always = hak_options.profile != 0;
+	if (hak_sample_always)
 		turn(true);
 }
 

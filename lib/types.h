@@ -183,16 +183,16 @@ struct heap {
 	struct lock pages;
 	/* see sample.c; own */
 	int64_t sample_left;  /* bytes before the one that is sampled, and it */
-	uint32_t sample_seen; /* turns of the switch that this thread followed */
-	uint32_t sample_mean; /* the binary logarithm of the mean that sample_left was drawn by */
+	uint64_t sample_mean; /* the binary logarithm of the mean that sample_left was drawn by */
 	uint64_t sample_luck; /* state of the random numbers */
 	/* HAKMEM_SECURE, see secure.c; own */
 	void **waiting; /* freed blocks, NULL before the first */
 	uint32_t nwaiting;
 	uint64_t waiting_bytes;
-	uint64_t luck;	 /* steps of the random numbers */
-	uint32_t inside; /* own: slow operations in progress that hold `pages` */
-	uint32_t cursor; /* own: heap to look at next for a page */
+	uint64_t luck;	      /* steps of the random numbers */
+	uint32_t sample_seen; /* own: turns of the switch that this thread followed */
+	uint32_t inside;      /* own: slow operations in progress that hold `pages` */
+	uint32_t cursor;      /* own: heap to look at next for a page */
 	struct letter *xqueue __attribute__((aligned(HAK_CACHE_LINE))); /* remote frees */
 	uint64_t xpending; /* weight of what was pushed on a queue that was not empty, see remote.c
 			    */

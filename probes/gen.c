@@ -88,7 +88,18 @@ static int markdown(void)
 	       "Every probe has one site. Arguments are in the registers of a System V call, in\n"
 	       "order; `arg0` is the first. A probe's arguments never change: new arguments mean "
 	       "a\n"
-	       "new name.\n\n## Probes\n");
+	       "new name.\n\n"
+	       "Some have a semaphore, which the system raises in the process while somebody is\n"
+	       "attached who names it (`readelf -n` shows where it is; perf, bpftrace and libbpf "
+	       "do).\n"
+	       "These are switches: attach to `otel_memory:alloc` and samples are taken; attach to "
+	       "the\n"
+	       "`sample_bit` probes whose bits make up the binary logarithm of the mean interval "
+	       "you want\n"
+	       "before it, or in the same link. Whoever goes, or dies, takes his settings along. "
+	       "Attached\n"
+	       "to everything, the mean is 2 GiB: next to nothing is sampled.\n\n"
+	       "## Probes\n");
 	for (size_t i = 0; i < PROBES; i++)
 		markdown_probe(&probes[i]);
 	printf("\n## Codes\n");

@@ -165,11 +165,12 @@ break_heap "an impossible number of heaps" 'set var hakmem_root.heaps = 40000000
 break_heap "an offset beyond its structure" 'set var hakmem_root.layout.at[9] = 65535'
 
 # Broken files: an answer in time, whatever it is; never a signal.
-python3 - "$TMP/good.core" "$TMP/odd" <<'PY'
+abi=$(sed -n 's/^#define HAK_ABI \([0-9]*\)U$/\1/p' "$ROOT/probes/shared.h")
+python3 - "$TMP/good.core" "$TMP/odd" "$abi" <<'PY'
 import random, sys
 good = bytearray(open(sys.argv[1], "rb").read())
 r = random.Random(1)
-root = good.find(b"hakmem\n\0\5\0\0\0")
+root = good.find(b"hakmem\n\0" + bytes([int(sys.argv[3]), 0, 0, 0]))
 assert root > 0
 for i in range(8):
     open("%s.cut%d" % (sys.argv[2], i), "wb").write(good[:len(good) * i // 8])

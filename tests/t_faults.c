@@ -366,13 +366,13 @@ static void handed_over(void)
 }
 
 /* Small blocks of a thread that is gone, and so most of them in pages that nobody works with. */
-static struct block small[400];
+static struct block small[250];
 
 static void *allocate_small(void *arg)
 {
-	for (unsigned k = 0; k < 400; k++) {
+	for (unsigned k = 0; k < 250; k++) {
 		errno = 0;
-		got(&small[k], malloc(k * 5 + 1), k * 5 + 1, k);
+		got(&small[k], malloc(k * 8 + 1), k * 8 + 1, k);
 	}
 	return arg;
 }
@@ -380,8 +380,8 @@ static void *allocate_small(void *arg)
 static void many_small(void)
 {
 	by_thread(allocate_small, NULL);
-	for (unsigned k = 0; k < 400; k++)
-		drop(&small[k * 7 % 400]);
+	for (unsigned k = 0; k < 250; k++)
+		drop(&small[k * 7 % 250]);
 	whole();
 }
 

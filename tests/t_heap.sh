@@ -270,6 +270,15 @@ END
 says "HAKMEM_PROFILE=1: all of its history, with whole stacks" "$(python3 "$TMP/history.py" "$TMP/history.json" "$TMP/known" 2>&1)"
 check "and no note that something is missing" bash -c "! grep -q 'not in here' '$TMP/err'"
 
+"$HAKSTAT" heap -p $holders -d 60 --mean 16K >/dev/null 2>&1 7>&- 8>&- &
+watchers=($!) watcher=$!
+end_at_exit $watcher
+wait_for 20 all_wait
+"$HAKSTAT" heap -p $holders -d 0.2 --mean 4K --json >"$TMP/mean.json" 2>"$TMP/err"
+check "another one asked for another mean: the one in use is told" grep -q '"mean_bytes":16384,' "$TMP/mean.json" # 14 | 12
+kill -INT $watcher
+wait $watcher
+
 # --- killed: nothing stays in the target ----------------------------------------------------
 watchers=()
 watch killed --json

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 120
+# timeout: 240
 # Each program of tests/misuse/ breaks one rule: preloaded, linked and linked statically it must
 # end by SIGABRT with one line on stderr that names the address (which the program prints) and
 # the reason (the program's first line). Those of tests/misuse/secure/ must with HAKMEM_SECURE=1,

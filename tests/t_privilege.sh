@@ -116,10 +116,11 @@ r = json.load(open(sys.argv[1]))
 assert r["rss_bytes"] and sum(x["resident_bytes"] for x in r["rows"]) == r["rss_bytes"]' "$TMP/out"
 "${plain[@]}" top -a -b --json -d 0.1 >"$TMP/out" 2>"$TMP/err"
 check "top -a shows it, without complaint" eval 'grep -q "{\"pid\":$known_pid," "$TMP/out" && [[ ! -s $TMP/err ]]'
-for line in threads:"threads: WAIT/s, WAITED" locks:"locks: ASLEEP, P50, P99, MAX, NOW" remote:"remote: all of it" route:"route: PAGE"; do
-	"${plain[@]}" "${line%%:*}" -p "$known_pid" -d 0.1 >"$TMP/out" 2>/dev/null
-	check "${line%%:*}: names the columns" grep -q "^ ${line#*:}.* needs\? BPF; run as root, or: setcap " "$TMP/out"
-	check "${line%%:*}: and the command" grep -qF "; run as root, or: $exact_command" "$TMP/out"
+for line in threads:"WAIT/s, WAITED" locks:"ASLEEP, P50, P99, MAX, NOW" remote:"all of it" route:"PAGE, .*, REASON"; do
+	view=${line%%:*}
+	"${plain[@]}" "$view" -p "$known_pid" -d 0.1 >"$TMP/out" 2>/dev/null
+	check "$view: names the columns" grep -q "^ unknown without BPF: ${line#*:} ($view); run as root, or: setcap " "$TMP/out"
+	check "$view: and the command" grep -qF "; run as root, or: $exact_command" "$TMP/out"
 done
 "${plain[@]}" doctor -p "$known_pid" >"$TMP/out" 2>&1
 check "doctor: 4" [ $? -eq 4 ]

@@ -1,4 +1,4 @@
-/* sanitize: yes   timeout: 120 */
+/* sanitize: yes   timeout: 240 */
 /*
  * Heap samples, from inside: the semaphores are raised here instead of by the system, and the
  * linker puts our functions where the probes are. Random numbers begin with the same seed in every
@@ -712,7 +712,11 @@ __attribute__((noinline)) static void *profiled(size_t n, uintptr_t *returns)
 /* The record is of a block that lives, with what an unwinder needs. */
 static void check_record(const struct hak_sample *r, uintptr_t returns)
 {
-	unsigned ip = sizeof(void *) == 8 && HAK_OS_PAGE == 4096 ? 16 : 32, sp = ip == 16 ? 7 : 31;
+#ifdef __x86_64__
+	unsigned ip = 16, sp = 7;
+#else
+	unsigned ip = 32, sp = 31;
+#endif
 	const uint64_t *word = (const uint64_t *)(const void *)r->slice;
 	bool found = false;
 
@@ -799,7 +803,7 @@ static void once_more(const char *env, const char *value, char *self)
 
 int main(int argc, char **argv)
 {
-	alarm(110);
+	alarm(230);
 	if (argc > 1 && !strcmp(argv[1], "HAKMEM_PROFILE")) {
 		RUN(profile_is_a_table);
 		RUN(profile_overflows);

@@ -152,10 +152,12 @@ appears "a large one shows every column" 'CACHED'
 keys q
 appears "q ends it with 0" 'ended with 0'
 on kill-session -t top
+wait_for 5 eval '! on list-sessions' # the server goes with its last session
 
 on new-session -d -s top -x 80 -y 24 "'$HAKSTAT' top -p $target -d 0.5 --view threads; sleep 60"
 appears "--view: the one to begin with" '^THREAD +TID'
 on kill-session -t top
+wait_for 5 eval '! on list-sessions' # the server goes with its last session
 for view in memory 5 locks; do
 	"$HAKSTAT" top -b -p $target -d 0.2 -n 1 --view $view >"$TMP/$view" 2>"$TMP/err" </dev/null
 done
@@ -169,6 +171,7 @@ check "an unknown view: 2, and what there is" eval '[ $status -eq 2 ] && grep -q
 on new-session -d -s top -x 80 -y 24 "TERM=nosuch '$HAKSTAT' top -p $target -n 2 -d 0.2; echo ended with \$?; sleep 60"
 appears "a terminal nobody knows gets plain frames" 'ended with 0'
 on kill-session -t top
+wait_for 5 eval '! on list-sessions' # the server goes with its last session
 
 on new-session -d -s top -x 80 -y 24 "trap '' HUP; sh -c 'echo \$\$ >$TMP/pid; exec \"$HAKSTAT\" top -p $target'"
 appears "the screen once more" '^ *SIZE +ALLOC/s'

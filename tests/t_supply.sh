@@ -123,7 +123,7 @@ watcher=$!
 end_at_exit $watcher
 wait_for 20 grep -q -- '---' "$TMP/out"
 echo go >&8
-check "without the rest it attaches to a program that the process becomes" wait_for 10 grep -q '^rests \[' "$TMP/out"
+check "without the rest it attaches to a program that the process becomes" wait_for 10 grep -q '^ *rests \[' "$TMP/out"
 check "and has no complaint" test ! -s "$TMP/err"
 kill $watcher
 exec 8>&-
@@ -144,7 +144,7 @@ end_at_exit $bad
 wait_for 10 grep -q pwned /proc/$bad/maps
 check "a process of hostile names runs on the library" "$HAKSTAT" dump -p $bad --check >dumped
 for c in "list" "list --json" "probes -p $bad" "doctor -p $bad" "doctor -p $bad --json" "dump -p $bad --pages" \
-	"stat -p $bad -d 0.1" "stat -p $bad -d 0.1 --json" "top -p $bad -b -n 1 -d 0.1"; do
+	"stat -p $bad -d 0.1" "stat -p $bad -d 0.1 --json" "top -p $bad -b -n 1 -d 0.1" "top -a -b -n 1 -d 0.1"; do
 	# shellcheck disable=SC2086 # words are meant
 	timeout 30 strace -f -o calls -e trace=execve,execveat,fork,vfork,clone,clone3 "$HAKSTAT" $c >out 2>err
 	check "hostile names: $c ends well" [ $? -eq 0 ]

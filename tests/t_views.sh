@@ -143,7 +143,7 @@ for view in sys.argv[2:]:
     lines = lines[lines.index("") + 1:] # those before are of a column of that name
     for first, second in zip(lines[::2], lines[1::2]):
         unit = second.strip().split("; in: ")
-        assert unit[1] == view, (view, second)
+        assert unit[1].split("; ")[0] == view, (view, second)
         units.setdefault(first.split()[0], {}).setdefault(unit[0], []).append(view)
 assert len(units) > 50, units
 for name, found in units.items():

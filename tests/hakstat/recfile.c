@@ -4,6 +4,7 @@
  * DIR/forged, a file whose texts and numbers are made to harm.
  */
 #include "recorder.h"
+#include "sample_instant.h"
 #include "test.h"
 
 #include <sys/mman.h>
@@ -289,6 +290,50 @@ static void forged_sections_are_refused(void)
 	instant_free(&f);
 }
 
+/* What no view needs. Of the rest a recording must have everything. */
+static void forget(struct sample *s)
+{
+	struct hak_root *r = &s->root;
+
+	memset(r->magic, 0, sizeof(r->magic));
+	memset(r->version, 0, sizeof(r->version));
+	memset(r->heap_chunk, 0, sizeof(r->heap_chunk));
+	memset(&r->misuse, 0, sizeof(r->misuse));
+	memset(&r->layout, 0, sizeof(r->layout));
+	memset(&r->sampling, 0, sizeof(r->sampling));
+	r->root_bytes = r->heap_bytes = r->pid = 0;
+	r->grain_bytes = 0;
+}
+
+static void a_sample_is_kept_whole(void)
+{
+	static struct sample s, back;
+	struct instant f = {0};
+	unsigned char *byte = (unsigned char *)&s;
+	uint64_t seed = 1;
+
+	for (size_t i = 0; i < sizeof(s); i++)
+		byte[i] = (unsigned char)test_random(&seed);
+	forget(&s);
+	s.root.classes = 50;
+	s.threads = 7;
+	s.has_bpf = true;
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		s.off_s[i] = i / 8.0;
+	CHECK(sample_save(&s, &f) && sample_load(&back, &f));
+	/* what lies between fields is nobody's */
+	for (size_t i = 0; i < sizeof(s); i++)
+		if (byte[i] != ((unsigned char *)&back)[i]) {
+			size_t at = i;
+
+			while (i < sizeof(s) && byte[i] != ((unsigned char *)&back)[i])
+				i++;
+			if (!CHECK(i - at < 8))
+				test_say("#   bytes %zu to %zu of struct sample\n", at, i);
+		}
+	instant_free(&f);
+}
+
 /* --- a file to be shown --- */
 
 static void write_block(int fd, enum block_kind kind, const struct bytes *b, uint32_t number)
@@ -327,7 +372,7 @@ static void forge(struct instant *f, uint64_t seed)
 		{SECTION_OWNERS, 5, 76},
 		{SECTION_MEMORY, 1, 1},
 		{SECTION_MEMORY_LINES, 30, 3},
-		{SECTION_MEMORY_CLASSES, 200, 18},
+		{SECTION_MEMORY_CLASSES, 200, 21},
 		{SECTION_MEMORY_PAGES, 500, 9},
 	};
 	uint64_t *w = instant_add(f, SECTION_SCALARS, 1, 27);
@@ -379,6 +424,7 @@ int main(int argc, char **argv)
 	RUN(gone_on_with);
 	RUN(kept_small);
 	RUN(forged_sections_are_refused);
+	RUN(a_sample_is_kept_whole);
 	RUN(a_forged_file);
 	return test_done();
 }

@@ -1,5 +1,6 @@
 /* something wrote to the block after it was freed */
 /* The same for a block that another thread has freed. */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,7 @@ int main(void)
 	dprintf(1, "%p\n", (void *)block[7]);
 	pthread_create(&t, NULL, release, NULL);
 	pthread_join(t, NULL);
-	free(malloc(1000)); /* so that it has arrived, and does not carry others any more */
+	malloc_trim(0); /* it has arrived, and does not carry others any more */
 	block[7][50] = 1;
 	for (int i = 0; i < 200000; i++)
 		free(malloc(100));
