@@ -30,7 +30,7 @@ begin() { # PROGRAM ARGS...
 
 # stat in the background on $pid, attached when this returns.
 watch_it() { # SECONDS
-	"$HAKSTAT" stat -p $pid -d "$1" --json >"$TMP/json" 2>"$TMP/err" 8>&- &
+	"$HAKSTAT" stat -p $pid -d "$1" --budget 0 --json >"$TMP/json" 2>"$TMP/err" 8>&- &
 	watcher=$!
 	wait_attached $pid $watcher || not_ok "hakstat attaches" "$(cat "$TMP/err")"
 }

@@ -13,7 +13,7 @@ watched() { # SCENARIO [PROGRAM]
 
 	for seconds in 2 5 15; do
 		start_known "$program" "$scenario" || return
-		"$HAKSTAT" stat -p "$known_pid" -d $seconds --json >"$TMP/json" 2>"$TMP/err" 7>&- &
+		"$HAKSTAT" stat -p "$known_pid" -d $seconds --budget 0 --json >"$TMP/json" 2>"$TMP/err" 7>&- &
 		local watcher=$!
 		wait_attached "$known_pid" $watcher || { not_ok "$scenario: hakstat attaches" "$(cat "$TMP/err")"; end_known; return; }
 		go
@@ -32,7 +32,7 @@ watched() { # SCENARIO [PROGRAM]
 # The same started by hakstat: everything since the process began.
 started() { # SCENARIO
 	rm -f "$TMP/counts"
-	timeout 60 "$HAKSTAT" stat -c "$TMP/known $1 $TMP/counts now" -d 3 --json >"$TMP/json" 2>"$TMP/err" < <(sleep 5)
+	timeout 60 "$HAKSTAT" stat -c "$TMP/known $1 $TMP/counts now" -d 3 --budget 0 --json >"$TMP/json" 2>"$TMP/err" < <(sleep 5)
 	check "$1 by -c: hakstat stat ends with 0" [ $? -eq 0 ]
 	compare "$1 by -c: every number" "$TMP/counts" "$TMP/json" only
 }
@@ -40,7 +40,7 @@ started() { # SCENARIO
 # A command that ends within the interval is seen to its very last call.
 to_its_end() { # SCENARIO
 	rm -f "$TMP/counts"
-	timeout 60 "$HAKSTAT" stat -c "$TMP/known $1 $TMP/counts now" -d 30 --json >"$TMP/json" 2>"$TMP/err" </dev/null
+	timeout 60 "$HAKSTAT" stat -c "$TMP/known $1 $TMP/counts now" -d 30 --budget 0 --json >"$TMP/json" 2>"$TMP/err" </dev/null
 	check "$1 by -c, to its end: hakstat stat ends with 0" [ $? -eq 0 ]
 	compare "$1 by -c, to its end: every number" "$TMP/counts" "$TMP/json" only
 }

@@ -9,7 +9,7 @@
 
 # stat -p on the running target gives JSON with its pid, attached, nothing lost, sources agreeing.
 stat_works() { # NAME
-	"$HAKSTAT" stat -p "$known_pid" -d 2 --json >"$TMP/json" 2>"$TMP/err" 7>&- &
+	"$HAKSTAT" stat -p "$known_pid" -d 2 --budget 0 --json >"$TMP/json" 2>"$TMP/err" 7>&- &
 	local watcher=$!
 
 	wait_attached "$known_pid" $watcher || not_ok "$1: attaches" "$(cat "$TMP/err")"

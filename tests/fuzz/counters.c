@@ -38,19 +38,14 @@ static bool get(uint64_t at, void *to, size_t bytes)
 	return true;
 }
 
-ssize_t process_vm_readv(pid_t pid, const struct iovec *to, unsigned long n,
-			 const struct iovec *from, unsigned long nfrom, unsigned long flags)
+ssize_t target_readv(pid_t tid, const struct iovec *to, const struct iovec *from, size_t n)
 {
 	ssize_t sum = 0;
 
-	(void)pid;
-	(void)nfrom;
-	(void)flags;
-	for (unsigned long i = 0; i < n; i++) {
-		if (!get((uintptr_t)from[i].iov_base, to[i].iov_base, to[i].iov_len)) {
-			errno = EFAULT;
-			return sum ? sum : -1;
-		}
+	(void)tid;
+	for (size_t i = 0; i < n; i++) {
+		if (!get((uintptr_t)from[i].iov_base, to[i].iov_base, to[i].iov_len))
+			return sum ? sum : -EFAULT;
 		sum += (ssize_t)to[i].iov_len;
 	}
 	return sum;
