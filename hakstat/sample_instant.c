@@ -31,7 +31,8 @@
 	X(bpf.push_bytes)    \
 	X(bpf.drains)        \
 	X(bpf.drain_blocks)  \
-	X(bpf.drain_bytes)
+	X(bpf.drain_bytes)   \
+	X(watched)
 
 #define COUNT_(field) +1
 #define SCALAR_COUNT (0 SCALARS(COUNT_))
@@ -98,7 +99,6 @@ bool sample_load(struct sample *s, const struct instant *f)
 	uint64_t w[SCALAR_COUNT], *at = w;
 
 	memset(s, 0, sizeof(*s));
-	s->watched = ~(uint64_t)0;
 	if (!scalars || !scalars->rows)
 		return false;
 	section_row(scalars, 0, w, SCALAR_COUNT);

@@ -39,7 +39,7 @@ __asm__(".pushsection .note.hakmem,\"\",@note\n"
 	".balign 4\n"
 	".8byte hakmem_root\n"
 	".4byte " TEXT(ABI) ", 0\n"
-	".popsection\n");
+			    ".popsection\n");
 _Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == ABI, "numbers in the note above");
 
 /* A heap, a page, a segment as large as can be. */

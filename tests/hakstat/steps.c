@@ -3,11 +3,9 @@
  * the truth at every moment. Nothing else in the process allocates.
  *
  *   hold N     holds N blocks of 40000 bytes, no more and no less
- *   leak       a block of 40000 bytes more every 10 ms, as many as time has passed, until the next line
- *   pairs N    N times malloc and free of 100 bytes
- *   misses N   N blocks of 100 bytes, then frees them all
- *   name TEXT  the name of the process
- *   quit       ends
+ *   leak       a block of 40000 bytes more every 10 ms, as many as time has passed, until the next
+ * line pairs N    N times malloc and free of 100 bytes misses N   N blocks of 100 bytes, then frees
+ * them all name TEXT  the name of the process quit       ends
  */
 #include <poll.h>
 #include <stdio.h>
