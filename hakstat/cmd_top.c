@@ -283,7 +283,9 @@ static enum watch_event until_due(struct watch *w, struct screen *s, const struc
 			return WATCH_STOP;
 		if (actions & ACTION_VIEW)
 			use_view(w, s, m, actions & ACTION_EXPLAIN);
-		if (actions & ACTION_ACT && m && views[s->view]->source == s->filled)
+		/* with another view, keys came so fast that the row is gone */
+		if ((actions & (ACTION_ACT | ACTION_VIEW)) == ACTION_ACT && m &&
+		    views[s->view]->act && views[s->view]->source == s->filled)
 			views[s->view]->act(m, s->acted, s->act);
 		if (actions)
 			screen_draw(s, m, w->who, s->note);
