@@ -71,7 +71,7 @@
 	X(LARGE, "large", "reuse cache of mappings")   \
 	X(META, "meta", "memory for metadata")         \
 	X(HEAP, "heap", "pages of one heap")           \
-	X(MARKS, "marks", "blocks sampled or counted by site")
+	X(MARKS, "marks", "sampled blocks and sites")
 
 #define HAK_FALLBACK_REASONS(X)                                                 \
 	X(TOO_LARGE, "too large")	    /* above what a segment can hold */ \
