@@ -392,7 +392,12 @@ traced() { # COMMAND
 	tracer=$!
 	wait_for 30 attached_or_gone $tracer
 	sleep 1
-	kill -INT $tracer 2>/dev/null
+	# more than once: until it has a handler, it ignores the signal, as what a shell starts with & does
+	for _ in {1..20}; do
+		kill -INT $tracer 2>/dev/null || break
+		sleep 0.5
+	done
+	kill -KILL $tracer 2>/dev/null
 	wait $tracer
 	grep -Eq '^@(refills)?\[' "$TMP/traced"
 }
