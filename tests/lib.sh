@@ -125,3 +125,13 @@ uses_lib() {
 		not_ok "$name" "malloc came from: ${bound:-nowhere}"
 	fi
 }
+
+# interrupt PID: a tracer in the background, more than once: until it has a handler it ignores the
+# signal, as all do that a shell starts with &. The caller waits for it.
+interrupt() {
+	for _ in {1..20}; do
+		kill -INT "$1" 2>/dev/null || return 0
+		sleep 0.5
+	done
+	kill -KILL "$1" 2>/dev/null
+}

@@ -392,12 +392,7 @@ traced() { # COMMAND
 	tracer=$!
 	wait_for 30 attached_or_gone $tracer
 	sleep 1
-	# more than once: until it has a handler, it ignores the signal, as what a shell starts with & does
-	for _ in {1..20}; do
-		kill -INT $tracer 2>/dev/null || break
-		sleep 0.5
-	done
-	kill -KILL $tracer 2>/dev/null
+	interrupt $tracer
 	wait $tracer
 	grep -Eq '^@(refills)?\[' "$TMP/traced"
 }

@@ -32,7 +32,7 @@ recipe() { # SCRIPT PID PATTERN...
 		echo >&7 # it contends now, for half a second
 		sleep 1
 	fi
-	kill -INT $tracer
+	interrupt $tracer
 	wait $tracer
 	for pattern in "$@"; do
 		check "$script prints $pattern" grep -Eq -- "$pattern" "$TMP/$script.out"
