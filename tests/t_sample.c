@@ -679,8 +679,12 @@ static void counted_by_site(void)
 	p[2] = hak_realloc(p[2], 9000000); /* where it is not copied it stays of its site */
 	CHECK(is_sampled(p[2]));
 	if (!hak_options.secure) {
-		CHECK_EQ(s->allocs, 5);
-		CHECK_EQ(s->alloc_bytes, 5100100 + 9000000);
+		bool copied = s->allocs == 4;
+
+		/* a sanitizer's process has mappings the system now and then refuses to move */
+		CHECK(!copied || TEST_SANITIZED);
+		CHECK_EQ(s->allocs, copied ? 4 : 5);
+		CHECK_EQ(s->alloc_bytes, 5100100 + (copied ? 0 : 9000000));
 		CHECK_EQ(s->free_bytes, 100 + 5000000);
 	}
 	turn(0);
