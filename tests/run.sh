@@ -5,7 +5,7 @@
 # on its last line. A test that prints lines "ok - name", "not ok - name" or "skip - name: reason"
 # (a number after ok is allowed) is counted by them instead.
 # In the first five lines of a script, or of the C source of a test:
-#   timeout: N        seconds, 120 by default
+#   timeout: N        seconds, 300 by default
 #   alone: why        not beside others: it changes or counts what is the machine's
 # Environment: JOBS= as many at once as there are CPUs; ALLOW_SKIP=1 lets tests be skipped even as root on a kernel with BPF, where
 # nothing is missing and a skip hides a defect. Logs are in build/test-logs/.
@@ -55,9 +55,9 @@ run_one() {
 	elif [[ $test != /* ]]; then
 		command=("./$test")
 	fi
-	CMOCKA_MESSAGE_OUTPUT=TAP timeout -k 5 "${limit:-120}" "${command[@]}" >"$log" 2>&1 </dev/null
+	CMOCKA_MESSAGE_OUTPUT=TAP timeout -k 5 "${limit:-300}" "${command[@]}" >"$log" 2>&1 </dev/null
 	rc=$?
-	echo "$rc $(seconds_since "$start") ${limit:-120}" >"$log.result.new"
+	echo "$rc $(seconds_since "$start") ${limit:-300}" >"$log.result.new"
 	mv "$log.result.new" "$log.result"
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 120
+# timeout: 240
 # Memory stays in proportion to what is live (bench/bounded.c): never more than 1.5 times its peak
 # and the documented constant, and no growth from the middle third of the work to the last. Judged
 # by bytes. The constant is made small by options, so that what is live counts; once it is as usual.

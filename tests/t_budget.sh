@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 120
+# timeout: 240
 # The budget of events: a probe that fires more often is taken off, which is said, and comes back
 # when the rate has fallen; below it no event is lost. Needs root.
 # shellcheck source=tests/lib.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 120
+# timeout: 240
 # A watched process ends, becomes another program, or loses its first thread: the numbers stay
 # true, or hakstat says up to where they are. Needs root.
 # shellcheck source=tests/lib.sh

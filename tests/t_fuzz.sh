@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 300
+# timeout: 480
 # The fuzz targets, under AddressSanitizer and UBSan: what the corpus holds, what forty seconds
 # find, and that what is planted is found. A real run: make fuzz FUZZ_SECONDS=3600
 . "$(dirname "$0")/lib.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 240
+# timeout: 400
 # What hakstat does where something fails: every kind of system call, full disks, closed and
 # limited files, a /proc that hides. The right exit code, a line that says why, nothing half
 # done, no crash, no hang. FAULTS=all: every call, not a choice.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 240
+# timeout: 400
 # alone: looks at every process on libhakmem
 # hakstat's commands on every kind of target, its ends, and its exit codes. Needs root.
 # shellcheck source=tests/lib.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 120
+# timeout: 240
 # hakstat heap: known memory of a planted program by what allocated it, exactly what can be known
 # exactly; every format, read by others; several watchers at once; what is left when they are
 # killed. Needs root.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 240
+# timeout: 400
 # Lives of processes and threads, in every way a program can come to use the library: preloaded,
 # linked, static, static-pie, each with HAKMEM_SECURE=1 once more. The cases are in
 # tests/helpers/process.c, endings.c, beside.c and corners.c.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 120
+# timeout: 240
 # Every command on every kind of target: in other namespaces, without its library's file, with two
 # libraries, with a thousand threads, stopped, forking, becoming another, dying. Needs root.
 # shellcheck source=tests/lib.sh
