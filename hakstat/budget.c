@@ -1,5 +1,6 @@
 #include "budget.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +32,17 @@ void budget_set(uint32_t events)
 uint32_t budget_get(void)
 {
 	return limit;
+}
+
+bool budget_parse(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (!*text || *end || n < 0 || n > INT_MAX)
+		return false;
+	budget_set((uint32_t)n);
+	return true;
 }
 
 struct budget *budget_open(void)

@@ -12,10 +12,18 @@
 #include <stdint.h>
 
 #define BUDGET_DEFAULT 10000
+/* Of the option --budget. */
+#define BUDGET_TEXT_(n) #n
+#define BUDGET_TEXT(n) BUDGET_TEXT_(n)
+#define BUDGET_HELP                                                                        \
+	"a probe that fires more often, a second in one thread, is taken off for a while " \
+	"(default " BUDGET_TEXT(BUDGET_DEFAULT) "; 0: never)"
 
 /* Events a second of one probe in one thread; 0: any number. For all budgets of this process. */
 void budget_set(uint32_t events);
 uint32_t budget_get(void);
+/* The same from what the option was given; false: not a number of events. */
+bool budget_parse(const char *text);
 
 struct budget;
 

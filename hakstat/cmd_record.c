@@ -37,10 +37,7 @@ static const struct argp_option option_table[] = {
 	{"duration", 'd', "SECONDS", 0, "end after so long (default: with it, or by Ctrl-C)", 0},
 	{"max-size", KEY_MAX_SIZE, "BYTES", 0,
 	 "as 64M, 2G: then the oldest half is dropped; 0: no limit (default 256M)", 0},
-	{"budget", KEY_BUDGET, "EVENTS", 0,
-	 "a probe that fires more often, a second in one thread, is taken off for a while (default "
-	 "10000; 0: never)",
-	 0},
+	{"budget", KEY_BUDGET, "EVENTS", 0, BUDGET_HELP, 0},
 	{0},
 };
 
@@ -55,17 +52,6 @@ static bool parse_size(const char *text, uint64_t *bytes)
 		return false;
 	*bytes = (uint64_t)v << (unit ? 10 * (unit - units + 1) : 0);
 	return *bytes == 0 || *bytes >= SIZE_LEAST;
-}
-
-static bool parse_events(const char *text)
-{
-	char *end;
-	long n = strtol(text, &end, 10);
-
-	if (!*text || *end || n < 0 || n > INT_MAX)
-		return false;
-	budget_set((uint32_t)n);
-	return true;
 }
 
 static void end_options(const struct options *o, struct argp_state *state)
@@ -101,7 +87,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "not a number of seconds: %s", arg);
 		return 0;
 	case KEY_BUDGET:
-		if (!parse_events(arg))
+		if (!budget_parse(arg))
 			argp_error(state, "not a number of events: %s", arg);
 		return 0;
 	case KEY_MAX_SIZE:
@@ -190,13 +176,7 @@ struct job {
 
 static uint64_t wall_of(const struct sample *s)
 {
-	struct timespec real, mono;
-	int64_t ago;
-
-	clock_gettime(CLOCK_MONOTONIC, &mono);
-	clock_gettime(CLOCK_REALTIME, &real);
-	ago = mono.tv_sec * (int64_t)1000000000 + mono.tv_nsec - (int64_t)s->t_ns;
-	return (uint64_t)(real.tv_sec * (int64_t)1000000000 + real.tv_nsec - ago);
+	return s->t_ns + (uint64_t)wall_less_monotonic();
 }
 
 static int put(struct job *j, const struct sample *s, bool sources)

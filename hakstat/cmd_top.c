@@ -43,10 +43,7 @@ static const struct argp_option option_table[] = {
 	{"at", KEY_AT, "TIME", 0, "of a recording: begin there; see hakstat report --help", 0},
 	{"view", KEY_VIEW, "VIEW", 0,
 	 "the one to begin with, by its name or key (default: classes)", 0},
-	{"budget", KEY_BUDGET, "EVENTS", 0,
-	 "a probe that fires more often, a second in one thread, is taken off for a while (default "
-	 "10000; 0: never)",
-	 0},
+	{"budget", KEY_BUDGET, "EVENTS", 0, BUDGET_HELP, 0},
 	{0},
 };
 
@@ -92,7 +89,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 	char *end;
-	long n;
 
 	switch (key) {
 	case 'p':
@@ -112,10 +108,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "not a number of frames: %s", arg);
 		break;
 	case KEY_BUDGET:
-		n = strtol(arg, &end, 10);
-		if (!*arg || *end || n < 0 || n > INT_MAX)
+		if (!budget_parse(arg))
 			argp_error(state, "not a number of events: %s", arg);
-		budget_set((uint32_t)n);
 		break;
 	case 'b':
 		o->batch = true;

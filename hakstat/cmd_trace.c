@@ -175,15 +175,6 @@ struct stream {
 	int names;
 };
 
-static int64_t wall_less_monotonic(void)
-{
-	struct timespec real, mono;
-
-	clock_gettime(CLOCK_MONOTONIC, &mono);
-	clock_gettime(CLOCK_REALTIME, &real);
-	return (real.tv_sec - mono.tv_sec) * (int64_t)1000000000 + real.tv_nsec - mono.tv_nsec;
-}
-
 /* The duration is told at the end, as strace -T does. */
 static void print_line(const struct trace_event *e, uint64_t wall_ns)
 {

@@ -33,6 +33,8 @@ bool reader_is_gone(void);
 extern int output_error;
 
 double clock_s(void); /* CLOCK_MONOTONIC */
+/* ns from a time by CLOCK_MONOTONIC to the same by CLOCK_REALTIME, as the clocks stand now */
+int64_t wall_less_monotonic(void);
 /* Seconds as "1", "0.5"; negative on anything else. */
 double parse_seconds(const char *text);
 /* A process: its number, or the name of exactly one hakmem process. 0 after a message. */

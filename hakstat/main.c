@@ -150,6 +150,15 @@ double clock_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+int64_t wall_less_monotonic(void)
+{
+	struct timespec real, mono;
+
+	clock_gettime(CLOCK_MONOTONIC, &mono);
+	clock_gettime(CLOCK_REALTIME, &real);
+	return (real.tv_sec - mono.tv_sec) * (int64_t)1000000000 + real.tv_nsec - mono.tv_nsec;
+}
+
 double parse_seconds(const char *text)
 {
 	char *end;

@@ -29,10 +29,7 @@ static const struct argp_option option_table[] = {
 	{"sort", 's', "COLUMN", 0, "sort by this column, highest first", 0},
 	{"reverse", 'r', NULL, 0, "the other way round", 0},
 	{"rows", 'n', "ROWS", 0, "no more rows than that", 0},
-	{"budget", KEY_BUDGET, "EVENTS", 0,
-	 "a probe that fires more often, a second in one thread, is taken off for a while (default "
-	 "10000; 0: never)",
-	 0},
+	{"budget", KEY_BUDGET, "EVENTS", 0, BUDGET_HELP, 0},
 	{"width", 'w', "WIDTH", 0, "of the table (default: the terminal's, or 120)", 0},
 	{"replay", KEY_REPLAY, "FILE", 0, "of a recording (hakstat record), all of it, or:", 1},
 	{"at", KEY_AT, "TIME", 0,
