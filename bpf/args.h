@@ -19,6 +19,17 @@ typedef __u64 hak_u64;
 
 #define ADD(field, v) ((void)__sync_fetch_and_add(&(field), (v)))
 
+/* All six, whichever of them the probe has. */
+static __always_inline void copy_args(__u64 arg[6], const struct regs *r)
+{
+	arg[0] = r->di;
+	arg[1] = r->si;
+	arg[2] = r->dx;
+	arg[3] = r->cx;
+	arg[4] = r->r8;
+	arg[5] = r->r9;
+}
+
 #define FIELD_(t, n, u, m) hak_##t n;
 #define FIELD(arg) FIELD_ arg
 #define FROM_(t, n, u, m) .n = (hak_##t)

@@ -114,12 +114,7 @@ static __always_inline void fill_registers(__u64 *to, const struct regs *r)
 static __always_inline void fill_event(struct stack_event *e, struct regs *r, __u32 probe,
 				       __u32 period)
 {
-	e->arg[0] = r->di;
-	e->arg[1] = r->si;
-	e->arg[2] = r->dx;
-	e->arg[3] = r->cx;
-	e->arg[4] = r->r8;
-	e->arg[5] = r->r9;
+	copy_args(e->arg, r);
 	e->time_ns = bpf_ktime_get_ns();
 	e->probe = probe;
 	e->tid = own_tid();

@@ -58,12 +58,7 @@ int on_event(struct regs *r)
 		return 0;
 	}
 	e->ns = ns;
-	e->arg[0] = r->di;
-	e->arg[1] = r->si;
-	e->arg[2] = r->dx;
-	e->arg[3] = r->cx;
-	e->arg[4] = r->r8;
-	e->arg[5] = r->r9;
+	copy_args(e->arg, r);
 	e->skipped = counts.skipped;
 	e->lost = counts.lost;
 	e->probe = id;
