@@ -183,18 +183,8 @@ static const struct stack_row *stack_of(const struct model *m, int row)
 	return m->heap->row[row].stack;
 }
 
-static void print_notes(FILE *out, const struct view *v, const struct model *m)
-{
-	char line[320];
-
-	fprintf(out, "\n");
-	for (int i = 0; v->note(m, i, line, sizeof(line)); i++)
-		fprintf(out, " %s\n", line);
-	report_ended(out, m);
-}
-
 void heap_print_table(FILE *out, const struct model *m, const struct report_options *o,
-		      void (*more)(FILE *out, const struct model *m, int row))
+		      void (*more)(FILE *out, const struct model *m, int row, int width))
 {
 	const struct heap_profile *h = m->heap;
 	const struct stack_printer printer = {h->by == HEAP_BY_FUNCTION, stack_of, more};
@@ -203,18 +193,23 @@ void heap_print_table(FILE *out, const struct model *m, const struct report_opti
 	int name = view_column(v, v == &view_heap ? "what" : "callers");
 
 	report_header(out, m, o);
-	view_fit(v, o->width + (stacks ? v->columns[name].width : -1), fit);
+	view_fit(v, WIDTH_MAX, fit);
 	if (stacks) {
 		fit[name] = false; /* the frames below say it */
+		view_narrow(v, stack_print_room(&printer, o), fit);
 		if (!stack_print(out, m, o, fit, &printer))
 			fprintf(out, " none\n");
 	} else if (!report_table(out, v, m, o)) {
-		fprintf(out, "\n nothing was %s in this interval\n",
-			h->by == HEAP_BY_SITE ? "allocated by hak_alloc_at" : "sampled");
+		fprintf(out, "\n");
+		text_print(out,
+			   h->by == HEAP_BY_SITE
+				   ? "nothing was allocated by hak_alloc_at in this interval"
+				   : "nothing was sampled in this interval",
+			   o->width);
 	}
 	if (v == &view_heap)
 		report_table(out, &view_heap_before, m, o);
-	print_notes(out, v, m);
+	report_notes(out, v, m, o->width);
 }
 
 static void print_folded(FILE *out, const struct model *m, const struct options *o)

@@ -16,6 +16,8 @@
 #define STEP_DEFAULT 5.0   /* seconds, where the end is not known */
 #define MEAN_LOG2_LEAKS 18 /* 256 KiB: twice as many samples as for a profile */
 #define ROWS_DEFAULT 20
+#define INDENT 6 /* of what is told below a stack */
+#define GROWTH_WIDTH 72 /* columns for the growth in one line */
 
 enum { KEY_INTERVAL = 1024, KEY_MEAN, KEY_ALL };
 
@@ -75,26 +77,29 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
-static void print_ages(FILE *out, const struct leak *k)
+static void print_ages(FILE *out, const struct leak *k, int width)
 {
+	char text[48 * LEAK_AGES] = "ages:";
+	size_t at = strlen(text);
 	const char *comma = "";
 
-	fprintf(out, "      ages:");
 	for (unsigned i = 0; i < LEAK_AGES; i++) {
 		if (!k->age[i])
 			continue;
-		fprintf(out, "%s %u of ", comma, k->age[i]);
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s %u of ", comma, k->age[i]);
 		if (i + 1 == LEAK_AGES)
-			fprintf(out, "over %u s", 1U << (i - 1));
+			at += (size_t)snprintf(text + at, sizeof(text) - at, "over %u s",
+					       1U << (i - 1));
 		else
-			fprintf(out, "%u-%u s", i ? 1U << (i - 1) : 0, 1U << i);
+			at += (size_t)snprintf(text + at, sizeof(text) - at, "%u-%u s",
+					       i ? 1U << (i - 1) : 0, 1U << i);
 		comma = ",";
 	}
-	fprintf(out, "\n");
+	text_print_at(out, INDENT, text, width);
 }
 
 /* How it grew, interval by interval: of a leak each is as high as the others. */
-static void print_growth(FILE *out, const struct model *m, int row)
+static void print_growth(FILE *out, const struct model *m, int row, int width)
 {
 	const struct heap_row *r = &m->heap->row[row];
 	unsigned steps = leak_steps(m->heap);
@@ -109,9 +114,12 @@ static void print_growth(FILE *out, const struct model *m, int row)
 		bytes_text(least, low, sizeof(low));
 		bytes_text(most, high, sizeof(high));
 	}
-	fprintf(out, "      growth by interval of %.3g s: %s %s..%s\n",
-		(double)m->heap->store->step_ns / 1e9, line, low, high);
-	print_ages(out, r->leak);
+	fprintf(out, "%*sgrowth by interval of %.3g s:", INDENT, "",
+		(double)m->heap->store->step_ns / 1e9);
+	if (width < GROWTH_WIDTH)
+		fprintf(out, "\n%*s", INDENT, "");
+	fprintf(out, " %s %s..%s\n", line, low, high);
+	print_ages(out, r->leak, width);
 }
 
 static void print(FILE *out, const struct model *m, const struct report_options *o)

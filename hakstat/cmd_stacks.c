@@ -213,7 +213,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 /* --- what is printed --- */
 
 /* The columns that say something about these probes, and how much there is of each. */
-static void fit_columns(const struct stacks *s, const struct report_options *o, bool *fit)
+static void fit_columns(const struct stacks *s, const struct report_options *o,
+			const struct stack_printer *p, bool *fit)
 {
 	const struct view *v = o->view;
 	bool bytes = false, ns = false;
@@ -223,7 +224,6 @@ static void fit_columns(const struct stacks *s, const struct report_options *o, 
 			bytes |= probe_has_bytes(i);
 			ns |= probe_has_ns(i);
 		}
-	view_fit(v, o->width - 1, fit);
 	for (int i = 0; i < v->ncolumns; i++) {
 		const char *id = v->columns[i].id;
 
@@ -232,6 +232,7 @@ static void fit_columns(const struct stacks *s, const struct report_options *o, 
 		    (!ns && (!strcmp(id, "wait_ns") || !strcmp(id, "mean_ns"))))
 			fit[i] = false;
 	}
+	view_narrow(v, stack_print_room(p, o), fit);
 }
 
 static const struct stack_row *stack_of(const struct model *m, int row)
@@ -243,15 +244,12 @@ static void print_table(FILE *out, const struct model *m, const struct report_op
 {
 	const struct stack_printer printer = {flat, stack_of, NULL};
 	bool fit[COLUMNS_MAX];
-	char line[1024];
 
 	report_header(out, m, o);
-	fit_columns(m->stacks, o, fit);
+	fit_columns(m->stacks, o, &printer, fit);
 	if (!stack_print(out, m, o, fit, &printer))
 		fprintf(out, " no event in this interval\n");
-	fprintf(out, "\n");
-	for (int i = 0; o->view->note(m, i, line, sizeof(line)); i++)
-		fprintf(out, " %s\n", line);
+	report_notes(out, o->view, m, o->width);
 }
 
 /* Of the column sorted by, if it can be added up. */

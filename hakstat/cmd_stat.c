@@ -131,13 +131,17 @@ static void print_json(FILE *out, const struct model *m)
 
 static void print_table(FILE *out, const struct model *m, const struct report_options *o)
 {
+	char line[128];
+
 	report_header(out, m, o);
 	for (int v = 0; v < VIEWS; v++)
 		if ((!views[v]->source || views[v]->in_stat) && report_table(out, views[v], m, o))
 			report_lacks(out, views[v], m);
-	fprintf(out, "\n %llu allocations, %llu frees in %.3f s\n", (unsigned long long)m->allocs,
-		(unsigned long long)m->frees, m->seconds);
-	report_ended(out, m);
+	snprintf(line, sizeof(line), "%llu allocations, %llu frees in %.3f s",
+		 (unsigned long long)m->allocs, (unsigned long long)m->frees, m->seconds);
+	fprintf(out, "\n");
+	text_print(out, line, o->width);
+	report_ended(out, m, o->width);
 }
 
 void report_stat(FILE *out, const struct model *m, const struct report_options *o)

@@ -316,12 +316,17 @@ int view_column(const struct view *v, const char *name)
 
 void view_fit(const struct view *v, int width, bool fit[COLUMNS_MAX])
 {
+	for (int i = 0; i < v->ncolumns; i++)
+		fit[i] = v->columns[i].width > 0;
+	view_narrow(v, width, fit);
+}
+
+void view_narrow(const struct view *v, int width, bool fit[COLUMNS_MAX])
+{
 	int used = -1;
 
-	for (int i = 0; i < v->ncolumns; i++) {
-		fit[i] = v->columns[i].width > 0;
+	for (int i = 0; i < v->ncolumns; i++)
 		used += fit[i] ? v->columns[i].width + 1 : 0;
-	}
 	while (used > width) {
 		int least = -1;
 

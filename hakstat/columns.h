@@ -83,8 +83,10 @@ struct view {
 	const struct source *source; /* collects what the samples do not have */
 	bool in_stat;		     /* of stat, too, without its source */
 	bool (*alert)(const struct model *m, int row); /* something is wrong with what it shows */
-	/* Line i below the table; false: there are no more. */
+	/* Line i below the table, folded where it is too long; false: there are no more. */
 	bool (*note)(const struct model *m, int i, char *out, size_t len);
+	/* Line i of another table below that, which keeps to the width. */
+	bool (*matrix)(const struct model *m, int i, int width, char *out, size_t len);
 	/* Enter on a row of top: the stacks of the probe that explain it. False: none do. */
 	bool (*explain)(const struct model *m, int row, struct stacks_options *o);
 	/* Line i below the table of top, of the row under the cursor, or -1; false: the end. */
@@ -131,6 +133,8 @@ void row_list_free(struct row_list *rows);
 
 /* Which columns fit into `width`: fit[i] for each column. */
 void view_fit(const struct view *v, int width, bool fit[COLUMNS_MAX]);
+/* The same of those that are set already: takes away what does not fit. */
+void view_narrow(const struct view *v, int width, bool fit[COLUMNS_MAX]);
 /* One line of the table; row -1 is the heading. */
 void view_line(const struct view *v, const struct model *m, int row, const bool *fit, char *out,
 	       size_t len);

@@ -1,6 +1,7 @@
 /* The lines above the table: what the whole process does, and what watching it costs. */
 #include "columns.h"
 #include "processes.h"
+#include "text.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -44,6 +45,22 @@ __attribute__((format(printf, 3, 4))) static void item(char *line, int width, co
 		snprintf(line, 256, "%s", text);
 	else if (used + 3 + strlen(text) <= (size_t)width && used + 4 + strlen(text) < 256)
 		snprintf(line + used, 256 - used, "   %s", text);
+}
+
+/* What was put there at once: up to the last of its items that ends in time. */
+static void cut_items(char *line, size_t width)
+{
+	while (strlen(line) > width) {
+		char *gap = NULL;
+
+		for (char *at = line; (at = strstr(at, "   ")); at += 3)
+			gap = at;
+		if (!gap) {
+			text_cut(line, width);
+			return;
+		}
+		*gap = '\0';
+	}
 }
 
 /* "off, above budget: refill 90%, flush 90%, 2 more": of the time, as many as fit. */
@@ -112,6 +129,7 @@ int header_lines(const struct model *m, const char *who, int width, char out[HEA
 	for (int i = 0; i < HEADER_LINES; i++)
 		out[i][0] = 0;
 	item(out[0], width, "%s", who);
+	cut_items(out[0], (size_t)width);
 	item(out[0], width, "RSS %s", m->rss ? size(a, m->rss) : "-");
 	snprintf(a, sizeof(a), "%d", m->threads);
 	item(out[0], width, "threads %s", m->threads ? a : "-");

@@ -6,6 +6,6 @@
 
 /* The table of o->view, with the notes. more: see stack_print.h. */
 void heap_print_table(FILE *out, const struct model *m, const struct report_options *o,
-		      void (*more)(FILE *out, const struct model *m, int row));
+		      void (*more)(FILE *out, const struct model *m, int row, int width));
 
 #endif

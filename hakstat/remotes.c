@@ -359,6 +359,7 @@ static void fill(void *arg, struct model *m)
 		add_pair(st, (const struct pair *)(const void *)st->pairs.item + i);
 	if (st->out.n)
 		qsort(st->out.row, (size_t)st->out.n, sizeof(*st->out.row), most_first);
+	remote_matrix_make(&st->out.matrix, st->out.row, st->out.n);
 	fold(&st->out, st->most);
 	for (int i = 0; i < st->out.n; i++) {
 		struct remote_row *r = &st->out.row[i];

@@ -176,9 +176,15 @@ void report_header(FILE *out, const struct model *m, const struct report_options
 	n = header_lines(m, who, o->width - 1, header);
 	fprintf(out, "\n");
 	if (m->recorded)
-		fprintf(out, " %s\n", m->recorded);
+		text_print(out, m->recorded, o->width);
 	for (int i = 0; i < n; i++)
 		fprintf(out, " %s\n", header[i]);
+}
+
+static void print_title(FILE *out, const struct view *v, int width)
+{
+	fprintf(out, "\n");
+	text_print(out, v->title, width);
 }
 
 /* A row with something wrong is marked without colours, too. */
@@ -201,7 +207,7 @@ bool report_table(FILE *out, const struct view *v, const struct model *m,
 	int n = report_rows(v, m, o, &rows);
 
 	if (n) {
-		fprintf(out, "\n %s\n", v->title);
+		print_title(out, v, o->width);
 		view_fit(v, o->width - 1, fit);
 		view_line(v, m, -1, fit, line, sizeof(line));
 		fprintf(out, " %s\n", line);
@@ -216,6 +222,7 @@ bool report_table(FILE *out, const struct view *v, const struct model *m,
 	return n > 0;
 }
 
+/* In one line, however long: it may hold a command, which is to be copied. */
 void report_lacks(FILE *out, const struct view *v, const struct model *m)
 {
 	char line[PATH_MAX + 512];
@@ -224,36 +231,48 @@ void report_lacks(FILE *out, const struct view *v, const struct model *m)
 		fprintf(out, "\n %s\n", line);
 }
 
-static void print_notes(FILE *out, const struct view *v, const struct model *m)
+void report_notes(FILE *out, const struct view *v, const struct model *m, int width)
+{
+	char line[512];
+
+	for (int i = 0; v->note && v->note(m, i, line, sizeof(line)); i++) {
+		if (!i)
+			fprintf(out, "\n");
+		text_print(out, line, width);
+	}
+	for (int i = 0; v->matrix && v->matrix(m, i, width - 1, line, sizeof(line)); i++)
+		fprintf(out, "%s %s\n", i ? "" : "\n", line);
+	report_lacks(out, v, m);
+	report_ended(out, m, width);
+}
+
+void report_ended(FILE *out, const struct model *m, int width)
 {
 	char line[256];
 
-	if (v->note)
-		for (int i = 0; v->note(m, i, line, sizeof(line)); i++)
-			fprintf(out, "%s%s%s\n", i ? "" : "\n", *line ? " " : "", line);
-	report_lacks(out, v, m);
-	report_ended(out, m);
-}
-
-void report_ended(FILE *out, const struct model *m)
-{
-	if (m->ended && ~m->watched & ENDS)
-		fprintf(out, "\n it ended: counts and memory are as of %.3f s\n",
-			m->counters_seconds);
-	else if (m->ended)
-		fprintf(out,
-			"\n it ended: counts after %.3f s are what its probes told%s, memory is as "
-			"of then\n",
-			m->counters_seconds, m->off ? ", those that were not off" : "");
+	if (!m->ended)
+		return;
+	if (~m->watched & ENDS)
+		snprintf(line, sizeof(line), "it ended: counts and memory are as of %.3f s",
+			 m->counters_seconds);
+	else
+		snprintf(line, sizeof(line),
+			 "it ended: counts after %.3f s are what its probes told%s, memory is as "
+			 "of then",
+			 m->counters_seconds, m->off ? ", those that were not off" : "");
+	fprintf(out, "\n");
+	text_print(out, line, width);
 }
 
 void report_text(FILE *out, const struct view *v, const struct model *m,
 		 const struct report_options *o)
 {
 	report_header(out, m, o);
-	if (!report_table(out, v, m, o))
-		fprintf(out, "\n %s\n nothing in this interval\n", v->title);
-	print_notes(out, v, m);
+	if (!report_table(out, v, m, o)) {
+		print_title(out, v, o->width);
+		fprintf(out, " nothing in this interval\n");
+	}
+	report_notes(out, v, m, o->width);
 }
 
 /* --- JSON and CSV --- */

@@ -67,7 +67,9 @@ void report_csv_text(FILE *out, const char *text);
 void report_json_self(struct json *j, const struct model *m);
 
 /* What has to be said of a process that has ended; nothing of others. */
-void report_ended(FILE *out, const struct model *m);
+void report_ended(FILE *out, const struct model *m, int width);
+/* All that is below a table. */
+void report_notes(FILE *out, const struct view *v, const struct model *m, int width);
 
 /* Options of a command that has none of its own. about: what --help says first. */
 void report_parse(int argc, char **argv, struct report_options *o, const char *about);

@@ -1,32 +1,56 @@
 #include "stack_print.h"
+#include "text.h"
 
 #include <string.h>
 
-static void print_frame(FILE *out, const struct frame *f, int width)
+#define NAME_WIDTH 44  /* of a function, where places are in line below each other */
+#define NAME_LEAST 20  /* below that its place has no room in the same line */
+#define FLAT_WIDTH 24  /* of functions, one a row: more if there is room */
+#define INDENT "      "
+
+static const char cut_text[] = "... (cut: its callers are not known)";
+
+/* What it is called and where that is. */
+static void frame_texts(const struct stack_row *r, unsigned i, char *name, size_t name_len,
+			char *place, size_t place_len)
 {
-	char name[4200], place[300];
+	struct frame f = *r->frame[i];
+	size_t at;
+
+	if (i == 0 && r->entry)
+		f.line = 0; /* that it is libhakmem tells more than where in it */
+	frame_name(&f, name, name_len);
+	frame_place(&f, place, place_len);
+	at = strlen(place);
+	if (f.inlined)
+		snprintf(place + at, place_len - at, " (inlined)");
+}
+
+/* The place has a line of its own where both do not fit into one. */
+static void print_frame(FILE *out, const struct stack_row *r, unsigned i, int width)
+{
+	char name[4200], place[320];
 	int room;
 
-	frame_name(f, name, sizeof(name));
-	frame_place(f, place, sizeof(place));
-	room = width - 8 - (int)strlen(place) - (f->inlined ? 10 : 0);
-	if (room < 20)
-		room = 20;
-	fprintf(out, "      %-*.*s  %s%s\n", room < 44 ? room : 44, room, name, place,
-		f->inlined ? " (inlined)" : "");
+	frame_texts(r, i, name, sizeof(name), place, sizeof(place));
+	room = width - (int)strlen(INDENT "  ") - (int)strlen(place);
+	if (room >= NAME_LEAST) {
+		text_cut(name, (size_t)room);
+		fprintf(out, INDENT "%-*s  %s\n", room < NAME_WIDTH ? room : NAME_WIDTH, name,
+			place);
+		return;
+	}
+	text_cut(name, (size_t)width - strlen(INDENT));
+	text_cut(place, (size_t)width - strlen(INDENT "  "));
+	fprintf(out, INDENT "%s\n" INDENT "  %s\n", name, place);
 }
 
 static void print_frames(FILE *out, const struct stack_row *r, const struct report_options *o)
 {
-	for (unsigned i = 0; i < r->frames; i++) {
-		struct frame f = *r->frame[i];
-
-		if (i == 0 && r->entry)
-			f.line = 0; /* that it is libhakmem tells more than where in it */
-		print_frame(out, &f, o->width);
-	}
+	for (unsigned i = 0; i < r->frames; i++)
+		print_frame(out, r, i, o->width);
 	if (r->cut)
-		fprintf(out, "      ... (cut: its callers are not known)\n");
+		fprintf(out, INDENT "%s\n", o->width < 50 ? "... (cut)" : cut_text);
 }
 
 static int fit_width(const struct view *v, const bool *fit)
@@ -52,8 +76,14 @@ static void print_functions(FILE *out, const struct model *m, const struct repor
 		name[0] = '\0';
 		if (r->frames)
 			frame_name(r->frame[0], name, sizeof(name));
+		text_cut(name, (size_t)(o->width > width + 4 ? o->width - width - 3 : 1));
 		fprintf(out, " %-*s  %s\n", width, line, name);
 	}
+}
+
+int stack_print_room(const struct stack_printer *p, const struct report_options *o)
+{
+	return o->width - 1 - (p->flat ? FLAT_WIDTH + 2 : 0);
 }
 
 bool stack_print(FILE *out, const struct model *m, const struct report_options *o, const bool *fit,
@@ -75,7 +105,7 @@ bool stack_print(FILE *out, const struct model *m, const struct report_options *
 		fprintf(out, "%c%s\n", v->alert && v->alert(m, rows.row[i]) ? '!' : ' ', line);
 		print_frames(out, p->stack(m, rows.row[i]), o);
 		if (p->more)
-			p->more(out, m, rows.row[i]);
+			p->more(out, m, rows.row[i], o->width);
 		fprintf(out, "\n");
 	}
 	if (n < rows.n)
@@ -86,20 +116,24 @@ bool stack_print(FILE *out, const struct model *m, const struct report_options *
 
 bool stack_line(const struct stack_row *r, unsigned i, char *out, size_t len)
 {
-	struct frame f;
 	char name[200], place[80];
+	size_t room = len - 1;
 
 	if (i >= r->frames + r->cut)
 		return false;
 	if (i >= r->frames) {
-		snprintf(out, len, "... (cut: its callers are not known)");
+		snprintf(out, len, "%s", cut_text);
 		return true;
 	}
-	f = *r->frame[i];
-	if (i == 0 && r->entry)
-		f.line = 0; /* that it is libhakmem tells more than where in it */
-	frame_name(&f, name, sizeof(name));
-	frame_place(&f, place, sizeof(place));
-	snprintf(out, len, "%-44s  %s%s", name, place, f.inlined ? " (inlined)" : "");
+	frame_texts(r, i, name, sizeof(name), place, sizeof(place));
+	if (room >= NAME_LEAST + 2 + strlen(place)) {
+		room -= 2 + strlen(place);
+		text_cut(name, room);
+		snprintf(out, len, "%-*.*s  %s", room < NAME_WIDTH ? (int)room : NAME_WIDTH,
+			 (int)room, name, place);
+	} else {
+		text_cut(name, room);
+		snprintf(out, len, "%.*s", (int)room, name);
+	}
 	return true;
 }

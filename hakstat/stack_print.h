@@ -8,12 +8,15 @@
 struct stack_printer {
 	bool flat; /* a function a row */
 	const struct stack_row *(*stack)(const struct model *m, int row);
-	void (*more)(FILE *out, const struct model *m, int row); /* below its frames; or NULL */
+	/* below its frames; or NULL */
+	void (*more)(FILE *out, const struct model *m, int row, int width);
 };
 /* False: there is no row. */
 bool stack_print(FILE *out, const struct model *m, const struct report_options *o, const bool *fit,
 		 const struct stack_printer *p);
-/* One line of a stack; false: there are no more. */
+/* Columns for its numbers: what the names of functions leave. */
+int stack_print_room(const struct stack_printer *p, const struct report_options *o);
+/* Line i of a stack, as much as fits into len; false: there are no more. */
 bool stack_line(const struct stack_row *r, unsigned i, char *out, size_t len);
 
 /* --- shared by views of stacks (view_stacks.c) --- */

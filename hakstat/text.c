@@ -9,11 +9,18 @@
 
 #define WIDTH_DEFAULT 120
 
+bool text_wants_colours(void)
+{
+	const char *no = getenv("NO_COLOR");
+
+	return !(no && *no);
+}
+
 bool report_colours(FILE *out)
 {
-	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+	const char *term = getenv("TERM");
 
-	return isatty(fileno(out)) && !(no && *no) && term && strcmp(term, "dumb") != 0;
+	return isatty(fileno(out)) && text_wants_colours() && term && strcmp(term, "dumb") != 0;
 }
 
 bool text_is_utf8(void)
@@ -48,4 +55,31 @@ size_t text_fit(const char *text, size_t width)
 	for (n = width; n && text[n] != ' '; n--)
 		;
 	return n ? n : width;
+}
+
+void text_cut(char *text, size_t width)
+{
+	if (strlen(text) <= width)
+		return;
+	text[width] = '\0';
+	if (width)
+		text[width - 1] = '~';
+}
+
+void text_print(FILE *out, const char *text, int width)
+{
+	text_print_at(out, 1, text, width);
+}
+
+void text_print_at(FILE *out, int blanks, const char *text, int width)
+{
+	size_t room = width > blanks ? (size_t)(width - blanks) : 1;
+
+	do {
+		size_t fit = text_fit(text, room);
+
+		fprintf(out, "%*s%.*s\n", blanks, "", (int)fit, text);
+		text += fit;
+		text += strspn(text, " ");
+	} while (*text);
 }

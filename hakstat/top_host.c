@@ -43,7 +43,7 @@ static void print_frame(const struct model *m, const struct host_options *o, dou
 				   .sort = o->sort,
 				   .reverse = o->reverse,
 				   .width = FRAME_WIDTH};
-	char header[HEADER_LINES][256], who[128], note[256];
+	char header[HEADER_LINES][256], who[128];
 	int n;
 
 	if (o->format != REPORT_TABLE) {
@@ -57,8 +57,7 @@ static void print_frame(const struct model *m, const struct host_options *o, dou
 		printf("%s\n", header[i]);
 	if (!report_table(stdout, &view_processes, m, &r))
 		printf("\n no process here runs on libhakmem, or none that you may look into\n");
-	for (int i = 0; view_processes.note(m, i, note, sizeof(note)); i++)
-		printf("%s %s\n", i ? "" : "\n", note);
+	report_notes(stdout, &view_processes, m, r.width);
 	printf("\n");
 }
 

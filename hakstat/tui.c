@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LOW 16		/* lines: below that two of the header, so that there are rows */
 #define WITH_RANGES 110 /* columns from which on histories show their lowest and highest value */
 
 struct key {
@@ -189,23 +190,37 @@ static int help(struct screen *s)
 	return ACTION_REDRAW;
 }
 
-/* Help scrolls; in a table the cursor moves. Drawing keeps both in bounds. */
+/* Help scrolls; in a table the cursor moves. Drawing keeps the first line in bounds. */
+static int move_by(struct screen *s, int lines)
+{
+	int *at = s->help ? &s->scroll : &s->cursor, last = s->help ? s->most : s->rows.n - 1;
+
+	*at += lines;
+	if (*at > last)
+		*at = last;
+	if (*at < 0)
+		*at = 0;
+	return ACTION_REDRAW;
+}
+
 static int down(struct screen *s)
 {
-	if (s->help)
-		s->scroll += s->scroll < s->most;
-	else if (s->cursor + 1 < s->rows.n)
-		s->cursor++;
-	return ACTION_REDRAW;
+	return move_by(s, 1);
 }
 
 static int up(struct screen *s)
 {
-	int *at = s->help ? &s->scroll : &s->cursor;
+	return move_by(s, -1);
+}
 
-	if (*at > 0)
-		--*at;
-	return ACTION_REDRAW;
+static int page_down(struct screen *s)
+{
+	return move_by(s, s->page > 1 ? s->page : 1);
+}
+
+static int page_up(struct screen *s)
+{
+	return move_by(s, s->page > 1 ? -s->page : -1);
 }
 
 static int resized(struct screen *s)
@@ -225,6 +240,7 @@ static const struct key keys[] = {
 	{'-', "-", "shorter interval", faster},
 	{KEY_DOWN, "down", "next row; scrolls", down},
 	{KEY_UP, "up", "previous row", up},
+	{KEY_NPAGE, "PgDn", "a screen of rows on; PgUp back", page_down},
 	{'\n', "Enter", "into the process; the stacks that explain a row; opens a row of a tree",
 	 enter},
 	{KEY_RIGHT, "right", "opens a row of a tree; left closes it", open_row},
@@ -232,6 +248,7 @@ static const struct key keys[] = {
 	{'?', "?", "this help", help},
 	{'q', "q", "quit", quit},
 	{KEY_LEFT, NULL, NULL, close_row},
+	{KEY_PPAGE, NULL, NULL, page_up},
 	{'=', NULL, NULL, slower},
 	{'h', NULL, NULL, help},
 	{'\r', NULL, NULL, enter},
@@ -280,7 +297,7 @@ bool screen_open(void)
 	nodelay(stdscr, TRUE);
 	set_escdelay(25);
 	curs_set(0);
-	if (has_colors() && !getenv("NO_COLOR")) {
+	if (has_colors() && text_wants_colours()) {
 		start_color();
 		use_default_colors();
 		init_pair(1, COLOR_CYAN, -1);
@@ -312,11 +329,16 @@ static int type(struct screen *s, int c)
 	return ACTION_REDRAW;
 }
 
+static bool is_scrolling(int c)
+{
+	return c == KEY_DOWN || c == KEY_UP || c == KEY_NPAGE || c == KEY_PPAGE;
+}
+
 static int press(struct screen *s, int c)
 {
 	if (s->typing && c != KEY_RESIZE)
 		return type(s, c);
-	if (s->help && c != KEY_RESIZE && c != 'q' && c != KEY_DOWN && c != KEY_UP) {
+	if (s->help && !is_scrolling(c) && c != KEY_RESIZE && c != 'q') {
 		help(s);
 		return ACTION_REDRAW;
 	}
@@ -341,12 +363,15 @@ int screen_keys(struct screen *s)
 	return actions;
 }
 
+/* ASCII; "~" where it is cut. */
 static void put(int y, const char *text, int attributes)
 {
 	if (y >= LINES)
 		return;
 	attron(attributes);
 	mvaddnstr(y, 0, text, COLS);
+	if (strlen(text) > (size_t)COLS)
+		mvaddch(y, COLS - 1, '~');
 	attroff(attributes);
 }
 
@@ -403,6 +428,7 @@ static void draw_help(struct screen *s)
 			add(&t, false, "  %-8s %s%s", v->columns[i].title, v->columns[i].help,
 			    v->columns[i].unit == UNIT_RATE ? ", a second" : "");
 	first = first_line(s, t.n, room);
+	s->page = room;
 	for (int i = 0; i < room && first + i < t.n; i++)
 		put(i, t.line[first + i], t.title[first + i] ? A_BOLD : 0);
 	put(LINES - 1, t.n > room ? "down and up scroll, any other key closes" : "any key closes",
@@ -535,17 +561,16 @@ static int table_width(const struct screen *s)
 
 /* --- the table --- */
 
-static bool can_enter(const struct view *v)
-{
-	return v->explain || v->detail || v->act || v == &view_processes;
-}
-
+/* Rows that do not fit are told below the others, in a line of the table's `room`. */
 static void draw_rows(struct screen *s, const struct model *m, const bool *fit, int y, int room)
 {
 	const struct view *v = views[s->view];
 	int n = s->rows.n, first;
+	bool told = n > room && room > 1;
 	char line[512];
 
+	room -= told;
+	s->page = room;
 	if (s->cursor >= n)
 		s->cursor = n > 0 ? n - 1 : 0;
 	if (s->scroll > s->cursor)
@@ -559,38 +584,47 @@ static void draw_rows(struct screen *s, const struct model *m, const bool *fit, 
 		view_line(v, m, row, fit, line, sizeof(line));
 		put(y, line,
 		    (v->alert && v->alert(m, row) ? A_BOLD | COLOR_PAIR(2) : 0) |
-			    (i == s->cursor && can_enter(v) ? A_STANDOUT : 0));
+			    (i == s->cursor ? A_STANDOUT : 0));
 		if (table_width(s) < COLS)
 			draw_graph(s, m, row, y);
 		y++;
 	}
+	snprintf(line, sizeof(line), "rows %d-%d of %d", first + 1, first + room, n);
+	if (told)
+		put(y, line, A_DIM);
 }
 
 /* Below a table that has something to tell of the row under the cursor, up to line `end`. */
 static void draw_detail(const struct screen *s, const struct model *m, int y, int end)
 {
 	const struct view *v = views[s->view];
-	int row = s->rows.n ? s->rows.row[s->cursor] : -1;
+	int row = s->rows.n ? s->rows.row[s->cursor] : -1, lines = 0, room = end - y;
+	size_t len = (size_t)COLS + 1;
 	char line[512];
 
-	for (int i = 0; y < end && v->detail(m, row, i, line, sizeof(line)); i++)
+	if (len > sizeof(line))
+		len = sizeof(line);
+	while (v->detail(m, row, lines, line, len))
+		lines++;
+	for (int i = 0; i < room && v->detail(m, row, i, line, len); i++) {
+		if (i + 1 == room && lines > room)
+			snprintf(line, sizeof(line), "  ... %d more lines", lines - i);
 		put(y++, line, i ? 0 : A_DIM);
+	}
 }
 
 /* --- notes, at the bottom --- */
 
-#define NOTES_MAX 12
+#define NOTES_MAX 24
 
 struct notes {
 	char line[NOTES_MAX][256];
 	int n;
 };
 
-/* As many lines as it takes; those of a table, which have runs of blanks, are cut instead. */
+/* As many lines as it takes. */
 static bool add_note(struct notes *t, const char *text, int most)
 {
-	bool table = strstr(text, "  ") != NULL;
-
 	do {
 		size_t fit = text_fit(text, (size_t)COLS);
 
@@ -599,52 +633,66 @@ static bool add_note(struct notes *t, const char *text, int most)
 		snprintf(t->line[t->n++], sizeof(t->line[0]), "%.*s", (int)fit, text);
 		text += fit;
 		text += strspn(text, " ");
-	} while (*text && !table);
+	} while (*text);
+	return true;
+}
+
+/* False: there is no room for all. */
+static bool add_notes(struct notes *t, const struct view *v, const struct model *m, int most)
+{
+	char text[512];
+
+	for (int i = 0; v->note && v->note(m, i, text, sizeof(text)); i++)
+		if (!add_note(t, text, most))
+			return false;
+	for (int i = 0; v->matrix && v->matrix(m, i, COLS, text, sizeof(text)); i++) {
+		if (t->n == most)
+			return false;
+		snprintf(t->line[t->n++], sizeof(t->line[0]), "%.*s", COLS, text);
+	}
 	return true;
 }
 
 /* Where there is no room for all, the last line says that there are more. */
 static void collect_notes(const struct view *v, const struct model *m, int most, struct notes *t)
 {
-	char text[256], lacks[PATH_MAX + 512];
+	char lacks[PATH_MAX + 512];
 
 	t->n = 0;
 	if (most > NOTES_MAX)
 		most = NOTES_MAX;
 	if (most > 0 && view_lacks(v, m, lacks, sizeof(lacks)))
 		add_note(t, lacks, most);
-	for (int i = 0; most > 0 && v->note && v->note(m, i, text, sizeof(text)); i++)
-		if (!add_note(t, text, most)) {
-			size_t n = strlen(t->line[most - 1]);
+	if (most > 0 && !add_notes(t, v, m, most)) {
+		size_t n = strlen(t->line[most - 1]);
 
-			if (n + 4 > (size_t)COLS)
-				n = COLS > 4 ? (size_t)COLS - 4 : 0;
-			snprintf(t->line[most - 1] + n, sizeof(t->line[0]) - n, " ...");
-			break;
-		}
+		if (n + 4 > (size_t)COLS)
+			n = COLS > 4 ? (size_t)COLS - 4 : 0;
+		snprintf(t->line[most - 1] + n, sizeof(t->line[0]) - n, " ...");
+	}
 }
 
-/* Returns the line where they begin. */
+/* Of the room a third; less where there is a stack to show. Returns the line where they begin. */
 static int draw_notes(const struct view *v, const struct model *m, int y)
 {
 	struct notes t;
 	int first;
 
-	collect_notes(v, m, (LINES - 1 - y) / 3, &t);
+	collect_notes(v, m, (LINES - 1 - y) / (v->detail ? 6 : 3), &t);
 	first = LINES - 1 - t.n;
 	for (int i = 0; i < t.n; i++)
 		put(first + i, t.line[i], A_DIM);
 	return first;
 }
 
-/* Rows of the table: half of the screen at most where there is more to tell of one of them. */
+/* Rows of the table: a third of the screen at most where there is more to tell of one of them. */
 static int table_room(const struct screen *s, int room)
 {
-	int half = room / 2;
+	int third = room / 3;
 
 	if (!views[s->view]->detail)
 		return room;
-	return s->rows.n < half ? s->rows.n : half;
+	return s->rows.n < third ? s->rows.n : third;
 }
 
 static void draw_table(struct screen *s, const struct model *m, int y)
@@ -694,26 +742,46 @@ static const char *where_to(const struct screen *s)
 	return text;
 }
 
+/* What it says of keys: shorter from level to level, down to what is always there. */
+static void bottom_text(const struct screen *s, int level, char *out, size_t len)
+{
+	const char *paused = s->paused ? "PAUSED  " : "", *filter = s->filter[0] ? s->filter : NULL;
+	const char *of = filter ? "  filter: " : "";
+	const char *time = s->position + (level ? strcspn(s->position, " ") : 0);
+	char rate[32] = "";
+
+	if (!level)
+		snprintf(rate, sizeof(rate), "  +- %.4gs", s->interval);
+	filter = filter ? filter : "";
+	time += strspn(time, " ");
+	if (s->replay)
+		snprintf(out, len, "%s %s%s%s%s  ? help q quit", time,
+			 s->paused ? "paused" : "playing",
+			 level ? "" : "  [ ] { } Home End space", of, filter);
+	else if (*filter && level < 2)
+		snprintf(out, len, "%sfilter: %s (Esc clears)%s  ? help q quit", paused, filter,
+			 rate);
+	else if (level < 2)
+		snprintf(out, len, "%s%s  %s%s%s  ? help q quit", paused, views[s->view]->name,
+			 where_to(s), level ? "" : "  s sort r rev / filter", rate);
+	else
+		snprintf(out, len, "%s%s%s  ? help q quit", paused, of, filter);
+}
+
 static void draw_bottom(const struct screen *s, const char *note)
 {
-	const char *paused = s->paused ? "PAUSED  " : "";
 	char line[256];
 
 	if (s->typing)
 		snprintf(line, sizeof(line), "filter: %s_", s->filter);
 	else if (note && *note)
 		snprintf(line, sizeof(line), "%s", note);
-	else if (s->replay)
-		snprintf(line, sizeof(line), "%s %s  [ ] { } Home End space%s%s  ? help q quit",
-			 s->position, s->paused ? "paused" : "playing",
-			 s->filter[0] ? "  filter: " : "", s->filter);
-	else if (s->filter[0])
-		snprintf(line, sizeof(line), "%sfilter: %s (Esc clears)  +- %.4gs  ? help q quit",
-			 paused, s->filter, s->interval);
 	else
-		snprintf(line, sizeof(line),
-			 "%s%s  %s  s sort r rev / filter  +- %.4gs  ? help q quit", paused,
-			 views[s->view]->name, where_to(s), s->interval);
+		for (int level = 0; level < 3; level++) {
+			bottom_text(s, level, line, sizeof(line));
+			if (strlen(line) <= (size_t)COLS)
+				break;
+		}
 	put(LINES - 1, line, s->paused ? A_BOLD : A_DIM);
 }
 
@@ -731,6 +799,7 @@ void screen_progress(size_t done, size_t of)
 void screen_draw(struct screen *s, const struct model *m, const char *who, const char *note)
 {
 	char header[HEADER_LINES][256];
+	bool low = LINES < LOW;
 	int n;
 
 	erase();
@@ -741,10 +810,12 @@ void screen_draw(struct screen *s, const struct model *m, const char *who, const
 		put(2, "waiting for the first interval ...", A_DIM);
 	} else {
 		n = header_lines(m, who, COLS, header);
+		n = low && n > 2 ? 2 : n;
 		for (int i = 0; i < n; i++)
 			put(i, header[i], i == 0 ? A_BOLD | COLOR_PAIR(1) : 0);
-		draw_histories(s, n);
-		draw_table(s, m, n + 1);
+		if (!low)
+			draw_histories(s, n);
+		draw_table(s, m, low ? n : n + 1);
 	}
 	if (!s->help)
 		draw_bottom(s, note);

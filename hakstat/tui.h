@@ -31,6 +31,7 @@ struct screen {
 	bool left;	       /* back to it was what ended the last frames */
 	bool inside;	       /* one process of a host, which Esc leads back to */
 	int scroll, most;      /* most: as far as there is to scroll, known once drawn */
+	int page;	       /* lines of the table or of help, likewise */
 	int cursor;	       /* the row that Enter is for, counted from the first */
 	enum view_act act;     /* what it is to do */
 	int acted;	       /* with which row */

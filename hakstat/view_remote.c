@@ -2,10 +2,7 @@
 #include "remotes.h"
 #include "views.h"
 
-#include <string.h>
-
 #define ROW(m, index) (&(m)->remotes->row[index])
-#define MATRIX_MOST 8 /* threads on a side */
 
 static struct value known_text(const char *text)
 {
@@ -126,21 +123,21 @@ COUNT_(batches, VALUE_COUNT)
 static const struct column columns[] = {
 	{"freed_by", "FREED BY", UNIT_TEXT,
 	 "thread that freed the blocks; (others): all smaller pairs", 15, 99, from_name},
-	{"freed_by_tid", "TID", UNIT_COUNT, "its number", 7, 70, from_tid},
+	{"freed_by_tid", "TID", UNIT_COUNT, "its number", 7, 96, from_tid},
 	{"owner", "OWNER", UNIT_TEXT, "thread whose pages the blocks are in", 15, 98, to_name},
-	{"owner_tid", "TID", UNIT_COUNT, "its number; of an ended thread, its last", 7, 69, to_tid},
+	{"owner_tid", "TID", UNIT_COUNT, "its number; of an ended thread, its last", 7, 95, to_tid},
 	{"remote_blocks_per_s", "BLK/s", UNIT_RATE, "blocks sent to the thread that owns them", 7,
 	 97, block_rate},
-	{"remote_bytes_per_s", "BYTE/s", UNIT_BYTES_RATE, "their size together", 7, 96, byte_rate},
+	{"remote_bytes_per_s", "BYTE/s", UNIT_BYTES_RATE, "their size together", 7, 94, byte_rate},
 	{"blocks_per_batch", "BLK/B", UNIT_FACTOR, "blocks sent at once", 6, 90, per_batch},
 	{"share", "SHARE%", UNIT_RATIO, "of all blocks sent", 6, 60, share},
 	{"queued_blocks", "QUEUE", UNIT_COUNT,
-	 "blocks that wait for the owner now, whoever freed them", 7, 95, queued_blocks},
+	 "blocks that wait for the owner now, whoever freed them", 7, 93, queued_blocks},
 	{"mean_ns", "MEAN", UNIT_NS,
 	 "time from a push on the owner's empty queue until it is taken", 7, 65, mean_ns},
 	{"p50_ns", "P50", UNIT_NS,
 	 "the same: half of them were shorter (upper edge of a power of two)", 7, 80, p50_ns},
-	{"p99_ns", "P99", UNIT_NS, "99 % were shorter (likewise)", 7, 94, p99_ns},
+	{"p99_ns", "P99", UNIT_NS, "99 % were shorter (likewise)", 7, 92, p99_ns},
 	{"max_ns", "MAX", UNIT_NS, "the longest", 7, 79, max_ns},
 	{"remote_blocks", "BLOCKS", UNIT_COUNT, "blocks sent in this interval", 0, 0, count_blocks},
 	{"remote_bytes", "BYTES", UNIT_BYTES, "their size together", 0, 0, count_bytes},
@@ -157,89 +154,8 @@ static int rows(const struct model *m)
 	return m->remotes ? m->remotes->n : 0;
 }
 
-/* --- the matrix, where it is small --- */
-
-struct side {
-	uint32_t tid[MATRIX_MOST];
-	const char *name[MATRIX_MOST];
-	int n;
-};
-
-static bool add_side(struct side *s, uint32_t tid, const char *name)
-{
-	for (int i = 0; i < s->n; i++)
-		if (s->tid[i] == tid)
-			return true;
-	if (s->n == MATRIX_MOST)
-		return false;
-	s->tid[s->n] = tid;
-	s->name[s->n++] = name;
-	return true;
-}
-
-/* False if it is too large, or no more than a line. */
-static bool sides(const struct model *m, struct side *from, struct side *to)
-{
-	from->n = to->n = 0;
-	if (m->remotes->folded)
-		return false;
-	for (int i = 0; i < m->remotes->n; i++) {
-		const struct remote_row *r = ROW(m, i);
-
-		if (!add_side(from, r->from, r->from_name) || !add_side(to, r->to, r->to_name))
-			return false;
-	}
-	return from->n > 1 || to->n > 1;
-}
-
-static void cell(const struct model *m, uint32_t from, uint32_t to, char *out, size_t len)
-{
-	for (int i = 0; i < m->remotes->n; i++)
-		if (ROW(m, i)->from == from && ROW(m, i)->to == to) {
-			struct value v = block_rate(m, i);
-
-			value_text(&v, out, len);
-			return;
-		}
-	snprintf(out, len, ".");
-}
-
-/* Its name; where others have the same, its number. */
-static const char *label(const struct side *s, int i, char *out, size_t len)
-{
-	bool twice = false;
-
-	for (int k = 0; k < s->n; k++)
-		twice |= k != i && !strcmp(s->name[i], s->name[k]);
-	if (twice)
-		snprintf(out, len, "%u", s->tid[i]);
-	else
-		snprintf(out, len, "%s", s->name[i]);
-	return out;
-}
-
-static void matrix_line(const struct model *m, const struct side *from, const struct side *to,
-			int i, char *out, size_t len)
-{
-	char name[32];
-	int at = snprintf(out, len, "%-15s",
-			  i ? label(from, i - 1, name, sizeof(name)) : "blocks/s to");
-
-	for (int k = 0; k < to->n && at < (int)len; k++) {
-		char text[32];
-
-		if (i)
-			cell(m, from->tid[i - 1], to->tid[k], text, sizeof(text));
-		at += snprintf(out + at, len - (size_t)at, " %10.10s",
-			       i ? text : label(to, k, name, sizeof(name)));
-	}
-}
-
 static bool note(const struct model *m, int i, char *out, size_t len)
 {
-	struct side from, to;
-	int lines;
-
 	if (i == 0) {
 		snprintf(out, len, "%llu blocks wait in queues now, all threads together",
 			 (unsigned long long)m->queued_blocks);
@@ -254,14 +170,13 @@ static bool note(const struct model *m, int i, char *out, size_t len)
 			 (unsigned long long)m->remotes->dropped);
 		return true;
 	}
-	if (!sides(m, &from, &to))
-		return false;
-	lines = from.n + 1;
-	if (i == 1)
-		out[0] = '\0';
-	else if (i - 2 < lines)
-		matrix_line(m, &from, &to, i - 2, out, len);
-	return i - 2 < lines;
+	return false;
+}
+
+static bool matrix(const struct model *m, int i, int width, char *out, size_t len)
+{
+	return m->remotes &&
+	       remote_matrix_line(&m->remotes->matrix, m->seconds, i, width, out, len);
 }
 
 static void json(struct json *j, const struct model *m)
@@ -282,5 +197,6 @@ const struct view view_remote = {
 	.key = '6',
 	.source = &source_remotes,
 	.note = note,
+	.matrix = matrix,
 	.json = json,
 };
