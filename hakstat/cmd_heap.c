@@ -189,13 +189,14 @@ void heap_print_table(FILE *out, const struct model *m, const struct report_opti
 	const struct heap_profile *h = m->heap;
 	const struct stack_printer printer = {h->by == HEAP_BY_FUNCTION, stack_of, more};
 	const struct view *v = o->view;
-	bool fit[COLUMNS_MAX], stacks = h->by == HEAP_BY_STACK || h->by == HEAP_BY_FUNCTION;
+	int fit[COLUMNS_MAX];
+	bool stacks = h->by == HEAP_BY_STACK || h->by == HEAP_BY_FUNCTION;
 	int name = view_column(v, v == &view_heap ? "what" : "callers");
 
 	report_header(out, m, o);
 	view_fit(v, WIDTH_MAX, fit);
 	if (stacks) {
-		fit[name] = false; /* the frames below say it */
+		fit[name] = 0; /* the frames below say it */
 		view_narrow(v, stack_print_room(&printer, o), fit);
 		if (!stack_print(out, m, o, fit, &printer))
 			fprintf(out, " none\n");

@@ -214,7 +214,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 /* The columns that say something about these probes, and how much there is of each. */
 static void fit_columns(const struct stacks *s, const struct report_options *o,
-			const struct stack_printer *p, bool *fit)
+			const struct stack_printer *p, int *fit)
 {
 	const struct view *v = o->view;
 	bool bytes = false, ns = false;
@@ -227,10 +227,10 @@ static void fit_columns(const struct stacks *s, const struct report_options *o,
 	for (int i = 0; i < v->ncolumns; i++) {
 		const char *id = v->columns[i].id;
 
-		fit[i] = v->columns[i].width > 0;
+		fit[i] = v->columns[i].width;
 		if (!strcmp(id, "callers") || (!bytes && !strcmp(id, "bytes")) ||
 		    (!ns && (!strcmp(id, "wait_ns") || !strcmp(id, "mean_ns"))))
-			fit[i] = false;
+			fit[i] = 0;
 	}
 	view_narrow(v, stack_print_room(p, o), fit);
 }
@@ -243,7 +243,7 @@ static const struct stack_row *stack_of(const struct model *m, int row)
 static void print_table(FILE *out, const struct model *m, const struct report_options *o, bool flat)
 {
 	const struct stack_printer printer = {flat, stack_of, NULL};
-	bool fit[COLUMNS_MAX];
+	int fit[COLUMNS_MAX];
 
 	report_header(out, m, o);
 	fit_columns(m->stacks, o, &printer, fit);

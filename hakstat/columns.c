@@ -314,29 +314,58 @@ int view_column(const struct view *v, const char *name)
 	return -1;
 }
 
-void view_fit(const struct view *v, int width, bool fit[COLUMNS_MAX])
+void view_fit(const struct view *v, int width, int fit[COLUMNS_MAX])
 {
 	for (int i = 0; i < v->ncolumns; i++)
-		fit[i] = v->columns[i].width > 0;
+		fit[i] = v->columns[i].width;
 	view_narrow(v, width, fit);
 }
 
-void view_narrow(const struct view *v, int width, bool fit[COLUMNS_MAX])
+/* Of a column that names its row: rather than leave it out it is cut, to no less. */
+#define NAME_KEEP 98
+#define NAME_LEAST 16
+
+static int widest_name(const struct view *v, const int *fit)
+{
+	int widest = -1;
+
+	for (int i = 0; i < v->ncolumns; i++)
+		if (fit[i] > NAME_LEAST && v->columns[i].unit == UNIT_TEXT &&
+		    v->columns[i].keep >= NAME_KEEP && (widest < 0 || fit[i] > fit[widest]))
+			widest = i;
+	return widest;
+}
+
+static int least_kept(const struct view *v, const int *fit)
+{
+	int least = -1;
+
+	for (int i = 0; i < v->ncolumns; i++)
+		if (fit[i] && (least < 0 || v->columns[i].keep < v->columns[least].keep))
+			least = i;
+	return least;
+}
+
+void view_narrow(const struct view *v, int width, int fit[COLUMNS_MAX])
 {
 	int used = -1;
 
 	for (int i = 0; i < v->ncolumns; i++)
-		used += fit[i] ? v->columns[i].width + 1 : 0;
+		used += fit[i] ? fit[i] + 1 : 0;
 	while (used > width) {
-		int least = -1;
+		int least = least_kept(v, fit), name = widest_name(v, fit), cut;
 
-		for (int i = 0; i < v->ncolumns; i++)
-			if (fit[i] && (least < 0 || v->columns[i].keep < v->columns[least].keep))
-				least = i;
 		if (least < 0)
 			return;
-		fit[least] = false;
-		used -= v->columns[least].width + 1;
+		if (name >= 0 && v->columns[least].keep >= NAME_KEEP) {
+			cut = used - width < fit[name] - NAME_LEAST ? used - width
+								    : fit[name] - NAME_LEAST;
+			fit[name] -= cut;
+			used -= cut;
+		} else {
+			used -= fit[least] + 1;
+			fit[least] = 0;
+		}
 	}
 }
 
@@ -344,9 +373,9 @@ void view_narrow(const struct view *v, int width, bool fit[COLUMNS_MAX])
  * "~" stands for the part of a name that is left out, which is not what comes after a symbol; half
  * a number would be another one.
  */
-static void cut(char *text, const struct column *c)
+static void cut(char *text, const struct column *c, size_t width)
 {
-	size_t width = (size_t)c->width, n = strlen(text), tail;
+	size_t n = strlen(text), tail;
 	const char *offset = strstr(text, "+0x");
 
 	if (n <= width)
@@ -363,7 +392,7 @@ static void cut(char *text, const struct column *c)
 	text[width] = '\0';
 }
 
-void view_line(const struct view *v, const struct model *m, int row, const bool *fit, char *out,
+void view_line(const struct view *v, const struct model *m, int row, const int *fit, char *out,
 	       size_t len)
 {
 	size_t at = 0;
@@ -379,10 +408,10 @@ void view_line(const struct view *v, const struct model *m, int row, const bool 
 		if (row >= 0)
 			x = c->get(m, row);
 		value_text(&x, text, sizeof(text));
-		cut(text, c);
+		cut(text, c, (size_t)fit[i]);
 		at += (size_t)snprintf(out + at, len - at,
 				       c->unit == UNIT_TEXT ? "%s%-*s" : "%s%*s", at ? " " : "",
-				       c->width, text);
+				       fit[i], text);
 	}
 	at = strlen(out);
 	while (at && out[at - 1] == ' ')

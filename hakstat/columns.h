@@ -131,12 +131,12 @@ int view_rows(const struct view *v, const struct model *m, int sort, bool revers
 	      const char *filter, struct row_list *rows);
 void row_list_free(struct row_list *rows);
 
-/* Which columns fit into `width`: fit[i] for each column. */
-void view_fit(const struct view *v, int width, bool fit[COLUMNS_MAX]);
+/* Which columns fit into `width`: fit[i] is how wide each is shown, 0 if it is not. */
+void view_fit(const struct view *v, int width, int fit[COLUMNS_MAX]);
 /* The same of those that are set already: takes away what does not fit. */
-void view_narrow(const struct view *v, int width, bool fit[COLUMNS_MAX]);
+void view_narrow(const struct view *v, int width, int fit[COLUMNS_MAX]);
 /* One line of the table; row -1 is the heading. */
-void view_line(const struct view *v, const struct model *m, int row, const bool *fit, char *out,
+void view_line(const struct view *v, const struct model *m, int row, const int *fit, char *out,
 	       size_t len);
 /* Index of the column with this id, or its title in any case; -1: there is none. */
 int view_column(const struct view *v, const char *name);

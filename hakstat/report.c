@@ -201,7 +201,8 @@ static void print_row(FILE *out, const char *line, bool alert, bool colours)
 bool report_table(FILE *out, const struct view *v, const struct model *m,
 		  const struct report_options *o)
 {
-	bool fit[COLUMNS_MAX], colours = report_colours(out);
+	int fit[COLUMNS_MAX];
+	bool colours = report_colours(out);
 	struct row_list rows = {0};
 	char line[WIDTH_MAX + 64];
 	int n = report_rows(v, m, o, &rows);

@@ -53,17 +53,17 @@ static void print_frames(FILE *out, const struct stack_row *r, const struct repo
 		fprintf(out, INDENT "%s\n", o->width < 50 ? "... (cut)" : cut_text);
 }
 
-static int fit_width(const struct view *v, const bool *fit)
+static int fit_width(const struct view *v, const int *fit)
 {
 	int width = -1;
 
 	for (int i = 0; i < v->ncolumns; i++)
-		width += fit[i] ? v->columns[i].width + 1 : 0;
+		width += fit[i] ? fit[i] + 1 : 0;
 	return width;
 }
 
 static void print_functions(FILE *out, const struct model *m, const struct report_options *o,
-			    const struct row_list *rows, int n, const bool *fit,
+			    const struct row_list *rows, int n, const int *fit,
 			    const struct stack_row *(*stack)(const struct model *m, int row))
 {
 	int width = fit_width(o->view, fit);
@@ -86,7 +86,7 @@ int stack_print_room(const struct stack_printer *p, const struct report_options 
 	return o->width - 1 - (p->flat ? FLAT_WIDTH + 2 : 0);
 }
 
-bool stack_print(FILE *out, const struct model *m, const struct report_options *o, const bool *fit,
+bool stack_print(FILE *out, const struct model *m, const struct report_options *o, const int *fit,
 		 const struct stack_printer *p)
 {
 	const struct view *v = o->view;

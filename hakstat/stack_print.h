@@ -12,7 +12,7 @@ struct stack_printer {
 	void (*more)(FILE *out, const struct model *m, int row, int width);
 };
 /* False: there is no row. */
-bool stack_print(FILE *out, const struct model *m, const struct report_options *o, const bool *fit,
+bool stack_print(FILE *out, const struct model *m, const struct report_options *o, const int *fit,
 		 const struct stack_printer *p);
 /* Columns for its numbers: what the names of functions leave. */
 int stack_print_room(const struct stack_printer *p, const struct report_options *o);

@@ -435,7 +435,7 @@ static void draw_help(struct screen *s)
 	    A_DIM);
 }
 
-static void draw_heading(const struct view *v, const struct model *m, const bool *fit, int sort,
+static void draw_heading(const struct view *v, const struct model *m, const int *fit, int sort,
 			 int y)
 {
 	char line[512];
@@ -451,9 +451,9 @@ static void draw_heading(const struct view *v, const struct model *m, const bool
 		if (!fit[i])
 			continue;
 		if (i == sort && x < COLS)
-			mvchgat(y, x, v->columns[i].width, A_REVERSE | A_BOLD | A_UNDERLINE, 0,
+			mvchgat(y, x, fit[i], A_REVERSE | A_BOLD | A_UNDERLINE, 0,
 				NULL);
-		x += v->columns[i].width + 1;
+		x += fit[i] + 1;
 	}
 }
 
@@ -562,7 +562,7 @@ static int table_width(const struct screen *s)
 /* --- the table --- */
 
 /* Rows that do not fit are told below the others, in a line of the table's `room`. */
-static void draw_rows(struct screen *s, const struct model *m, const bool *fit, int y, int room)
+static void draw_rows(struct screen *s, const struct model *m, const int *fit, int y, int room)
 {
 	const struct view *v = views[s->view];
 	int n = s->rows.n, first;
@@ -698,7 +698,7 @@ static int table_room(const struct screen *s, int room)
 static void draw_table(struct screen *s, const struct model *m, int y)
 {
 	const struct view *v = views[s->view];
-	bool fit[COLUMNS_MAX];
+	int fit[COLUMNS_MAX];
 	int room, end;
 
 	view_fit(v, table_width(s), fit);
