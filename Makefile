@@ -214,11 +214,12 @@ san-bin: $(patsubst tests/t_%.c,$(B)/tests/san_%,$(SAN_SRC))
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS := $(BASE_CFLAGS) -Ilib -Iprobes -Ihakstat -Ibpf -I$(B)/bpf -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
 FUZZ_BIN := heap heap-plant dump file profile counters
-FUZZ_COUNTERS_SRC := $(addprefix hakstat/,collect.c model.c columns.c header.c emit.c contract.c view_classes.c view_os.c view_route.c)
+FUZZ_COUNTERS_SRC := $(addprefix hakstat/,collect.c model.c columns.c header.c emit.c text.c contract.c view_classes.c view_os.c view_route.c)
 # What reads files: cores, notes, recordings; and the views of the latter.
 FUZZ_FILE_SRC := $(patsubst %,hakstat/%.c,memory dump target contract \
 	instant recording sample_instant replay recorded threads remotes rss smaps names collect \
-	model columns emit header view_classes view_os view_threads view_route view_remote view_memory)
+	model columns emit header view_classes view_os view_threads view_route view_remote view_memory \
+	remote_matrix progress text)
 $(B)/fuzz-heap: tests/fuzz/heap.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $< $(B)/libhakmem-api.a -o $@ -pthread
 $(B)/fuzz-heap-plant: tests/fuzz/heap.c $(B)/libhakmem-api.a

@@ -312,7 +312,6 @@ int cmd_heap(int argc, char **argv)
 	o.report.view = &view_heap;
 	o.report.pid_seconds = 10;
 	heap_options_init(&o.heap);
-	o.heap.stacks.progress = isatty(STDERR_FILENO) ? progress_to_stderr : NULL;
 	o.heap.stacks.refused = &refused;
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
 	/* before the interval: who cannot write should not wait for it first */

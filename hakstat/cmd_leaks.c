@@ -9,7 +9,6 @@
 #include "views.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #define SECONDS_DEFAULT 60
 #define STEPS_DEFAULT 12   /* intervals, where --interval does not say */
@@ -151,7 +150,6 @@ int cmd_leaks(int argc, char **argv)
 	o.report.pid_seconds = SECONDS_DEFAULT;
 	heap_options_init(&o.heap);
 	o.heap.mean_log2 = MEAN_LOG2_LEAKS;
-	o.heap.stacks.progress = isatty(STDERR_FILENO) ? progress_to_stderr : NULL;
 	o.heap.stacks.refused = &refused;
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
 	r = report_run(&o.report, &o.heap, print);

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define ROWS_DEFAULT 20 /* of a table */
 
@@ -320,7 +319,6 @@ int cmd_stacks(int argc, char **argv)
 	o.report.view = &view_stacks;
 	o.report.pid_seconds = 5;
 	stacks_options_init(&o.stacks);
-	o.stacks.progress = isatty(STDERR_FILENO) ? progress_to_stderr : NULL;
 	o.stacks.refused = &refused;
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
 	r = report_run(&o.report, &o.stacks, print);

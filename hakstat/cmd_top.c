@@ -242,7 +242,6 @@ static void use_stacks(struct watch *w, struct screen *s, const struct model *m)
 	struct stacks_options o;
 
 	stacks_options_init(&o);
-	o.progress = screen_progress;
 	if (!m || !views[s->before]->explain(m, s->explained, &o))
 		snprintf(s->note, sizeof(s->note), "no stacks explain this row");
 	else if (!watch_use(w, &stacks_source, &o, s->note, sizeof(s->note)) && !s->note[0])

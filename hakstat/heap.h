@@ -27,7 +27,7 @@ struct heap_options {
 	bool tree;	    /* for top */
 	double old_after_s; /* for leaks: a block is old from that age on, 0: none is */
 	bool all_leaks;	    /* and those that are none */
-	struct stacks_options stacks; /* depth, slice, internals, progress, refused */
+	struct stacks_options stacks; /* depth, slice, internals, refused */
 };
 void heap_options_init(struct heap_options *o);
 

@@ -3,6 +3,7 @@
  * takes more than time and memory in proportion to the file.
  */
 #include "recording.h"
+#include "progress.h"
 #include "target.h"
 
 #include <errno.h>
@@ -90,7 +91,7 @@ static bool is_head(const struct block_head *h)
 }
 
 /* Where a head begins, from `at` on; the size of the file if none does. */
-static uint64_t find_head(struct recording *r, uint64_t at)
+static uint64_t find_head(struct recording *r, struct progress *p, uint64_t at)
 {
 	uint8_t window[65536];
 	struct block_head h;
@@ -98,6 +99,7 @@ static uint64_t find_head(struct recording *r, uint64_t at)
 	while (at + sizeof(h) <= r->size) {
 		size_t n = r->size - at < sizeof(window) ? (size_t)(r->size - at) : sizeof(window);
 
+		progress_step(p, at >> 10, r->size >> 10);
 		if (!read_at(r->fd, window, n, at))
 			break;
 		for (size_t i = 0; i + sizeof(h) <= n; i++) {
@@ -274,20 +276,21 @@ static int read_block(struct recording *r, struct scan *s, uint64_t at, uint64_t
 	return take_block(r, s, &h, at) ? 1 : -1;
 }
 
-static int read_index(struct recording *r)
+static int read_index(struct recording *r, struct progress *p)
 {
 	struct scan s = {0};
 
 	for (uint64_t at = 0, next; at + sizeof(struct block_head) <= r->size; at = next) {
 		int whole = read_block(r, &s, at, &next);
 
+		progress_step(p, at >> 10, r->size >> 10);
 		if (whole < 0)
 			return -ENOMEM;
 		if (whole) {
 			r->damaged += at - r->good;
 			r->good = next;
 		} else {
-			next = find_head(r, next);
+			next = find_head(r, p, next);
 		}
 	}
 	return r->sessions ? 0 : -EINVAL;
@@ -297,6 +300,7 @@ static int read_index(struct recording *r)
 
 int recording_read(struct recording *r, int fd, const char *path, char *err, size_t errlen)
 {
+	struct progress p;
 	struct stat st;
 	int e;
 
@@ -308,7 +312,9 @@ int recording_read(struct recording *r, int fd, const char *path, char *err, siz
 	}
 	r->fd = fd;
 	r->size = (uint64_t)st.st_size;
-	e = read_index(r);
+	progress_begin(&p, "reading the recording", "KiB");
+	e = read_index(r, &p);
+	progress_end(&p);
 	if (e == -EINVAL)
 		snprintf(err, errlen, "%s is not a recording of hakstat, or of one of its future",
 			 path);

@@ -1,5 +1,6 @@
 #include "replay.h"
 #include "hakstat.h"
+#include "progress.h"
 #include "recorded.h"
 #include "sample_instant.h"
 
@@ -199,16 +200,21 @@ static bool load(struct replay *p, size_t frame, struct sample *s)
 static bool load_last(struct replay *p, size_t from, size_t to)
 {
 	static struct sample most, s;
+	struct progress frames;
+	bool ok = true;
 
 	memset(&most, 0, sizeof(most));
-	for (size_t i = from + 1; i < to; i++) {
+	progress_begin(&frames, "going through the recording", "frames");
+	for (size_t i = from + 1; i < to && ok; i++) {
 		const struct instant *f = recording_frame(&p->r, i);
 
-		if (!f || !sample_load(&s, f))
-			return false;
-		collect_max(&most, &s);
+		progress_step(&frames, i - from, to - from);
+		ok = f && sample_load(&s, f);
+		if (ok)
+			collect_max(&most, &s);
 	}
-	if (!load(p, to, &p->to))
+	progress_end(&frames);
+	if (!ok || !load(p, to, &p->to))
 		return false;
 	collect_max(&p->to, &most);
 	return true;

@@ -1,12 +1,11 @@
 /* From addresses to names: rows of stacks that read the same. */
 #include "hakstat.h"
+#include "progress.h"
 #include "stacks.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define PROGRESS_AFTER_S 0.5
 #define STATIC_DEEP 32	  /* frames of libhakmem at most, in a static program */
 #define TEXT_MAX_ 1048576 /* of one stack */
 #define CALLERS_SHOWN 12
@@ -120,7 +119,6 @@ struct making {
 	unsigned *slot; /* of rows by key; index + 1; a power of two */
 	char **key;
 	size_t room;
-	double started, said;
 };
 
 static void add_frame(struct text *t, const struct frame *f, bool lines)
@@ -369,41 +367,17 @@ static bool add_stack(struct making *m, struct raw_stack *r, double scale)
 	return true;
 }
 
-void progress_to_stderr(size_t done, size_t of)
-{
-	if (done < of)
-		fprintf(stderr, "\rlooking up names: %zu of %zu stacks\033[K", done, of);
-	else
-		fprintf(stderr, "\r\033[K");
-	fflush(stderr);
-}
-
-static double progress_after(void)
-{
-	return getenv("HAKSTAT_PROGRESS") ? 0 : PROGRESS_AFTER_S; /* for tests: at once */
-}
-
-static void say_progress(struct making *m, size_t done, size_t n)
-{
-	double now = clock_s();
-
-	if (!m->o->progress || now - m->started < progress_after() || now - m->said < 0.1)
-		return;
-	m->said = now;
-	m->o->progress(done, n);
-}
-
 static bool make_rows(struct making *m, struct raw_stack *const *raw, size_t n, const double *scale)
 {
+	struct progress p;
 	bool ok = true;
 
-	m->started = clock_s();
+	progress_begin(&p, "looking up names", "stacks");
 	for (size_t i = 0; i < n && ok; i++) {
-		say_progress(m, i, n);
+		progress_step(&p, i, n);
 		ok = add_stack(m, raw[i], scale[raw[i]->probe]);
 	}
-	if (m->said > 0)
-		m->o->progress(n, n);
+	progress_end(&p);
 	return ok;
 }
 

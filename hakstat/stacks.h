@@ -19,8 +19,6 @@ struct stacks_options {
 	bool internals;	     /* with the functions inside libhakmem */
 	bool callers;	     /* from the function that called the allocator on, without the probe */
 	bool cumulative;     /* from the first stack on, not from one mark to the next */
-	/* when looking up names takes long, or NULL; at its end, if before, with both the same */
-	void (*progress)(size_t done, size_t of);
 	enum stacks_by by;
 	char title[96]; /* what is looked at, for people; or empty */
 	int *refused; /* gets the error if nothing can be attached: there is no point in waiting */
@@ -54,8 +52,6 @@ struct stacks {
 	struct stack_tally all;
 };
 
-/* For options.progress, where stderr is a terminal. */
-void progress_to_stderr(size_t done, size_t of);
 /* Defaults: no probe, no filter. */
 void stacks_options_init(struct stacks_options *o);
 /*

@@ -1,4 +1,5 @@
 #include "tui.h"
+#include "progress.h"
 #include "text.h"
 
 #include <curses.h>
@@ -286,6 +287,17 @@ void screen_free(struct screen *s)
 	history_clear(&s->history);
 }
 
+/* In the last line; the rest of the screen stays as it is meanwhile. */
+static void show_progress(const char *text)
+{
+	if (!text)
+		return; /* the screen is drawn next */
+	move(LINES - 1, 0);
+	clrtoeol();
+	mvaddnstr(LINES - 1, 0, text, COLS);
+	refresh();
+}
+
 bool screen_open(void)
 {
 	setlocale(LC_CTYPE, "");
@@ -297,6 +309,7 @@ bool screen_open(void)
 	nodelay(stdscr, TRUE);
 	set_escdelay(25);
 	curs_set(0);
+	progress_to(show_progress);
 	if (has_colors() && text_wants_colours()) {
 		start_color();
 		use_default_colors();
@@ -308,6 +321,7 @@ bool screen_open(void)
 
 void screen_close(void)
 {
+	progress_to(NULL);
 	endwin();
 }
 
@@ -783,17 +797,6 @@ static void draw_bottom(const struct screen *s, const char *note)
 				break;
 		}
 	put(LINES - 1, line, s->paused ? A_BOLD : A_DIM);
-}
-
-void screen_progress(size_t done, size_t of)
-{
-	char line[80];
-
-	snprintf(line, sizeof(line), "looking up names: %zu of %zu stacks", done, of);
-	move(LINES - 1, 0);
-	clrtoeol();
-	put(LINES - 1, line, A_BOLD);
-	refresh();
 }
 
 void screen_draw(struct screen *s, const struct model *m, const char *who, const char *note)

@@ -59,8 +59,6 @@ void screen_close(void);
 int screen_keys(struct screen *s);
 /* One more interval has passed: for the histories. */
 void screen_record(struct screen *s, const struct model *m);
-/* In the last line: the rest of the screen stays as it is meanwhile. */
-void screen_progress(size_t done, size_t of);
 /* m NULL: nothing measured yet. note: in the last line, or NULL or empty. */
 void screen_draw(struct screen *s, const struct model *m, const char *who, const char *note);
 

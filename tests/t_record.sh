@@ -17,7 +17,7 @@ h=$ROOT/hakstat
 build traced
 build views
 build recfile -I"$h" -I"$ROOT/probes" -I"$ROOT/bpf" -I"$ROOT/tests" \
-	"$h"/{recording,recorder,instant,sample_instant,target,contract}.c -lelf -lz
+	"$h"/{recording,recorder,instant,sample_instant,target,contract,progress}.c -lelf -lz
 
 report() { "$HAKSTAT" report --replay "$@" 2>"$TMP/err"; }
 
@@ -121,6 +121,28 @@ if n < 3:
     print(n, "intervals")
 END
 check "its intervals add up to it: $(head -n 3 "$TMP/wrong")" test ! -s "$TMP/wrong"
+
+# what takes long says so: on a terminal, here at once
+terminal() { # COMMAND: by sh, what it shows in $TMP/tty
+	python3 - "$TMP/tty" "$1" <<'END'
+import os, pty, sys
+os.environ.update(HAKSTAT_PROGRESS="1", TERM="xterm")
+out = open(sys.argv[1], "wb")
+def read(fd):
+    data = os.read(fd, 4096)
+    out.write(data)
+    return data
+keys = iter([b"q"])
+pty.spawn(["sh", "-c", sys.argv[2]], read, lambda fd: next(keys, b""))
+END
+}
+terminal "'$HAKSTAT' report --replay '$TMP/first' >'$TMP/out'" </dev/null
+check "progress: how much of the file is read" grep -q $'\rreading the recording: [0-9]* of [1-9][0-9]* KiB\033\[K.*\r\033\[K' "$TMP/tty"
+check "progress: how many frames are gone through" grep -q $'\rgoing through the recording: 1 of [1-9][0-9]* frames\033\[K.*\r\033\[K' "$TMP/tty"
+terminal "'$HAKSTAT' top --replay '$TMP/first'" </dev/null
+check "progress: in the last line of top" grep -q 'reading the recording: [0-9]* of [1-9]' "$TMP/tty"
+terminal "'$HAKSTAT' top --replay '$TMP/first' -b -n 1 >'$TMP/out' 2>'$TMP/err'" </dev/null
+check "progress: on a terminal alone" eval 'test -s "$TMP/out" && ! grep -q "recording:" "$TMP/tty" "$TMP/err" "$TMP/out"'
 
 "$HAKSTAT" record -c true -o "$TMP/pairs" >"$TMP/out" 2>&1
 check "a command does not go into a file that is there: 1" [ $? -eq 1 ]
