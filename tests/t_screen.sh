@@ -27,6 +27,7 @@ on new-session -d -s top -x 80 -y 24 "'$HAKSTAT' top -p $target -d 0.5; echo end
 end_at_exit "$(on display -p '#{pid}')"
 appears "the classes come by themselves" '^ *SIZE +ALLOC/s'
 check "the narrow table keeps what matters" grep -q 'HELD' <(line 7)
+appears "how many rows there are, and which of them these" '^rows 1-15 of [2-9][0-9]$'
 
 # the same numbers, on fewer columns: an item is there as it is, or not at all
 keys ' '
@@ -57,6 +58,9 @@ appears "any other key closes it" '^ *SIZE +ALLOC/s'
 first=$(line 8 | cut -c 1-6)
 for _ in 1 2 3 4 5 6 7 8; do keys Down Down Down Down Down Down Down Down Down Down; done
 check "with the cursor at the end the first class is gone" wait_for 5 hides "^$first "
+appears "the last rows are told to be the last" '^rows [0-9]+-([0-9]+) of \1$'
+keys PPage
+check "a screen of rows up" wait_for 5 hides '^rows [0-9]+-([0-9]+) of \1$'
 for _ in 1 2 3 4 5 6; do keys Up Up Up Up Up Up Up Up Up Up; done
 check "60 times Up brings it back, though Down was pressed 80 times" wait_for 5 shows "^$first "
 
@@ -89,6 +93,7 @@ appears "memory by class" 'SIZE +PAGES'
 keys 0
 appears "live memory as a tree" '^CALL +LIVE +SHARE%'
 appears "functions below those that call them" '^ +- one_request '
+appears "the tree tells which rows these are" '^rows 1-15 of '
 check "what was there before is in it" wait_for 8 shows '\[before attach\] '
 keys c
 appears "c turns it round: what allocates comes first" '^[-+] (make_value|set|get|one_request) '
@@ -146,6 +151,8 @@ appears "Esc goes back to the locks" '^LOCK '
 keys 1
 on resize-window -t top -x 40 -y 10
 appears "a small terminal" '^ *SIZE +ALLOC/s'
+appears "with more of its lines for rows than for the header" '^rows 1-5 of '
+appears "and a way out" 'help q quit$'
 check "nothing is wider than it" eval '[[ $(screen | LC_ALL=C.UTF-8 wc -L) -le 40 ]]'
 on resize-window -t top -x 150 -y 40
 appears "a large one shows every column" 'CACHED'

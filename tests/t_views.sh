@@ -115,6 +115,29 @@ check "memory: no invariant is broken" "$HAKSTAT" dump -p "$known_pid" --check
 kill -CONT "$known_pid"
 end_known
 
+# 40 pairs of threads, recorded once: the matrix folds to what fits
+start_known "$TMP/views" crowd
+"$HAKSTAT" record -p "$known_pid" -o "$TMP/crowd" -i 0.2 2>"$TMP/err" 7>&- &
+watcher=$!
+wait_attached "$known_pid" $watcher && wait_for 10 test -s "$TMP/crowd" || not_ok "record attaches"
+go
+wait_for 20 grep -qs '^1' "$TMP/counts"
+sleep 0.4
+kill -INT $watcher
+wait $watcher
+"$HAKSTAT" remote --replay "$TMP/crowd" --json >"$TMP/crowd.json" 2>"$TMP/err"
+for width in 40 60 80 200; do
+	"$HAKSTAT" remote --replay "$TMP/crowd" -w $width >"$TMP/crowd.$width" 2>"$TMP/err"
+done
+judge "remote: the matrix at 40, 60, 80 and 200 columns" matrix "$TMP/crowd.json" "$TMP"/crowd.*0
+bad=
+for view in classes locks os threads route memory fragments pages; do
+	LC_ALL=C "$HAKSTAT" report --replay "$TMP/crowd" --view $view -w 40 >"$TMP/out" 2>"$TMP/err"
+	[[ -s $TMP/out && -z $(awk 'length > 40' "$TMP/out") ]] || bad+=" $view"
+done
+check "40 columns: no view has a longer line:$bad" test -z "$bad"
+end_known
+
 start_known "$TMP/views" many
 "$HAKSTAT" threads -p "$known_pid" -d 0.1 --json >"$TMP/many.json" 2>"$TMP/err"
 judge "threads: 1,001 of them" many "$TMP/many.json"

@@ -11,11 +11,14 @@
  *            1 MiB shared. Step 1: malloc_trim
  *   many     1,000 threads that have allocated once and wait
  *   convoy   step 1: four threads fight for runs of the arena
+ *   crowd    step 1: of 20 threads the n-th allocates n x 100 blocks, of which "first" frees three
+ *            quarters and "second" the rest
  */
 #include <alloca.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -235,6 +238,61 @@ static void convoy(void)
 		;
 }
 
+/* --- crowd --- */
+
+#define CROWD 20
+#define CROWD_BLOCKS 100
+
+static pthread_barrier_t freed;
+static void *volatile crowd_block[CROWD][CROWD * CROWD_BLOCKS];
+
+static void *one_of_crowd(void *arg)
+{
+	size_t me = (size_t)arg;
+
+	pass();
+	for (size_t i = 0; i < (me + 1) * CROWD_BLOCKS; i++)
+		crowd_block[me][i] = malloc(100);
+	pass();
+	pause();
+	return arg;
+}
+
+static void *freer(void *arg)
+{
+	bool rest = arg != NULL;
+
+	pass();
+	pass();
+	for (size_t k = 0; k < CROWD; k++)
+		for (size_t i = 0; i < (k + 1) * CROWD_BLOCKS; i++)
+			if ((i % 4 == 0) == rest)
+				free(crowd_block[k][i]);
+	pthread_barrier_wait(&freed);
+	pause();
+	return arg;
+}
+
+static void crowd(void)
+{
+	char name[16];
+
+	pthread_barrier_init(&gate, NULL, CROWD + 3);
+	pthread_barrier_init(&freed, NULL, 3);
+	for (size_t i = 0; i < CROWD; i++) {
+		snprintf(name, sizeof(name), "owner%02zu", i + 1);
+		start(one_of_crowd, name, (void *)i);
+	}
+	start(freer, "first", NULL);
+	start(freer, "second", (void *)1);
+	step();
+	pass();
+	pass();
+	pthread_barrier_wait(&freed);
+	while (step())
+		;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -244,7 +302,8 @@ int main(int argc, char **argv)
 			 {"route", route},
 			 {"memory", memory},
 			 {"many", many},
-			 {"convoy", convoy}};
+			 {"convoy", convoy},
+			 {"crowd", crowd}};
 
 	out = argc > 2 ? argv[2] : "";
 	for (size_t i = 0; argc > 2 && i < sizeof(scenarios) / sizeof(scenarios[0]); i++)

@@ -153,6 +153,44 @@ def convoy():
            sum(r["waits"] for r in fighters))
 
 
+def rate(blocks):
+    """columns.c:rate_text, of blocks a second"""
+    v, units = blocks / report["duration_s"], ["", "k", "M"]
+    if not blocks:
+        return "."
+    if v < 9.95:
+        return f"{v:.1f}"
+    while v >= 999.5:
+        v, units = v / 1000, units[1:]
+    return f"{v:.0f}{units[0]}" if units[0] == "" or v >= 99.95 else f"{v:.1f}{units[0]}"
+
+
+def matrix():
+    """The matrix of `crowd' at several widths, against the pairs in JSON."""
+    sent, got = {}, {}
+    for r in rows:
+        sent.setdefault(r["freed_by"], {})[r["owner"]] = r["remote_blocks"]
+        got[r["owner"]] = got.get(r["owner"], 0) + r["remote_blocks"]
+    expect("pairs", (len(rows), len(got), sorted(sent)), (40, 20, ["first", "second"]))
+    first, second = (sum(sent[f].values()) for f in ("first", "second"))
+    expect("three quarters and a quarter", (first > second > 0, first + second <= 21000, first > 12000),
+           (True, True, True))
+    for path in sys.argv[3:]:
+        width = int(path.rsplit(".", 1)[1])
+        lines = open(path).read().splitlines()
+        expect(f"{width}: longest line", max(map(len, lines)) <= width, True)
+        at = [i for i, l in enumerate(lines) if l.startswith(" blocks/s to ")]
+        expect(f"{width}: one matrix", len(at), 1)
+        head = lines[at[0]].split()[2:]
+        expect(f"{width}: ends with the others", head[-1], "others")
+        shown, others = head[:-2], int(head[-2])
+        expect(f"{width}: as many as fit", (len(shown) + 1, others), ((width - 16) // 11, 20 - len(shown)))
+        expect(f"{width}: the biggest, in order", [got[o] for o in shown], sorted(got.values())[::-1][:len(shown)])
+        for line, freer in zip(lines[at[0] + 1:], ("first", "second")):
+            rest = sum(sent[freer].values()) - sum(sent[freer][o] for o in shown)
+            expect(f"{width}: {freer}", line.split(), [freer] + [rate(sent[freer][o]) for o in shown] + [rate(rest)])
+
+
 def same_as_csv():
     text = open(sys.argv[3], newline="").read()
     expect("line ends", text.count("\n"), text.count("\r\n"))
@@ -164,4 +202,4 @@ def same_as_csv():
 
 
 {"threads": threads, "remote": remote, "route": route, "memory": memory, "trimmed": trimmed, "many": many,
- "convoy": convoy, "csv": same_as_csv}[scenario]()
+ "convoy": convoy, "matrix": matrix, "csv": same_as_csv}[scenario]()
