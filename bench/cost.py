@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What watching costs: redis-benchmark against redis-server, and larson with 8 threads, alone and
-under each watcher in turn. Medians and spread of ratios to the run alone of the same round, in
+"""What watching costs: redis-benchmark against redis-server, larson with 8 threads, and a loop of
+nothing but malloc and free in one thread, alone and under each watcher in turn. Medians and spread of ratios to the run alone of the same round, in
 Markdown; every run goes to build/bench/cost.csv.
 
-usage: bench/cost.py [redis] [larson]
-Environment: BUILD=build, ROUNDS=11 (of strace and memleak: 3), REQUESTS=60000, SECONDS=2,
+usage: bench/cost.py [redis] [larson] [loop]
+Environment: BUILD=build, ROUNDS=11 (of strace and memleak: SLOW_ROUNDS=3), REQUESTS=60000, SECONDS=2,
 ONLY="top stacks" (watchers), TRAP_US=0.5 (of a breakpoint, without what BPF does at it).
 
 Rates: operations a second, as the program tells. CPU: processor time an operation, of the program
@@ -16,6 +16,7 @@ BUILD = os.environ.get("BUILD", "build")
 LIB = os.path.realpath(BUILD + "/libhakmem.so")
 HAKSTAT = BUILD + "/hakstat"
 ROUNDS = int(os.environ.get("ROUNDS", "11"))
+SLOW_ROUNDS = int(os.environ.get("SLOW_ROUNDS", "3"))
 REQUESTS = int(os.environ.get("REQUESTS", "60000"))
 SECONDS = int(os.environ.get("SECONDS", "2"))
 TRAP_US = float(os.environ.get("TRAP_US", "0.5"))
@@ -145,11 +146,14 @@ class Redis:
         return statistics.harmonic_mean(rates), cpu / (2 * n), w
 
 
-class Larson:
-    args = ["8", "1000", "5000", "10", "1", "8"]
+class Program:
+    """One of bench/, which begins once the watcher is there."""
+
+    def __init__(self, name, *args):
+        self.command = [BUILD + "/bench/" + name, *args]
 
     def run(self, watcher):
-        p = subprocess.Popen([BUILD + "/bench/larson", str(SECONDS)] + self.args, env=dict(os.environ, LD_PRELOAD=LIB, BENCH_WAIT="1"),
+        p = subprocess.Popen(self.command, env=dict(os.environ, LD_PRELOAD=LIB, BENCH_WAIT="1"),
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         running.append(p)
         while LIB not in open("/proc/%d/maps" % p.pid).read() or open("/proc/%d/syscall" % p.pid).read().split()[0] != "0":
@@ -175,7 +179,7 @@ def measure(name, program, csv):
     for i in range(ROUNDS):
         order = names if i % 2 else names[::-1]
         for watcher in order:
-            if watcher in ("strace", "memleak") and i >= min(ROUNDS, 3):
+            if watcher in ("strace", "memleak") and i >= SLOW_ROUNDS:
                 continue
             rate, cpu, w = program.run(watcher)
             runs.setdefault(watcher, {})[i] = (rate, cpu, w.events, w.bpf, w.own)
@@ -210,12 +214,13 @@ def table(name, runs):
 
 
 def main():
-    which = sys.argv[1:] or ["redis", "larson"]
+    which = sys.argv[1:] or ["redis", "larson", "loop"]
     os.makedirs(BUILD + "/bench", exist_ok=True)
     with open(BUILD + "/bench/cost.csv", "w") as csv:
         csv.write("program,round,watcher,rate,cpu_s_per_op,events_per_s,bpf_share,own_share\n")
         for name in which:
-            program = {"redis": Redis, "larson": Larson}[name]()
+            program = {"redis": Redis, "larson": lambda: Program("larson", str(SECONDS), "8", "1000", "5000", "10", "1", "8"),
+                       "loop": lambda: Program("random_mixed", str(SECONDS * 50000000), "400")}[name]()
             table(name, measure(name, program, csv))
 
 

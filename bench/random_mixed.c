@@ -57,6 +57,7 @@ int main(int argc, char **argv)
 	m.min = (uint32_t)bench_arg(argc, argv, 4, 16, sizeof(struct bench_mark), 1u << 30);
 	m.max = (uint32_t)bench_arg(argc, argv, 5, 1040, m.min, 1u << 30);
 	m.slot = bench_need(calloc(m.slots, sizeof(*m.slot)), m.slots);
+	bench_wait();
 	run(&m, cycles / 10);
 	start = bench_now();
 	run(&m, cycles);

@@ -529,6 +529,8 @@ static bool is_stack(const struct smaps *s, const struct vma *v)
 
 static enum memory_line kind_of(const struct smaps *s, const struct vma *v)
 {
+	if (v->hugetlb)
+		return MEMORY_HUGE;
 	if (is_stack(s, v))
 		return MEMORY_STACKS;
 	if (is_label(v, "[heap"))
@@ -565,6 +567,7 @@ static void sort_out(struct state *st)
 		uint64_t meta = part(st, &st->meta, v, &meta_bytes);
 		enum memory_line kind = kind_of(&st->maps, v);
 
+		m->huge += v->huge;
 		if (kind == MEMORY_OTHER && continues_file(&st->maps, v))
 			kind = MEMORY_FILES;
 		if (meta_bytes)
@@ -755,11 +758,12 @@ static void get_class(const uint64_t *w, struct memory_class *k)
 static void save(const void *arg, struct instant *f)
 {
 	const struct memory_map *m = &((const struct state *)arg)->map;
-	uint64_t *w = instant_add(f, SECTION_MEMORY, 1, 1);
+	uint64_t *w = instant_add(f, SECTION_MEMORY, 1, 2);
 
 	if (!w)
 		return;
-	*w = m->rss;
+	w[0] = m->rss;
+	w[1] = m->huge;
 	if (m->error[0]) {
 		w = instant_add(f, SECTION_MEMORY_ERROR, 1, sizeof(m->error) / 8);
 		if (w)
@@ -802,7 +806,9 @@ static void load(void *arg, const struct instant *f)
 	uint64_t w[CLASS_WORDS];
 
 	memset(m, 0, sizeof(*m));
-	section_row(s, 0, &m->rss, 1);
+	section_row(s, 0, w, 2);
+	m->rss = w[0];
+	m->huge = w[1];
 	error = instant_get(f, SECTION_MEMORY_ERROR);
 	section_row(error, 0, (uint64_t *)(void *)m->error, sizeof(m->error) / 8);
 	m->error[sizeof(m->error) - 1] = '\0';

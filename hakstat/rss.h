@@ -4,7 +4,7 @@
 
 #include "source.h"
 
-/* X(ID, "name", "what it is"); the sum of all is RSS. */
+/* X(ID, "name", "what it is"); the sum of all is RSS. Recordings have them in this order. */
 #define MEMORY_LINES(X)                                                                           \
 	X(LIVE, "live", "blocks the program has allocated")                                       \
 	X(CACHED, "thread caches", "free blocks the next allocation of a thread gets")            \
@@ -21,7 +21,8 @@
 	X(BRK, "brk heap", "of another allocator")                                                \
 	X(OTHER, "other anonymous", "mapped by others than libhakmem: other allocators, buffers") \
 	X(KERNEL, "kernel", "vdso and the like")                                                  \
-	X(DIFFERENCE, "difference", "RSS less all lines: what changed between two looks")
+	X(DIFFERENCE, "difference", "RSS less all lines: what changed between two looks")          \
+	X(HUGE, "huge pages", "of hugetlbfs: no part of RSS; how much of them below")
 #define MEMORY_(id, name, what) MEMORY_##id,
 enum memory_line { MEMORY_LINES(MEMORY_) MEMORY_LINE_COUNT };
 
@@ -46,7 +47,8 @@ struct memory_page {
 #define MEMORY_PAGES 20 /* least used pages that are listed */
 
 struct memory_map {
-	uint64_t rss; /* by smaps */
+	uint64_t rss;  /* by smaps */
+	uint64_t huge; /* beside that: in huge pages of hugetlbfs */
 	struct memory_sum line[MEMORY_LINE_COUNT];
 	struct memory_class class_[HAK_CLASS_MAX];
 	unsigned classes;

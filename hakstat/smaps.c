@@ -59,12 +59,17 @@ static int read_smaps(struct smaps *s, FILE *f)
 	int r = 0;
 
 	while (!r && getline(&line, &len, f) > 0) {
-		unsigned long kib;
+		unsigned long kib, small = OS_PAGE / 1024;
 		struct vma next;
 
 		if (v && sscanf(line, "Rss: %lu kB", &kib) == 1) {
 			v->rss = (uint64_t)kib * 1024;
 			s->rss += v->rss;
+		} else if (v && sscanf(line, "KernelPageSize: %lu kB", &kib) == 1) {
+			v->hugetlb = kib > small;
+		} else if (v && (sscanf(line, "Shared_Hugetlb: %lu kB", &kib) == 1 ||
+				 sscanf(line, "Private_Hugetlb: %lu kB", &kib) == 1)) {
+			v->huge += (uint64_t)kib * 1024;
 		} else if (parse_head(line, &next)) {
 			v = new_vma(s);
 			r = v ? 0 : -ENOMEM;

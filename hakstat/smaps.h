@@ -11,7 +11,9 @@
 
 struct vma {
 	uint64_t start, end, rss;
+	uint64_t huge; /* bytes in huge pages of hugetlbfs, which are no part of rss */
 	bool read, write, shared; /* as its permissions say */
+	bool hugetlb;		  /* on such pages */
 	bool file;		  /* a file is mapped */
 	char name[32];		  /* the beginning of its path or label, "" if it has none */
 };

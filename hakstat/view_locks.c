@@ -83,7 +83,7 @@ static const char *op_meaning(uint32_t op)
 	case FUTEX_WAIT:
 		return "locks, barriers";
 	case FUTEX_WAIT_BITSET:
-		return "conditions, joins, idle";
+		return "conditions, semaphores";
 	default:
 		return "priority-inheriting locks";
 	}
@@ -305,7 +305,7 @@ static void futex_note(const struct model *m, char *out, size_t len)
 	else
 		snprintf(out, len,
 			 "asleep in futex(2): allocator %s; application %s in wait (locks), %s in "
-			 "wait_bitset (conditions, idle)",
+			 "wait_bitset (conditions, semaphores, idle)",
 			 ns_text(a, ours.ns), ns_text(b, locks.ns), ns_text(c, others.ns));
 }
 

@@ -17,14 +17,18 @@ static bool note(const struct model *m, int i, char *out, size_t len)
 {
 	char text[32];
 
-	if (i || !m->memory)
+	if (i > 1 || !m->memory || (i && (m->memory->error[0] || !m->memory->huge)))
 		return false;
 	if (m->memory->error[0]) {
 		snprintf(out, len, "%s", m->memory->error);
 		return true;
 	}
-	bytes_text((double)m->memory->rss, text, sizeof(text));
-	snprintf(out, len, "together %llu bytes (%s): RSS by /proc/%d/smaps",
+	bytes_text((double)(i ? m->memory->huge : m->memory->rss), text, sizeof(text));
+	if (i)
+		snprintf(out, len, "beside RSS, in huge pages: %llu bytes (%s)",
+			 (unsigned long long)m->memory->huge, text);
+	else
+		snprintf(out, len, "together %llu bytes (%s): RSS by /proc/%d/smaps",
 		 (unsigned long long)m->memory->rss, text, m->target->pid);
 	return true;
 }
@@ -36,7 +40,8 @@ static bool note(const struct model *m, int i, char *out, size_t len)
 static struct value line_name(const struct model *m, int row)
 {
 	(void)m;
-	return value_text_of(lines[row].name, -row);
+	/* the difference is the last one */
+	return value_text_of(lines[row].name, row == MEMORY_DIFFERENCE ? -MEMORY_LINE_COUNT : -row);
 }
 
 static struct value line_share(const struct model *m, int row)
@@ -95,6 +100,7 @@ static bool line_shown(const struct model *m, int row)
 static void json(struct json *j, const struct model *m)
 {
 	json_known(j, "rss_bytes", is_known(m) ? (int64_t)m->memory->rss : -1);
+	json_known(j, "huge_bytes", is_known(m) ? (int64_t)m->memory->huge : -1);
 	if (m->memory && m->memory->error[0])
 		json_text(j, "error", m->memory->error);
 	report_json_rows(j, "classes", &view_fragments, m);

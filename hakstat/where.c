@@ -64,6 +64,12 @@ static void name_it(const struct modules *m, uint64_t inside, uint64_t addr, cha
 	free(plain);
 }
 
+/* Memory shared with other processes: what the kernel calls its file is no file anybody has. */
+static bool is_unnamed(const char *path)
+{
+	return !strncmp(path, "/dev/zero (", 11) || !strncmp(path, "/SYSV", 5);
+}
+
 void calls_where(const struct modules *m, char *maps, uint64_t addr, struct top_word *out)
 {
 	static struct line l, file;
@@ -80,7 +86,10 @@ void calls_where(const struct modules *m, char *maps, uint64_t addr, struct top_
 	if (!found)
 		return;
 	name = strrchr(file.path, '/') ? strrchr(file.path, '/') + 1 : file.path;
-	if (file.inode) {
+	if (is_unnamed(file.path)) {
+		snprintf(out->where, sizeof(out->where), "shared memory+0x%llx",
+			 (unsigned long long)(addr - file.start));
+	} else if (file.inode) {
 		snprintf(out->where, sizeof(out->where), "%.40s+0x%llx", name,
 			 (unsigned long long)(addr - file.start));
 		name_it(m, file.start, addr, out->name, sizeof(out->name));

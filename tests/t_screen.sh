@@ -76,7 +76,7 @@ appears "Esc brings all rows back" '^ *64 '
 
 keys 2
 appears "contention" 'LOCK +OWNER'
-appears "whose futex waits: a note in two lines" '^wait_bitset \(conditions, idle\)|in wait_bitset'
+appears "whose futex waits: a note in two lines" '^wait_bitset \(conditions, semaphores, idle\)|in wait_bitset'
 keys 3
 appears "system calls" 'CALL +REASON'
 keys 4

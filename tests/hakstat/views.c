@@ -8,7 +8,7 @@
  *            20 of 1 MiB; 10 of 5 MiB, all kept
  *   memory   2,000 blocks of 8 KiB, every second one freed again; 10 MiB of which 3 are touched;
  *            6 MiB that are only read; 4 MiB touched and freed; a stack of 1 MiB; 5 MiB of its own;
- *            1 MiB shared. Step 1: malloc_trim
+ *            1 MiB shared; 4 MiB mapped of hugetlbfs. Step 1: malloc_trim
  *   many     1,000 threads that have allocated once and wait
  *   convoy   step 1: four threads fight for runs of the arena
  *   crowd    step 1: of 20 threads the n-th allocates n x 100 blocks, of which "first" frees three
@@ -181,6 +181,9 @@ static void memory(void)
 	memset(p, 1, 5 * MIB);
 	p = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	memset(p, 1, MIB);
+	/* not reserved: the machine may have none of them */
+	mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE,
+	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
 	while (step())
 		malloc_trim(0);
 }

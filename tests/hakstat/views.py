@@ -3,6 +3,7 @@
 so; nothing if all is."""
 import csv
 import json
+import os
 import sys
 
 BLOCKS, MIB = 20000, 1 << 20
@@ -103,6 +104,10 @@ def memory():
            sum(c["live_bytes"] for c in report["classes"]))
     expect("stacks", MIB <= line["stacks"]["resident_bytes"] < 2 * MIB, True)
     expect("shared", line["shared memory"]["resident_bytes"], MIB)
+    if os.path.isdir("/sys/kernel/mm/hugepages"):
+        huge = line["huge pages"]
+        expect("huge pages", (huge["resident_bytes"], huge["size_bytes"], huge["count"]), (0, 4 * MIB, 1))
+    expect("of them in use", report["huge_bytes"], 0)
     other = line["other anonymous"]["resident_bytes"]
     expect("its own 5 MiB", 5 * MIB <= other < 5 * MIB + 256 * 1024, True)
     expect("metadata", line["metadata"]["resident_bytes"] > 0, True)
