@@ -5,8 +5,12 @@
 #include "hakstat.h"
 #include "privilege.h"
 #include "target.h"
+#include "text.h"
+#include "title.h"
 
 #include <argp.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 struct listing {
 	bool json;
@@ -34,7 +38,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static void one_json(struct json *j, const struct target *t)
 {
-	char cgroup[CGROUP_BYTES];
+	char cgroup[CGROUP_BYTES], title[TITLE_BYTES];
 	int threads = target_threads(t->pid);
 	uint64_t rss = target_rss(t->pid);
 
@@ -53,31 +57,89 @@ static void one_json(struct json *j, const struct target *t)
 		json_text(j, "cgroup", cgroup);
 	else
 		json_null(j, "cgroup");
+	title_read(t->pid, title, sizeof(title));
+	if (title[0])
+		json_text(j, "title", title);
+	else
+		json_null(j, "title");
 	json_close(j, '}');
+}
+
+/* A line's cells, and how wide they are; where there is no room for all, the first to go is first. */
+enum cell { PID, COMMAND, VERSION, BUILD_ID, LINKED, THREADS, RSS, CGROUP, TITLE, CELLS };
+static const struct {
+	const char *title;
+	int width; /* negative: to the left */
+} heads[CELLS] = {
+	[PID] = {"PID", 8},	     [COMMAND] = {"COMMAND", -16}, [VERSION] = {"VERSION", -8},
+	[BUILD_ID] = {"BUILD ID", -12}, [LINKED] = {"LINKED", -8}, [THREADS] = {"THREADS", 7},
+	[RSS] = {"RSS", 8},	     [CGROUP] = {"CGROUP", -32},   [TITLE] = {"COMMAND LINE", -24},
+};
+static const enum cell to_leave_out[] = {BUILD_ID, LINKED, VERSION, CGROUP, THREADS, TITLE};
+
+static void print_line(int width, const char *const *cell)
+{
+	bool out[CELLS] = {false};
+	char line[1024];
+	size_t at = 0, n = 0;
+	int used = 0;
+
+	for (int i = 0; i < CELLS; i++)
+		used += abs(heads[i].width) + 1;
+	for (; used > width && n < sizeof(to_leave_out) / sizeof(to_leave_out[0]); n++) {
+		out[to_leave_out[n]] = true;
+		used -= abs(heads[to_leave_out[n]].width) + 1;
+	}
+	for (int i = 0; i < CELLS; i++)
+		if (!out[i])
+			at += (size_t)snprintf(line + at, sizeof(line) - at, "%s%*s", at ? " " : "",
+					       heads[i].width, cell[i]);
+	while (at && line[at - 1] == ' ')
+		line[--at] = '\0';
+	text_cut(line, (size_t)width);
+	printf("%s\n", line);
+}
+
+static void print_heads(int width)
+{
+	const char *cell[CELLS];
+
+	for (int i = 0; i < CELLS; i++)
+		cell[i] = heads[i].title;
+	print_line(width, cell);
 }
 
 static bool one(const struct target *t, void *arg)
 {
 	struct listing *l = arg;
-	char rss[32] = "-", threads[16] = "-", cgroup[CGROUP_BYTES];
+	char pid[16], build[16], rss[32] = "-", threads[16] = "-", cgroup[CGROUP_BYTES];
+	char title[TITLE_BYTES];
 	uint64_t bytes = target_rss(t->pid);
-	int n = target_threads(t->pid);
+	int n = target_threads(t->pid), width = isatty(STDOUT_FILENO) ? text_width() : WIDTH_MAX;
 
 	if (l->json) {
 		one_json(&l->j, t);
 		return true;
 	}
 	if (!l->count++)
-		printf("%8s %-16s %-8s %-12s %-8s %7s %8s %s\n", "PID", "COMMAND", "VERSION",
-		       "BUILD ID", "LINKED", "THREADS", "RSS", "CGROUP");
+		print_heads(width);
 	if (bytes)
 		bytes_text((double)bytes, rss, sizeof(rss));
 	if (n)
 		snprintf(threads, sizeof(threads), "%d", n);
+	snprintf(pid, sizeof(pid), "%d", t->pid);
+	snprintf(build, sizeof(build), "%.12s", t->build_id[0] ? t->build_id : "-");
 	cgroup_name(t->pid, cgroup, sizeof(cgroup));
-	printf("%8d %-16s %-8s %-12.12s %-8s %7s %8s %s\n", t->pid, t->comm, t->version,
-	       t->build_id[0] ? t->build_id : "-", link_names[t->link], threads, rss,
-	       cgroup[0] ? cgroup : "-");
+	title_read(t->pid, title, sizeof(title));
+	print_line(width, (const char *[CELLS]){[PID] = pid,
+						[COMMAND] = t->comm,
+						[VERSION] = t->version,
+						[BUILD_ID] = build,
+						[LINKED] = link_names[t->link],
+						[THREADS] = threads,
+						[RSS] = rss,
+						[CGROUP] = cgroup[0] ? cgroup : "-",
+						[TITLE] = title[0] ? title : "-"});
 	return true;
 }
 

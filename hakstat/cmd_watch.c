@@ -237,6 +237,7 @@ static void look(struct guard *g, struct options *o)
 
 	process_row_make(&g->row, &g->m);
 	g->row.pid = g->w.t.pid;
+	g->row.shared = target_shared(g->row.pid);
 	g->m.processes = &g->whole;
 	time_text(when, sizeof(when));
 	for (int i = 0; i < o->n; i++) {

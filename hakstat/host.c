@@ -239,6 +239,8 @@ static void make_row(struct known *k, const struct sample *s)
 	k->row.pid = k->t.pid;
 	snprintf(k->row.comm, sizeof(k->row.comm), "%s", k->t.comm);
 	cgroup_name(k->t.pid, k->row.cgroup, sizeof(k->row.cgroup));
+	title_read(k->t.pid, k->row.title, sizeof(k->row.title));
+	k->row.shared = target_shared(k->t.pid);
 }
 
 /* False: it has ended, or is another program. */
@@ -344,6 +346,9 @@ void host_model(struct host *h, struct model *m)
 	m->events = m->lost = m->bpf_ns = -1;
 	h->out.cpu_share = h->cpu_share;
 	m->processes = &h->out;
-	for (int i = 0; i < h->out.n; i++)
+	h->out.shared = 0;
+	for (int i = 0; i < h->out.n; i++) {
 		add_sums(m, &h->row[i]);
+		h->out.shared += h->row[i].shared;
+	}
 }

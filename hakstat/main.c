@@ -2,6 +2,7 @@
 #include "hakstat.h"
 #include "peek.h"
 #include "target.h"
+#include "title.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -173,15 +174,23 @@ struct by_name {
 	int matches;
 };
 
+static void complain_of_match(pid_t pid)
+{
+	char title[TITLE_BYTES];
+
+	title_read(pid, title, sizeof(title));
+	complain("%d matches: %s", pid, title);
+}
+
 static bool match_name(const struct target *t, void *arg)
 {
 	struct by_name *b = arg;
 
 	if (!strcmp(t->comm, b->name)) {
 		if (b->matches == 1)
-			complain("%d %s matches", b->pid, t->comm);
+			complain_of_match(b->pid);
 		if (b->matches++)
-			complain("%d %s matches", t->pid, t->comm);
+			complain_of_match(t->pid);
 		b->pid = t->pid;
 	}
 	return true;

@@ -4,12 +4,14 @@
 
 #include "cgroup.h"
 #include "model.h"
+#include "title.h"
 
 struct process_row {
 	pid_t pid;
 	char comm[64], cgroup[CGROUP_BYTES]; /* safe to print; cgroup empty: not known */
+	char title[TITLE_BYTES];	     /* likewise */
 	double seconds;			     /* of the interval; 0: there has been none yet */
-	uint64_t rss;
+	uint64_t rss, shared;		     /* shared: of rss, what others may have as well */
 	int threads;
 	uint64_t allocs, frees, small_allocs, refills, flushes; /* in the interval */
 	uint64_t remote_blocks, waits, wait_ns, os_calls, fallbacks;
@@ -21,11 +23,12 @@ struct process_row {
 struct processes {
 	struct process_row *row;
 	int n;
+	uint64_t shared;  /* of all together: counted in each */
 	int closed;	  /* processes that may not be looked into */
 	double cpu_share; /* what looking takes of a CPU; negative: not known */
 };
 
-/* Everything but pid, comm and cgroup. */
+/* Everything but pid, comm, cgroup, title and shared. */
 void process_row_make(struct process_row *r, const struct model *m);
 
 #endif

@@ -172,6 +172,22 @@ uint64_t target_rss(pid_t pid)
 	return status_number(pid, "VmRSS:", &kib) ? (uint64_t)kib * 1024 : 0;
 }
 
+uint64_t target_shared(pid_t pid)
+{
+	char path[64];
+	unsigned long pages = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	if (fscanf(f, "%*u %*u %lu", &pages) != 1)
+		pages = 0;
+	fclose(f);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 int (*target_peek)(pid_t tid, const struct iovec *to, const struct iovec *from, size_t n);
 
 ssize_t target_readv(pid_t tid, const struct iovec *to, const struct iovec *from, size_t n)

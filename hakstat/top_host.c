@@ -11,7 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FRAME_WIDTH 120
 #define TURN_S 0.03 /* keys are looked for that often */
 
 static void name_it(char *who, size_t len, const struct processes *all)
@@ -42,7 +41,7 @@ static void print_frame(const struct model *m, const struct host_options *o, dou
 				   .format = o->format,
 				   .sort = o->sort,
 				   .reverse = o->reverse,
-				   .width = FRAME_WIDTH};
+				   .width = text_width()};
 	char header[HEADER_LINES][256], who[128];
 	int n;
 
@@ -51,7 +50,7 @@ static void print_frame(const struct model *m, const struct host_options *o, dou
 		return;
 	}
 	name_it(who, sizeof(who), m->processes);
-	n = header_lines(m, who, FRAME_WIDTH - 2, header);
+	n = header_lines(m, who, r.width, header);
 	printf("--- %.1f s\n", at);
 	for (int i = 0; i < n; i++)
 		printf("%s\n", header[i]);

@@ -67,6 +67,20 @@ static struct value rss(const struct model *m, int row)
 	return bytes ? value_of(VALUE_BYTES, (double)bytes) : value_none();
 }
 
+static struct value shared(const struct model *m, int row)
+{
+	const struct process_row *r = ROW(m, row);
+
+	return r->shared ? value_of(VALUE_BYTES, (double)r->shared) : value_none();
+}
+
+static struct value title(const struct model *m, int row)
+{
+	const char *text = ROW(m, row)->title;
+
+	return *text ? value_text_of(text, 0) : value_none();
+}
+
 static struct value threads(const struct model *m, int row)
 {
 	int n = ROW(m, row)->threads;
@@ -136,6 +150,8 @@ static const struct column columns[] = {
 	{"comm", "COMMAND", UNIT_TEXT, "its name", 15, 98, comm},
 	{"cgroup", "CGROUP", UNIT_TEXT, "container, pod, unit or cgroup it is in", 25, 80, cgroup},
 	{"rss_bytes", "RSS", UNIT_BYTES, "memory the process has", 7, 97, rss},
+	{"shared_bytes", "SHARED", UNIT_BYTES,
+	 "of RSS, files and shared memory: other processes may have the same", 7, 92, shared},
 	{"live_bytes", "LIVE", UNIT_BYTES,
 	 "of blocks allocated and not freed, as classes round them", 7, 93, live_bytes},
 	{"allocs_per_s", "ALLOC/s", UNIT_RATE, "allocations", 8, 96, rate_allocs},
@@ -151,6 +167,7 @@ static const struct column columns[] = {
 	{"fallbacks_per_s", "FALL/s", UNIT_RATE, "requests that only the system could serve", 7, 60,
 	 rate_fallbacks},
 	{"threads", "THRDS", UNIT_COUNT, "threads it has", 6, 65, threads},
+	{"title", "COMMAND LINE", UNIT_TEXT, "or what the process has put there", 30, 55, title},
 	{"wait_ns", "WAITED", UNIT_NS, "time its threads waited for locks of the allocator", 0, 0,
 	 wait_ns},
 	{"refills_per_s", "REFIL/s", UNIT_RATE, "times a cache was empty", 0, 0, rate_refills},

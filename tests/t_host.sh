@@ -114,7 +114,12 @@ group=$(value "$TMP/after" $pid cgroup)
 known_group() { if [[ $group == null ]]; then ! grep -qv ":/$" "/proc/$pid/cgroup"; else grep -qF "${group#*:}" "/proc/$pid/cgroup"; fi; }
 check "the cgroup of a process: $group" known_group
 "$HAKSTAT" list --json | sed 's/{"pid":/\n&/g' | grep "^{\"pid\":$pid," >"$TMP/out"
-check "list has it, too" grep -qE "\"cgroup\":\"?$group\"?}" "$TMP/out"
+check "list has it, too" grep -qE "\"cgroup\":\"?$group\"?," "$TMP/out"
+check "both tell the command line" eval '[[ $(value "$TMP/after" $pid title) == *steps* ]] && grep -q "\"title\":\"[^\"]*steps" "$TMP/out"'
+check "what is shared is a part of RSS" [ "$(value "$TMP/after" $pid shared_bytes)" -le "$(value "$TMP/after" $pid rss_bytes)" ]
+"$HAKSTAT" stat -p steps -d 0.1 >"$TMP/out" 2>"$TMP/err"
+status=$?
+check "a name that two have: 2, with the command line of each" eval '[ $status -eq 2 ] && grep -qE "^hakstat: $pid matches: .*steps" "$TMP/err"'
 
 # --- on a terminal ------------------------------------------------------------------------
 export TERM=xterm-256color TMUX_TMPDIR=$TMP
