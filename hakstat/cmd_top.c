@@ -236,28 +236,34 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 	return EXIT_OK;
 }
 
-/* The stacks that explain a row of the view before. */
-static void use_stacks(struct watch *w, struct screen *s, const struct model *m)
+/* To the stacks that explain a row, if the view that was left has any for it. Actions. */
+static int explain(struct watch *w, struct screen *s, const struct model *m)
 {
 	struct stacks_options o;
 
+	if (s->view != s->before)
+		return ACTION_NONE; /* keys came fast */
 	stacks_options_init(&o);
-	if (!m || !views[s->before]->explain(m, s->explained, &o))
-		snprintf(s->note, sizeof(s->note), "no stacks explain this row");
-	else if (!watch_use(w, &stacks_source, &o, s->note, sizeof(s->note)) && !s->note[0])
+	s->note[0] = '\0';
+	if (!m || !views[s->view]->explain(m, s->explained, &o)) {
+		screen_say(s, "no probe of the allocator explains this row");
+		return ACTION_NONE;
+	}
+	attach_want(PROBES_LIGHT | view_stacks.probes);
+	s->filled = NULL;
+	if (!watch_use(w, &stacks_source, &o, s->note, sizeof(s->note)) && !s->note[0])
 		snprintf(s->note, sizeof(s->note), "stacks cannot be taken (hakstat doctor)");
+	return screen_explain(s);
 }
 
-static void use_view(struct watch *w, struct screen *s, const struct model *m, bool explain)
+static void use_view(struct watch *w, struct screen *s)
 {
 	const struct source *source = views[s->view]->source;
 
 	attach_want(PROBES_LIGHT | views[s->view]->probes);
 	s->note[0] = '\0';
 	s->filled = NULL; /* what the model has of a source goes with it */
-	if (explain)
-		use_stacks(w, s, m);
-	else if (source != w->source)
+	if (source != w->source)
 		watch_use(w, source, NULL, s->note, sizeof(s->note));
 }
 
@@ -275,7 +281,9 @@ static enum watch_event until_due(struct watch *w, struct screen *s, const struc
 		if (*quit)
 			return WATCH_STOP;
 		if (actions & ACTION_VIEW)
-			use_view(w, s, m, actions & ACTION_EXPLAIN);
+			use_view(w, s);
+		else if (actions & ACTION_EXPLAIN)
+			actions |= explain(w, s, m);
 		/* with another view, keys came so fast that the row is gone */
 		if ((actions & (ACTION_ACT | ACTION_VIEW)) == ACTION_ACT && m &&
 		    views[s->view]->act && views[s->view]->source == s->filled)

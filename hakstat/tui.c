@@ -148,12 +148,18 @@ static int turn_tree(struct screen *s)
 	return act(s, VIEW_ACT_TURN);
 }
 
+void screen_say(struct screen *s, const char *text)
+{
+	snprintf(s->note, sizeof(s->note), "%s", text);
+	s->brief = true;
+}
+
 static int enter(struct screen *s)
 {
 	if (s->view == VIEW_processes && s->cursor < s->rows.n)
 		return ACTION_PROCESS;
 	if (s->replay && views[s->view]->explain) {
-		snprintf(s->note, sizeof(s->note), "recordings have no stacks");
+		screen_say(s, "recordings have no stacks");
 		return ACTION_REDRAW;
 	}
 	if (views[s->view]->act)
@@ -162,8 +168,13 @@ static int enter(struct screen *s)
 		return ACTION_NONE;
 	s->explained = s->rows.row[s->cursor];
 	s->before = s->view;
+	return ACTION_REDRAW | ACTION_EXPLAIN;
+}
+
+int screen_explain(struct screen *s)
+{
 	s->filter[0] = 0; /* it was for that view */
-	return show(s, VIEW_stacks) | ACTION_EXPLAIN;
+	return show(s, VIEW_stacks);
 }
 
 /* From stacks back to where they were asked for; else the filter goes; else back to the host. */
@@ -350,6 +361,9 @@ static bool is_scrolling(int c)
 
 static int press(struct screen *s, int c)
 {
+	if (s->brief)
+		s->note[0] = '\0';
+	s->brief = false;
 	if (s->typing && c != KEY_RESIZE)
 		return type(s, c);
 	if (s->help && !is_scrolling(c) && c != KEY_RESIZE && c != 'q') {

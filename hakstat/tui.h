@@ -14,7 +14,7 @@ enum action {
 	ACTION_QUIT = 2,
 	ACTION_INTERVAL = 4, /* the interval changed */
 	ACTION_VIEW = 8,     /* another view: its source is to be used */
-	ACTION_EXPLAIN = 16, /* that is the one of stacks, of another row */
+	ACTION_EXPLAIN = 16, /* the stacks of a row are wanted, if there are any: screen_explain */
 	ACTION_PROCESS = 32, /* of a host: into the process under the cursor */
 	ACTION_HOST = 64,    /* and back */
 	ACTION_MOVE = 128,   /* to another time of a recording */
@@ -48,6 +48,7 @@ struct screen {
 	struct series allocs, rss, hit; /* of the header */
 	struct history history;		/* of the sort column, by row, while `graph` */
 	char note[256];			/* what went wrong with the view, or empty */
+	bool brief;			/* the note goes with the next key */
 };
 
 void screen_init(struct screen *s, double interval, int view); /* view: the first one shown */
@@ -57,6 +58,10 @@ bool screen_open(void);
 void screen_close(void);
 /* Handles the keys that are waiting; actions or-ed together. */
 int screen_keys(struct screen *s);
+/* In the last line, until the next key. */
+void screen_say(struct screen *s, const char *text);
+/* To the view of stacks. */
+int screen_explain(struct screen *s);
 /* One more interval has passed: for the histories. */
 void screen_record(struct screen *s, const struct model *m);
 /* m NULL: nothing measured yet. note: in the last line, or NULL or empty. */

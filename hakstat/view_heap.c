@@ -291,6 +291,8 @@ const struct view view_heap = {
 
 static struct value before_size(const struct model *m, int row)
 {
+	if (!row)
+		return value_text_of("large", 1e18);
 	return value_of(VALUE_ID, m->heap->class_bytes[row]);
 }
 
@@ -326,7 +328,7 @@ static struct value before_since(const struct model *m, int row)
 }
 
 static const struct column before_columns[] = {
-	{"class_bytes", "SIZE", UNIT_BYTES, "size of its blocks, 0: large ones", 8, 100,
+	{"class_bytes", "SIZE", UNIT_BYTES, "size of its blocks; large: above the largest class", 8, 100,
 	 before_size},
 	{"before_blocks", "BLOCKS", UNIT_COUNT, "that were there when we attached, exactly", 9, 90,
 	 before_blocks},
