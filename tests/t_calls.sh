@@ -121,11 +121,12 @@ cat >"$TMP/stuck.py" <<'END'
 import csv, sys
 rows = {r["syscall"]: r for r in csv.DictReader(open(sys.argv[1], newline="")) if r["caller"] == "application"}
 futex, read = rows["futex"], rows["read"]
-assert futex["now"] == "2" and futex["calls"] == "0" and 1.9 < float(futex["threads_mean"]) < 2.1, futex
+assert futex["now"] == "3" and futex["calls"] == "0" and 2.9 < float(futex["threads_mean"]) < 3.1, futex
 assert read["now"] == "2" and read["calls"] == "0" and read["mean_ns"] == "", read
 END
 check "stuck: the same as CSV" python3 "$TMP/stuck.py" "$TMP/csv"
 "$HAKSTAT" locks -p "$known_pid" -d 0.5 --histogram >"$TMP/out" 2>"$TMP/err" 7>&-
+check "a word in shared memory is said to be there" grep -Eq '^ 0x[0-9a-f]+ +application +shared memory\+0x0 .* 1$' "$TMP/out"
 check "stuck: as a table" grep -Eq '^ mutex +application +calls\+0x[0-9a-f]+ .* 2$' "$TMP/out"
 
 # kill -9 leaves nothing; what there is to be gone is told by its file descriptors
@@ -201,7 +202,7 @@ top=$(on display -p -t top '#{pane_pid}')
 check "top: the classes" wait_for 8 shows '^ *SIZE +ALLOC/s'
 check "top: one BPF program" wait_for 5 programs 1
 on send-keys -t top 9
-check "top: system calls, whose table fits in 80 columns" wait_for 8 shows '^futex +application .*2'
+check "top: system calls, whose table fits in 80 columns" wait_for 8 shows '^futex +application .*3'
 check "top: two BPF programs more" wait_for 5 programs 3
 check "top: nothing is wider" eval '[[ $(screen | LC_ALL=C.UTF-8 wc -L) -le 80 ]]'
 on send-keys -t top 2

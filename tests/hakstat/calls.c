@@ -10,7 +10,8 @@
  *   later      like plain, by threads that start after the byte
  *   convoy     threads that wait for the allocator's arena lock, which main holds; then for
  *              main's own mutex. Lines "wait LOCK WAITS LEAST_NS MOST_NS"
- *   stuck      two threads that wait for a mutex until the end, one in read(2)
+ *   stuck      two threads that wait for a mutex until the end, one for a word in memory shared
+ *              with others, one in read(2)
  *   exec       the same calls as plain, then another program: plain, with half of them. What the
  *              linker does before is not known: two lines only
  */
@@ -344,19 +345,34 @@ static void *read_for_ever(void *arg)
 	return arg;
 }
 
+/* A word of memory that is shared with others, as postgres has its semaphores. */
+static uint32_t *shared_word;
+
+static void *wait_for_others(void *arg)
+{
+	waiter[3].tid = (int)syscall(SYS_gettid);
+	while (1)
+		syscall(SYS_futex, shared_word, FUTEX_WAIT, 0, NULL, NULL, 0);
+	return arg;
+}
+
 static void stuck(const char *path)
 {
-	pthread_t t[3];
+	pthread_t t[4];
 
+	shared_word = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pthread_barrier_init(&gate, NULL, 3);
 	pthread_mutex_lock(&mutex);
 	pthread_create(&t[0], NULL, wait_for_mutex, &waiter[0]);
 	pthread_create(&t[1], NULL, wait_for_mutex, &waiter[1]);
 	pthread_create(&t[2], NULL, read_for_ever, NULL);
+	pthread_create(&t[3], NULL, wait_for_others, NULL);
 	pthread_barrier_wait(&gate);
 	for (unsigned long i = 0; i < 2; i++)
 		while (!sleeps(&waiter[i], &mutex))
 			usleep(1000);
+	while (!sleeps(&waiter[3], shared_word))
+		usleep(1000);
 	tell("stuck %llx\n", (unsigned long long)(uintptr_t)&mutex);
 	save(path);
 	wait_byte();
