@@ -6,6 +6,7 @@
 #include "launch.h"
 #include "privilege.h"
 #include "target.h"
+#include "text.h"
 #include "views.h"
 
 #include <argp.h>
@@ -34,6 +35,7 @@ static void say(enum verdict v, const char *what, const char *found, const char 
 {
 	static const char *const words[] = {"ok", "note", "MISSING"};
 	bool mend = v != OK && remedy && *remedy;
+	char prefix[128];
 
 	if (report.out) {
 		json_open(&report, NULL, '{');
@@ -45,8 +47,9 @@ static void say(enum verdict v, const char *what, const char *found, const char 
 		json_close(&report, '}');
 		return;
 	}
-	printf("%-8s %-22s %s\n", words[v], what, found);
-	if (mend)
+	snprintf(prefix, sizeof(prefix), "%-8s %-22s ", words[v], what);
+	text_print_after(stdout, prefix, found, text_fold_width());
+	if (mend) /* in one line, to be copied */
 		printf("%-8s %-22s -> %s\n", "", "", remedy);
 }
 

@@ -6,6 +6,7 @@
 #include "hakstat.h"
 #include "privilege.h"
 #include "target.h"
+#include "text.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -161,10 +162,13 @@ static uint64_t dirty_bytes(const struct hak_gauges *g)
 
 static void print_options(const struct dump *d)
 {
+	char line[64 * OPTIONS] = "";
+	size_t at = 0;
+
 	for (size_t i = 0; i < OPTIONS && i < d->root.layout.options_count; i++)
-		printf("%s%s=%llu", i ? " " : "  ", option_names[i],
-		       (unsigned long long)d->option[i]);
-	printf("\n");
+		at += (size_t)snprintf(line + at, sizeof(line) - at, "%s%s=%llu", i ? " " : "",
+				       option_names[i], (unsigned long long)d->option[i]);
+	text_print_at(stdout, 2, line, text_fold_width());
 }
 
 static const char *misuse_name(uint32_t kind)
@@ -213,7 +217,7 @@ static bool class_is_empty(const struct dump_class *k)
 
 static void print_classes(const struct dump *d)
 {
-	printf("\n%8s %8s %12s %10s %10s %10s %14s %5s\n", "BLOCK", "PAGES", "LIVE", "CACHED",
+	printf("\n%7s %8s %11s %9s %9s %10s %14s %5s\n", "BLOCK", "PAGES", "LIVE", "CACHED",
 	       "WAITING", "FREE", "HELD", "USE%");
 	for (unsigned c = 0; c < d->root.classes; c++) {
 		const struct dump_class *k = &d->class_[c];
@@ -221,10 +225,10 @@ static void print_classes(const struct dump *d)
 		if (class_is_empty(k))
 			continue;
 		if (c)
-			printf("%8u", d->root.class_bytes[c]);
+			printf("%7u", d->root.class_bytes[c]);
 		else
-			printf("%8s", "large");
-		printf(" %8llu %12lld %10llu %10lld %10llu", (unsigned long long)k->pages,
+			printf("%7s", "large");
+		printf(" %8llu %11lld %9llu %9lld %10llu", (unsigned long long)k->pages,
 		       (long long)(k->allocs - k->frees), (unsigned long long)k->cached,
 		       (long long)dump_waiting(d, c), (unsigned long long)(k->capacity - k->out));
 		if (c)

@@ -2,6 +2,7 @@
 #include "alert.h"
 #include "hakstat.h"
 #include "near.h"
+#include "text.h"
 #include "views.h"
 
 #include <argp.h>
@@ -9,11 +10,15 @@
 
 static void one_column(const struct view *v, const struct column *c)
 {
-	printf("%-20s %-8s %s\n", c->id, c->width ? c->title : "-", c->help);
-	printf("%-20s %-8s %s; in: %s", "", "", unit_names[c->unit], v->name);
-	if (c->unit != UNIT_TEXT && alert_selector(v))
-		printf("; in alerts: %s%s", alert_selector(v), c->id);
-	printf("\n");
+	const char *alerts = c->unit != UNIT_TEXT ? alert_selector(v) : NULL;
+	char prefix[64], text[256];
+
+	snprintf(prefix, sizeof(prefix), "%-20s %-8s ", c->id, c->width ? c->title : "-");
+	text_print_after(stdout, prefix, c->help, text_fold_width());
+	snprintf(prefix, sizeof(prefix), "%-20s %-8s ", "", "");
+	snprintf(text, sizeof(text), "%s; in: %s%s%s%s", unit_names[c->unit], v->name,
+		 alerts ? "; in alerts: " : "", alerts ? alerts : "", alerts ? c->id : "");
+	text_print_after(stdout, prefix, text, text_fold_width());
 }
 
 static int named_columns(const char *name)

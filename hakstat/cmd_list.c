@@ -4,6 +4,7 @@
 #include "emit.h"
 #include "hakstat.h"
 #include "privilege.h"
+#include "report.h"
 #include "target.h"
 #include "text.h"
 #include "title.h"
@@ -12,14 +13,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { KEY_CSV = 256 };
+
 struct listing {
-	bool json;
+	bool json, csv;
 	struct json j;
 	int count;
 };
 
 static const struct argp_option option_table[] = {
 	{"json", 'j', NULL, 0, "JSON", 0},
+	{"csv", KEY_CSV, NULL, 0, "CSV, the same values", 0},
 	{0},
 };
 
@@ -30,9 +34,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	(void)arg;
 	if (key == ARGP_KEY_ARG)
 		argp_usage(state);
-	if (key != 'j')
+	if (key != 'j' && key != KEY_CSV)
 		return ARGP_ERR_UNKNOWN;
-	l->json = true;
+	l->json = key == 'j';
+	l->csv = key == KEY_CSV;
 	return 0;
 }
 
@@ -63,6 +68,33 @@ static void one_json(struct json *j, const struct target *t)
 	else
 		json_null(j, "title");
 	json_close(j, '}');
+}
+
+static void one_csv(const struct target *t)
+{
+	const char *text[] = {t->comm, t->exe, t->version, t->build_id, link_names[t->link], t->lib};
+	char cgroup[CGROUP_BYTES], title[TITLE_BYTES];
+	int threads = target_threads(t->pid);
+	uint64_t rss = target_rss(t->pid);
+
+	cgroup_name(t->pid, cgroup, sizeof(cgroup));
+	title_read(t->pid, title, sizeof(title));
+	printf("%d", t->pid);
+	for (size_t i = 0; i < sizeof(text) / sizeof(text[0]); i++) {
+		printf(",");
+		report_csv_text(stdout, text[i]);
+	}
+	printf(",");
+	if (threads)
+		printf("%d", threads);
+	printf(",");
+	if (rss)
+		printf("%llu", (unsigned long long)rss);
+	printf(",");
+	report_csv_text(stdout, cgroup);
+	printf(",");
+	report_csv_text(stdout, title);
+	printf("\r\n");
 }
 
 /* A line's cells, and how wide they are; where there is no room for all, the first to go is first. */
@@ -121,6 +153,10 @@ static bool one(const struct target *t, void *arg)
 		one_json(&l->j, t);
 		return true;
 	}
+	if (l->csv) {
+		one_csv(t);
+		return true;
+	}
 	if (!l->count++)
 		print_heads(width);
 	if (bytes)
@@ -157,12 +193,14 @@ int cmd_list(int argc, char **argv)
 		json_text(&l.j, "schema", "hakstat.list/1");
 		json_open(&l.j, "processes", '[');
 	}
+	if (l.csv)
+		printf("pid,comm,exe,version,build_id,link,library,threads,rss_bytes,cgroup,title\r\n");
 	r = target_each(one, &l);
 	if (l.json) {
 		json_close(&l.j, ']');
 		json_close(&l.j, '}');
 		printf("\n");
-	} else if (!l.count && !r) {
+	} else if (!l.csv && !l.count && !r) {
 		printf("no process here runs on libhakmem, or none that you may look into\n");
 	}
 	if (r)

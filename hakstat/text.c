@@ -1,6 +1,7 @@
 #include "text.h"
 
 #include <langinfo.h>
+#include <limits.h>
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,8 @@
 #include <unistd.h>
 
 #define WIDTH_DEFAULT 120
+#define AFTER_LEAST 24 /* columns for a text behind a prefix */
+#define AFTER_INDENT 4 /* and below it */
 
 bool text_wants_colours(void)
 {
@@ -82,4 +85,27 @@ void text_print_at(FILE *out, int blanks, const char *text, int width)
 		text += fit;
 		text += strspn(text, " ");
 	} while (*text);
+}
+
+int text_fold_width(void)
+{
+	return isatty(STDOUT_FILENO) ? text_width() : INT_MAX;
+}
+
+void text_print_after(FILE *out, const char *prefix, const char *text, int width)
+{
+	int indent = (int)strlen(prefix);
+	size_t fit;
+
+	if (width - indent < AFTER_LEAST) {
+		text_print_at(out, 0, prefix, width);
+		text_print_at(out, AFTER_INDENT, text, width);
+		return;
+	}
+	fit = text_fit(text, (size_t)(width - indent));
+	fprintf(out, "%s%.*s\n", prefix, (int)fit, text);
+	text += fit;
+	text += strspn(text, " ");
+	if (*text)
+		text_print_at(out, indent, text, width);
 }

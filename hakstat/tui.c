@@ -487,7 +487,7 @@ static void draw_heading(const struct view *v, const struct model *m, const int 
 
 /* --- histories --- */
 
-#define GRAPH_WIDTH 24
+#define GRAPH_WIDTH 24 /* a third of the screen at most */
 #define ROW_NAME_COLUMNS 2 /* the first columns say which row it is, whatever its number is now */
 
 static void row_name(const struct view *v, const struct model *m, int row, char *out, size_t len)
@@ -569,6 +569,11 @@ static void draw_histories(const struct screen *s, int y)
 	attroff(A_DIM);
 }
 
+static int graph_width(void)
+{
+	return COLS / 3 < GRAPH_WIDTH ? COLS / 3 : GRAPH_WIDTH;
+}
+
 static void draw_graph(const struct screen *s, const struct model *m, int row, int y)
 {
 	char name[128], line[3 * GRAPH_WIDTH + 8];
@@ -578,13 +583,13 @@ static void draw_graph(const struct screen *s, const struct model *m, int row, i
 	series = history_get(&s->history, name);
 	if (!series || y >= LINES)
 		return;
-	series_line(series, GRAPH_WIDTH, text_is_utf8(), line, sizeof(line));
-	mvaddstr(y, COLS - GRAPH_WIDTH, line);
+	series_line(series, graph_width(), text_is_utf8(), line, sizeof(line));
+	mvaddstr(y, COLS - graph_width(), line);
 }
 
 static int table_width(const struct screen *s)
 {
-	return s->graph && COLS > 2 * GRAPH_WIDTH ? COLS - GRAPH_WIDTH - 1 : COLS;
+	return s->graph ? COLS - graph_width() - 1 : COLS;
 }
 
 /* --- the table --- */

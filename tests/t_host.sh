@@ -115,6 +115,12 @@ known_group() { if [[ $group == null ]]; then ! grep -qv ":/$" "/proc/$pid/cgrou
 check "the cgroup of a process: $group" known_group
 "$HAKSTAT" list --json | sed 's/{"pid":/\n&/g' | grep "^{\"pid\":$pid," >"$TMP/out"
 check "list has it, too" grep -qE "\"cgroup\":\"?$group\"?," "$TMP/out"
+"$HAKSTAT" list --csv >"$TMP/csv"
+check "list as CSV: the keys of JSON as columns, the same process" python3 -c 'import csv, json, subprocess, sys
+rows = list(csv.DictReader(open(sys.argv[1], newline="")))
+of = {p["pid"]: p for p in json.loads(subprocess.run([sys.argv[3], "list", "--json"], capture_output=True).stdout)["processes"]}
+mine, same = of[int(sys.argv[2])], [r for r in rows if r["pid"] == sys.argv[2]][0]
+sys.exit(list(mine) != list(same) or any(str(mine[k]) != same[k] for k in ("comm", "exe", "build_id", "threads", "title")))' "$TMP/csv" $pid "$HAKSTAT"
 check "both tell the command line" eval '[[ $(value "$TMP/after" $pid title) == *steps* ]] && grep -q "\"title\":\"[^\"]*steps" "$TMP/out"'
 check "what is shared is a part of RSS" [ "$(value "$TMP/after" $pid shared_bytes)" -le "$(value "$TMP/after" $pid rss_bytes)" ]
 "$HAKSTAT" stat -p steps -d 0.1 >"$TMP/out" 2>"$TMP/err"
@@ -130,7 +136,7 @@ keys() { on send-keys -t top "$@"; }
 shows() { screen | grep -qE -- "$1"; }
 hides() { ! shows "$1"; }
 appears() { check "$1" wait_for 8 shows "$2"; } # NAME PATTERN
-on new-session -d -s top -x 120 -y 30 "'$HAKSTAT' top -a -d 0.3; echo ended with \$?; sleep 60"
+on new-session -d -s top -x 120 -y 100 "'$HAKSTAT' top -a -d 0.3; echo ended with \$?; sleep 60"
 end_at_exit "$(on display -p '#{pid}')"
 appears "the host's processes" "^ *$pid steps "
 appears "how many" '[0-9]+ processes on libhakmem'
