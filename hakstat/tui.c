@@ -728,6 +728,15 @@ static int table_room(const struct screen *s, int room)
 	return s->rows.n < third ? s->rows.n : third;
 }
 
+static void put_folded(int y, const char *text)
+{
+	struct notes t = {.n = 0};
+
+	add_note(&t, text, NOTES_MAX);
+	for (int i = 0; i < t.n; i++)
+		put(y + i, t.line[i], A_DIM);
+}
+
 static void draw_table(struct screen *s, const struct model *m, int y)
 {
 	const struct view *v = views[s->view];
@@ -737,7 +746,7 @@ static void draw_table(struct screen *s, const struct model *m, int y)
 	view_fit(v, table_width(s), fit);
 	draw_heading(v, m, fit, s->sort[s->view], y++);
 	if (s->missing || (v->source && v->source != s->filled)) {
-		put(y, s->missing ? s->missing : "waiting for the first interval ...", A_DIM);
+		put_folded(y, s->missing ? s->missing : "waiting for the first interval ...");
 		return;
 	}
 	view_rows(v, m, s->sort[s->view], s->reverse[s->view], s->filter, &s->rows);
