@@ -15,7 +15,7 @@
 #define STEP_DEFAULT 5.0   /* seconds, where the end is not known */
 #define MEAN_LOG2_LEAKS 18 /* 256 KiB: twice as many samples as for a profile */
 #define ROWS_DEFAULT 20
-#define INDENT 6 /* of what is told below a stack */
+#define INDENT 6	/* of what is told below a stack */
 #define GROWTH_WIDTH 72 /* columns for the growth in one line */
 
 enum { KEY_INTERVAL = 1024, KEY_MEAN, KEY_ALL };

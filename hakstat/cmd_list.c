@@ -72,7 +72,8 @@ static void one_json(struct json *j, const struct target *t)
 
 static void one_csv(const struct target *t)
 {
-	const char *text[] = {t->comm, t->exe, t->version, t->build_id, link_names[t->link], t->lib};
+	const char *text[] = {t->comm, t->exe, t->version, t->build_id, link_names[t->link],
+			      t->lib};
 	char cgroup[CGROUP_BYTES], title[TITLE_BYTES];
 	int threads = target_threads(t->pid);
 	uint64_t rss = target_rss(t->pid);
@@ -97,15 +98,22 @@ static void one_csv(const struct target *t)
 	printf("\r\n");
 }
 
-/* A line's cells, and how wide they are; where there is no room for all, the first to go is first. */
+/* A line's cells, and how wide they are; where there is no room for all, the first to go is first.
+ */
 enum cell { PID, COMMAND, VERSION, BUILD_ID, LINKED, THREADS, RSS, CGROUP, TITLE, CELLS };
 static const struct {
 	const char *title;
 	int width; /* negative: to the left */
 } heads[CELLS] = {
-	[PID] = {"PID", 8},	     [COMMAND] = {"COMMAND", -16}, [VERSION] = {"VERSION", -8},
-	[BUILD_ID] = {"BUILD ID", -12}, [LINKED] = {"LINKED", -8}, [THREADS] = {"THREADS", 7},
-	[RSS] = {"RSS", 8},	     [CGROUP] = {"CGROUP", -32},   [TITLE] = {"COMMAND LINE", -24},
+	[PID] = {"PID", 8},
+	[COMMAND] = {"COMMAND", -16},
+	[VERSION] = {"VERSION", -8},
+	[BUILD_ID] = {"BUILD ID", -12},
+	[LINKED] = {"LINKED", -8},
+	[THREADS] = {"THREADS", 7},
+	[RSS] = {"RSS", 8},
+	[CGROUP] = {"CGROUP", -32},
+	[TITLE] = {"COMMAND LINE", -24},
 };
 static const enum cell to_leave_out[] = {BUILD_ID, LINKED, VERSION, CGROUP, THREADS, TITLE};
 
@@ -194,7 +202,8 @@ int cmd_list(int argc, char **argv)
 		json_open(&l.j, "processes", '[');
 	}
 	if (l.csv)
-		printf("pid,comm,exe,version,build_id,link,library,threads,rss_bytes,cgroup,title\r\n");
+		printf("pid,comm,exe,version,build_id,link,library,threads,rss_bytes,cgroup,"
+		       "title\r\n");
 	r = target_each(one, &l);
 	if (l.json) {
 		json_close(&l.j, ']');

@@ -132,7 +132,8 @@ int header_lines(const struct model *m, const char *who, int width, char out[HEA
 	cut_items(out[0], (size_t)width);
 	item(out[0], width, "RSS %s", m->rss ? size(a, m->rss) : "-");
 	if (m->processes && !m->target)
-		item(out[0], width, "of it %s shared, counted in each", size(a, m->processes->shared));
+		item(out[0], width, "of it %s shared, counted in each",
+		     size(a, m->processes->shared));
 	snprintf(a, sizeof(a), "%d", m->threads);
 	item(out[0], width, "threads %s", m->threads ? a : "-");
 	item(out[1], width, "allocs/s %s", per(a, m, m->allocs));

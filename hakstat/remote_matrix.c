@@ -1,4 +1,5 @@
-/* Freeing threads by owning threads. Both sides keep the biggest, the rest is one row, one column. */
+/* Freeing threads by owning threads. Both sides keep the biggest, the rest is one row, one column.
+ */
 #include "columns.h"
 #include "remotes.h"
 #include "text.h"

@@ -21,7 +21,7 @@
 	X(BRK, "brk heap", "of another allocator")                                                \
 	X(OTHER, "other anonymous", "mapped by others than libhakmem: other allocators, buffers") \
 	X(KERNEL, "kernel", "vdso and the like")                                                  \
-	X(DIFFERENCE, "difference", "RSS less all lines: what changed between two looks")          \
+	X(DIFFERENCE, "difference", "RSS less all lines: what changed between two looks")         \
 	X(HUGE, "huge pages", "of hugetlbfs: no part of RSS; how much of them below")
 #define MEMORY_(id, name, what) MEMORY_##id,
 enum memory_line { MEMORY_LINES(MEMORY_) MEMORY_LINE_COUNT };

@@ -11,7 +11,7 @@
 
 struct vma {
 	uint64_t start, end, rss;
-	uint64_t huge; /* bytes in huge pages of hugetlbfs, which are no part of rss */
+	uint64_t huge;		  /* bytes in huge pages of hugetlbfs, which are no part of rss */
 	bool read, write, shared; /* as its permissions say */
 	bool hugetlb;		  /* on such pages */
 	bool file;		  /* a file is mapped */

@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-#define NAME_WIDTH 44  /* of a function, where places are in line below each other */
-#define NAME_LEAST 20  /* below that its place has no room in the same line */
-#define FLAT_WIDTH 24  /* of functions, one a row: more if there is room */
+#define NAME_WIDTH 44 /* of a function, where places are in line below each other */
+#define NAME_LEAST 20 /* below that its place has no room in the same line */
+#define FLAT_WIDTH 24 /* of functions, one a row: more if there is room */
 #define INDENT "      "
 
 static const char cut_text[] = "... (cut: its callers are not known)";

@@ -75,7 +75,7 @@ int target_from_file(struct target *t, const char *path, char *err, size_t errle
 /* What a negative errno of target_open and target_each means. */
 const char *target_reason(int error);
 
-int target_threads(pid_t pid);	/* 0 if unknown */
+int target_threads(pid_t pid); /* 0 if unknown */
 uint64_t target_rss(pid_t pid);
 /* Of that: of files and shared memory, which others may have as well. */
 uint64_t target_shared(pid_t pid); /* bytes, 0 if unknown */

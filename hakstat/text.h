@@ -18,7 +18,8 @@ size_t text_fit(const char *text, size_t width);
 /* A text in lines of that width at most, each after so many blanks. */
 void text_print_at(FILE *out, int blanks, const char *text, int width);
 void text_print(FILE *out, const char *text, int width); /* after one */
-/* Behind a prefix, with the lines that follow below it; where that leaves little, below the prefix. */
+/* Behind a prefix, with the lines that follow below it; where that leaves little, below the prefix.
+ */
 void text_print_after(FILE *out, const char *prefix, const char *text, int width);
 /* To fold text at: a terminal's columns; what goes elsewhere is not folded. */
 int text_fold_width(void);

@@ -479,15 +479,14 @@ static void draw_heading(const struct view *v, const struct model *m, const int 
 		if (!fit[i])
 			continue;
 		if (i == sort && x < COLS)
-			mvchgat(y, x, fit[i], A_REVERSE | A_BOLD | A_UNDERLINE, 0,
-				NULL);
+			mvchgat(y, x, fit[i], A_REVERSE | A_BOLD | A_UNDERLINE, 0, NULL);
 		x += fit[i] + 1;
 	}
 }
 
 /* --- histories --- */
 
-#define GRAPH_WIDTH 24 /* a third of the screen at most */
+#define GRAPH_WIDTH 24	   /* a third of the screen at most */
 #define ROW_NAME_COLUMNS 2 /* the first columns say which row it is, whatever its number is now */
 
 static void row_name(const struct view *v, const struct model *m, int row, char *out, size_t len)
@@ -798,8 +797,8 @@ static void bottom_text(const struct screen *s, int level, char *out, size_t len
 	time += strspn(time, " ");
 	if (s->replay)
 		snprintf(out, len, "%s %s%s%s%s  ? help q quit", time,
-			 s->paused ? "paused" : "playing",
-			 level ? "" : "  [ ] { } Home End space", of, filter);
+			 s->paused ? "paused" : "playing", level ? "" : "  [ ] { } Home End space",
+			 of, filter);
 	else if (*filter && level < 2)
 		snprintf(out, len, "%sfilter: %s (Esc clears)%s  ? help q quit", paused, filter,
 			 rate);

@@ -328,8 +328,8 @@ static struct value before_since(const struct model *m, int row)
 }
 
 static const struct column before_columns[] = {
-	{"class_bytes", "SIZE", UNIT_BYTES, "size of its blocks; large: above the largest class", 8, 100,
-	 before_size},
+	{"class_bytes", "SIZE", UNIT_BYTES, "size of its blocks; large: above the largest class", 8,
+	 100, before_size},
 	{"before_blocks", "BLOCKS", UNIT_COUNT, "that were there when we attached, exactly", 9, 90,
 	 before_blocks},
 	{"before_bytes", "BEFORE", UNIT_BYTES, "the same in bytes", 8, 99, before_bytes},

@@ -29,7 +29,7 @@ static bool note(const struct model *m, int i, char *out, size_t len)
 			 (unsigned long long)m->memory->huge, text);
 	else
 		snprintf(out, len, "together %llu bytes (%s): RSS by /proc/%d/smaps",
-		 (unsigned long long)m->memory->rss, text, m->target->pid);
+			 (unsigned long long)m->memory->rss, text, m->target->pid);
 	return true;
 }
 

@@ -301,12 +301,8 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		void (*run)(void);
-	} scenarios[] = {{"pairs", pairs},
-			 {"route", route},
-			 {"memory", memory},
-			 {"many", many},
-			 {"convoy", convoy},
-			 {"crowd", crowd}};
+	} scenarios[] = {{"pairs", pairs}, {"route", route},   {"memory", memory},
+			 {"many", many},   {"convoy", convoy}, {"crowd", crowd}};
 
 	out = argc > 2 ? argv[2] : "";
 	for (size_t i = 0; argc > 2 && i < sizeof(scenarios) / sizeof(scenarios[0]); i++)
