@@ -206,11 +206,11 @@ void heap_print_table(FILE *out, const struct model *m, const struct report_opti
 			   h->by == HEAP_BY_SITE
 				   ? "nothing was allocated by hak_alloc_at in this interval"
 				   : "nothing was sampled in this interval",
-			   o->width);
+			   o->fold);
 	}
 	if (v == &view_heap)
 		report_table(out, &view_heap_before, m, o);
-	report_notes(out, v, m, o->width);
+	report_notes(out, v, m, o);
 }
 
 static void print_folded(FILE *out, const struct model *m, const struct options *o)

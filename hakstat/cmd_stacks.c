@@ -248,7 +248,7 @@ static void print_table(FILE *out, const struct model *m, const struct report_op
 	fit_columns(m->stacks, o, &printer, fit);
 	if (!stack_print(out, m, o, fit, &printer))
 		fprintf(out, " no event in this interval\n");
-	report_notes(out, o->view, m, o->width);
+	report_notes(out, o->view, m, o);
 }
 
 /* Of the column sorted by, if it can be added up. */

@@ -140,8 +140,8 @@ static void print_table(FILE *out, const struct model *m, const struct report_op
 	snprintf(line, sizeof(line), "%llu allocations, %llu frees in %.3f s",
 		 (unsigned long long)m->allocs, (unsigned long long)m->frees, m->seconds);
 	fprintf(out, "\n");
-	text_print(out, line, o->width);
-	report_ended(out, m, o->width);
+	text_print(out, line, o->fold);
+	report_ended(out, m, o);
 }
 
 void report_stat(FILE *out, const struct model *m, const struct report_options *o)

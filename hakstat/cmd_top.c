@@ -181,7 +181,8 @@ static int step(struct watch *w, struct pair *p, struct model *m)
 
 void top_print(const struct model *m, const struct view *v, const char *title)
 {
-	struct report_options o = {.view = v, .sort = v->sort, .width = text_width()};
+	struct report_options o = {
+		.view = v, .sort = v->sort, .width = text_width(), .fold = text_fold_width()};
 
 	printf("--- %s", title);
 	report_text(stdout, v, m, &o);

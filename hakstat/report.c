@@ -85,6 +85,7 @@ static void end(struct report_options *o, struct argp_state *state)
 	find_sort(o, state);
 	if (o->seconds == 0)
 		o->seconds = o->process ? o->pid_seconds : -1;
+	o->fold = o->width ? o->width : o->output ? INT_MAX : text_fold_width();
 	if (!o->width)
 		o->width = o->output ? WIDTH_FILE : text_width();
 }
@@ -176,7 +177,7 @@ void report_header(FILE *out, const struct model *m, const struct report_options
 	n = header_lines(m, who, o->width - 1, header);
 	fprintf(out, "\n");
 	if (m->recorded)
-		text_print(out, m->recorded, o->width);
+		text_print(out, m->recorded, o->fold);
 	for (int i = 0; i < n; i++)
 		fprintf(out, " %s\n", header[i]);
 }
@@ -208,7 +209,7 @@ bool report_table(FILE *out, const struct view *v, const struct model *m,
 	int n = report_rows(v, m, o, &rows);
 
 	if (n) {
-		print_title(out, v, o->width);
+		print_title(out, v, o->fold);
 		view_fit(v, o->width - 1, fit);
 		view_line(v, m, -1, fit, line, sizeof(line));
 		fprintf(out, " %s\n", line);
@@ -232,22 +233,23 @@ void report_lacks(FILE *out, const struct view *v, const struct model *m)
 		fprintf(out, "\n %s\n", line);
 }
 
-void report_notes(FILE *out, const struct view *v, const struct model *m, int width)
+void report_notes(FILE *out, const struct view *v, const struct model *m,
+		  const struct report_options *o)
 {
 	char line[512];
 
 	for (int i = 0; v->note && v->note(m, i, line, sizeof(line)); i++) {
 		if (!i)
 			fprintf(out, "\n");
-		text_print(out, line, width);
+		text_print(out, line, o->fold);
 	}
-	for (int i = 0; v->matrix && v->matrix(m, i, width - 1, line, sizeof(line)); i++)
+	for (int i = 0; v->matrix && v->matrix(m, i, o->width - 1, line, sizeof(line)); i++)
 		fprintf(out, "%s %s\n", i ? "" : "\n", line);
 	report_lacks(out, v, m);
-	report_ended(out, m, width);
+	report_ended(out, m, o);
 }
 
-void report_ended(FILE *out, const struct model *m, int width)
+void report_ended(FILE *out, const struct model *m, const struct report_options *o)
 {
 	char line[256];
 
@@ -262,7 +264,7 @@ void report_ended(FILE *out, const struct model *m, int width)
 			 "of then",
 			 m->counters_seconds, m->off ? ", those that were not off" : "");
 	fprintf(out, "\n");
-	text_print(out, line, width);
+	text_print(out, line, o->fold);
 }
 
 void report_text(FILE *out, const struct view *v, const struct model *m,
@@ -270,10 +272,10 @@ void report_text(FILE *out, const struct view *v, const struct model *m,
 {
 	report_header(out, m, o);
 	if (!report_table(out, v, m, o)) {
-		print_title(out, v, o->width);
+		print_title(out, v, o->fold);
 		fprintf(out, " nothing in this interval\n");
 	}
-	report_notes(out, v, m, o->width);
+	report_notes(out, v, m, o);
 }
 
 /* --- JSON and CSV --- */

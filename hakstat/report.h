@@ -28,6 +28,7 @@ struct report_options {
 	bool reverse;
 	int limit; /* rows at most; 0: all */
 	int width; /* of the terminal, or 120 */
+	int fold;  /* texts: that, if it is a terminal's or was asked for; what a script reads is not */
 };
 
 /*
@@ -67,9 +68,10 @@ void report_csv_text(FILE *out, const char *text);
 void report_json_self(struct json *j, const struct model *m);
 
 /* What has to be said of a process that has ended; nothing of others. */
-void report_ended(FILE *out, const struct model *m, int width);
+void report_ended(FILE *out, const struct model *m, const struct report_options *o);
 /* All that is below a table. */
-void report_notes(FILE *out, const struct view *v, const struct model *m, int width);
+void report_notes(FILE *out, const struct view *v, const struct model *m,
+		  const struct report_options *o);
 
 /* Options of a command that has none of its own. about: what --help says first. */
 void report_parse(int argc, char **argv, struct report_options *o, const char *about);

@@ -41,7 +41,8 @@ static void print_frame(const struct model *m, const struct host_options *o, dou
 				   .format = o->format,
 				   .sort = o->sort,
 				   .reverse = o->reverse,
-				   .width = text_width()};
+				   .width = text_width(),
+				   .fold = text_fold_width()};
 	char header[HEADER_LINES][256], who[128];
 	int n;
 
@@ -56,7 +57,7 @@ static void print_frame(const struct model *m, const struct host_options *o, dou
 		printf("%s\n", header[i]);
 	if (!report_table(stdout, &view_processes, m, &r))
 		printf("\n no process here runs on libhakmem, or none that you may look into\n");
-	report_notes(stdout, &view_processes, m, r.width);
+	report_notes(stdout, &view_processes, m, &r);
 	printf("\n");
 }
 

@@ -76,6 +76,18 @@ static int show(struct screen *s, int view)
 	return ACTION_REDRAW | ACTION_VIEW;
 }
 
+static int next_view(struct screen *s)
+{
+	int view = s->view;
+
+	if (view == VIEW_processes)
+		return ACTION_NONE;
+	do {
+		view = (view + 1) % VIEWS;
+	} while (!views[view]->key);
+	return show(s, view);
+}
+
 static int toggle_graph(struct screen *s)
 {
 	s->graph = !s->graph;
@@ -242,6 +254,7 @@ static int resized(struct screen *s)
 }
 
 static const struct key keys[] = {
+	{'\t', "Tab", "the next view", next_view},
 	{'s', "s", "sort by the next column", sort_next},
 	{'S', "S", "sort by the previous column", sort_previous},
 	{'r', "r", "reverse the order", reverse},
@@ -598,7 +611,7 @@ static void draw_rows(struct screen *s, const struct model *m, const int *fit, i
 {
 	const struct view *v = views[s->view];
 	int n = s->rows.n, first;
-	bool told = n > room && room > 1;
+	bool told = n > room && room > 1, alert;
 	char line[512];
 
 	room -= told;
@@ -614,9 +627,11 @@ static void draw_rows(struct screen *s, const struct model *m, const int *fit, i
 		int row = s->rows.row[i];
 
 		view_line(v, m, row, fit, line, sizeof(line));
+		alert = v->alert && v->alert(m, row);
+		if (alert && line[0] == ' ')
+			line[0] = '!'; /* as in reports: there may be no colours */
 		put(y, line,
-		    (v->alert && v->alert(m, row) ? A_BOLD | COLOR_PAIR(2) : 0) |
-			    (i == s->cursor ? A_STANDOUT : 0));
+		    (alert ? A_BOLD | COLOR_PAIR(2) : 0) | (i == s->cursor ? A_STANDOUT : 0));
 		if (table_width(s) < COLS)
 			draw_graph(s, m, row, y);
 		y++;

@@ -74,8 +74,8 @@ check "rates do not match it" shows 'no row matches'
 keys Escape
 appears "Esc brings all rows back" '^ *64 '
 
-keys 2
-appears "contention" 'LOCK +OWNER'
+keys Tab
+appears "Tab: the next view, which is contention" 'LOCK +OWNER'
 keys / w a i t Enter
 appears "waits of the application alone" 'filter: wait \('
 keys Enter
