@@ -1,20 +1,26 @@
-/* hakstat locks: which lock threads wait for, how long; as bars with --histogram. */
+/* hakstat locks: which lock threads wait for, how long; as bars with --histogram; from where. */
 #include "calls.h"
 #include "hakstat.h"
+#include "lock_stacks.h"
 #include "report.h"
+#include "stack_print.h"
 #include "views.h"
 
 #include <string.h>
 
-enum { KEY_HISTOGRAM = 600 };
+#define STACKS_SHOWN 3
+
+enum { KEY_HISTOGRAM = 600, KEY_STACKS };
 
 struct options {
-	struct report_options report;
-	bool histogram;
+	struct report_options report; /* the first member: print_all knows */
+	bool histogram, stacks;
 };
 
 static const struct argp_option option_table[] = {
 	{"histogram", KEY_HISTOGRAM, NULL, 0, "how long the waits of each row were, as bars", 0},
+	{"stacks", KEY_STACKS, NULL, 0,
+	 "the stacks the allocator waited longest from; more: hakstat stacks --on lock_wait", 0},
 	{0},
 };
 
@@ -27,6 +33,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		state->child_inputs[0] = &o->report;
 	else if (key == KEY_HISTOGRAM)
 		o->histogram = true;
+	else if (key == KEY_STACKS)
+		o->stacks = true;
 	else
 		return ARGP_ERR_UNKNOWN;
 	return 0;
@@ -82,15 +90,59 @@ static void print_histogram(FILE *out, const struct model *m, int row,
 	}
 }
 
-static void print_all(FILE *out, const struct model *m, const struct report_options *o)
+static void print_histograms(FILE *out, const struct model *m, const struct report_options *o)
 {
 	struct row_list rows = {0};
 	int n = view_rows(o->view, m, o->sort, o->reverse, NULL, &rows);
 
-	report_view(out, o->view, m, o);
-	for (int i = 0; o->format == REPORT_TABLE && i < n && (!o->limit || i < o->limit); i++)
+	for (int i = 0; i < n && (!o->limit || i < o->limit); i++)
 		print_histogram(out, m, rows.row[i], o);
 	row_list_free(&rows);
+}
+
+static const struct stack_row *stack_of(const struct model *m, int row)
+{
+	return &m->stacks->row[row];
+}
+
+/* Of all locks of the allocator together. */
+static void print_stacks(FILE *out, const struct model *m, const struct report_options *of)
+{
+	static const char *const shown[] = {"events", "share", "wait_ns", "mean_ns", "truncated"};
+	const struct stack_printer printer = {false, stack_of, NULL};
+	struct report_options o = *of;
+	int fit[COLUMNS_MAX] = {0};
+
+	o.view = &view_stacks;
+	o.sort = view_column(&view_stacks, "wait_ns");
+	o.reverse = false;
+	o.limit = STACKS_SHOWN;
+	fprintf(out, "\n");
+	if (!m->stacks || !m->stacks->rows) {
+		text_print(out, "no stacks: the allocator waited for no lock", o.fold);
+		return;
+	}
+	text_print(out, "where the allocator waits from, longest first", o.fold);
+	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
+		int c = view_column(&view_stacks, shown[i]);
+
+		fit[c] = view_stacks.columns[c].width;
+	}
+	view_narrow(&view_stacks, stack_print_room(&printer, &o), fit);
+	stack_print(out, m, &o, fit, &printer);
+}
+
+static void print_all(FILE *out, const struct model *m, const struct report_options *o)
+{
+	const struct options *all = (const struct options *)o;
+
+	report_view(out, o->view, m, o);
+	if (o->format != REPORT_TABLE)
+		return;
+	if (all->histogram)
+		print_histograms(out, m, o);
+	if (all->stacks)
+		print_stacks(out, m, o);
 }
 
 int cmd_locks(int argc, char **argv)
@@ -105,7 +157,12 @@ int cmd_locks(int argc, char **argv)
 		NULL,
 		NULL};
 	struct options o = {.report = {.view = &view_locks, .pid_seconds = 1}};
+	struct stacks_options stacks;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
-	return report_run(&o.report, NULL, o.histogram ? print_all : NULL);
+	stacks_options_init(&stacks);
+	stacks.sampler.which = PROBE_BIT(HAK_P_hakmem_lock_wait_done);
+	if (o.stacks)
+		o.report.source = &source_lock_stacks;
+	return report_run(&o.report, o.stacks ? &stacks : NULL, print_all);
 }

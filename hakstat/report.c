@@ -580,7 +580,8 @@ int report_run(const struct report_options *o, const void *options, print_fn *pr
 	if (o->replay)
 		return run_replay(o, print);
 	attach_want(PROBES_LIGHT | o->view->probes | o->probes);
-	r = interval_open(&x, o->process, o->command, o->view->source, options);
+	r = interval_open(&x, o->process, o->command, o->source ? o->source : o->view->source,
+			  options);
 	/* before the interval: who cannot write should not wait for it first */
 	out = r == EXIT_OK ? report_open(o) : NULL;
 

@@ -18,6 +18,7 @@ struct report_options {
 	const struct view *view; /* --sort names one of its columns */
 	double pid_seconds;	 /* of -p without -d; negative: until it ends or Ctrl-C */
 	uint64_t probes;	 /* beside those the view needs: ~0 for counts up to its very end */
+	const struct source *source; /* in the place of the view's, or NULL */
 	/* by parsing */
 	const char *process, *command, *output;
 	const char *replay, *at, *from, *to; /* a recording, in the place of a process */
@@ -28,7 +29,8 @@ struct report_options {
 	bool reverse;
 	int limit; /* rows at most; 0: all */
 	int width; /* of the terminal, or 120 */
-	int fold;  /* texts: that, if it is a terminal's or was asked for; what a script reads is not */
+	int fold; /* texts: that, if it is a terminal's or was asked for; what a script reads is not
+		   */
 };
 
 /*

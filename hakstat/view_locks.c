@@ -322,9 +322,8 @@ static bool lock_note(const struct model *m, int i, char *out, size_t len)
 		futex_note(m, out, len);
 	else if (lost && --i == 0)
 		snprintf(out, len, "%llu waits could not be counted", (unsigned long long)lost);
-	else if (i == 1 && m->waits)
-		snprintf(out, len,
-			 "where the allocator waits from: hakstat stacks --on lock_wait -p %d",
+	else if (i == 1 && m->waits && !m->stacks)
+		snprintf(out, len, "where the allocator waits from: hakstat locks --stacks -p %d",
 			 m->target->pid);
 	else
 		return false;
@@ -397,6 +396,8 @@ static void lock_json(struct json *j, const struct model *m)
 	for (int row = 0; row < lock_rows(m); row++)
 		json_histogram(j, m, row);
 	json_close(j, ']');
+	if (m->stacks)
+		report_json_rows(j, "stacks", &view_stacks, m);
 }
 
 static bool lock_explain(const struct model *m, int row, struct stacks_options *o)

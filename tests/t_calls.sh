@@ -64,11 +64,16 @@ watched locks convoy
 watched locks convoy "$TMP/calls.static" "convoy, static"
 
 # By -c it has ended when its words are to be named, and most of its threads when they are counted.
-HAKMEM_LIB=$LIB "$HAKSTAT" locks -c "$TMP/calls convoy $TMP/counts now" --json >"$TMP/json" 2>"$TMP/err" </dev/null
+HAKMEM_LIB=$LIB "$HAKSTAT" locks -c "$TMP/calls convoy $TMP/counts now" --json --stacks >"$TMP/json" 2>"$TMP/err" </dev/null
 compare "convoy by -c: every number" "$TMP/counts" "$TMP/json"
 check "convoy by -c: the share is of all threads' time" python3 -c 'import json, sys
 r = next(r for r in json.load(open(sys.argv[1]))["rows"] if r["lock"] == "mutex")
 sys.exit(not 0.1 < r["share"] < 0.35)' "$TMP/json"
+check "convoy by -c: where the allocator waits from" python3 -c 'import json, sys
+j = json.load(open(sys.argv[1]))
+arena = next(r for r in j["rows"] if r["lock"] == "arena")
+here = [r for r in j["stacks"] if any(f["function"] == "wait_for_arena" for f in r["frames"])]
+sys.exit(sum(r["events"] for r in here) != arena["waits"] or sum(r["wait_ns"] for r in here) != arena["wait_ns"])' "$TMP/json"
 
 # Built by the other compiler: what goes into the kernel, and what calls it.
 if command -v clang >/dev/null; then
