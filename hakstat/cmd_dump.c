@@ -474,6 +474,9 @@ static int refuse(const char *what, int error)
 	case -EBADMSG:
 		complain("%s: the root of its heap is corrupt", what);
 		return EXIT_FAIL;
+	case -ESRCH:
+		complain("%s: it has ended", what);
+		return EXIT_NO_HAKMEM;
 	default:
 		complain("%s: cannot read its heap: %s", what, strerror(-error));
 		return EXIT_FAIL;
@@ -499,6 +502,8 @@ static int show(const struct memory *m, uint64_t root, const char *what, const s
 	for (char *c = d.root.version; !r && *c; c++)
 		if (*c < 0x20 || *c > 0x7e)
 			*c = '?';
+	if (r && m->reader && !target_rss(m->reader))
+		r = -ESRCH; /* its memory goes first: what is read of it is cut short */
 	if (r)
 		r = refuse(what, r);
 	else if (o->json)

@@ -491,7 +491,7 @@ exec 9>&7
 start_known "$TMP/twins" pairs
 code "a name of two processes" 2 "$HAKSTAT" stat -p twins -d 1
 check "a name of two processes: lists both" \
-	test "$(grep -cE " ($first|$known_pid) twins " "$TMP/err")" -eq 2
+	test "$(grep -cE " ($first|$known_pid) matches: .*twins " "$TMP/err")" -eq 2
 exec 9>&-
 end_known
 wait_for 10 gone "$first"
