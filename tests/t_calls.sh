@@ -213,6 +213,9 @@ check "top: nothing is wider" eval '[[ $(screen | LC_ALL=C.UTF-8 wc -L) -le 80 ]
 on send-keys -t top 2
 check "top: contention, the application's own waits too" wait_for 8 shows '^mutex +application'
 check "top: and the allocator's locks" shows '^arena +allocator'
+on send-keys -t top Enter
+check "top: Enter on the application's waits, which come first: no stacks" wait_for 8 shows '^no probe of the allocator explains this row'
+check "top: and it stays there" shows '^mutex +application'
 on resize-window -t top -x 150 -y 40
 check "top: wide, with what a lock protects" wait_for 8 shows '^arena +allocator +segments and their slices'
 on send-keys -t top 1

@@ -76,12 +76,6 @@ appears "Esc brings all rows back" '^ *64 '
 
 keys Tab
 appears "Tab: the next view, which is contention" 'LOCK +OWNER'
-keys / w a i t Enter
-appears "waits of the application alone" 'filter: wait \('
-keys Enter
-appears "Enter on one: no stacks, and it stays there" '^no probe of the allocator explains this row'
-check "with its table" shows '^LOCK '
-keys Escape
 appears "whose futex waits: a note in two lines" '^wait_bitset \(conditions, semaphores, idle\)|in wait_bitset'
 keys 3
 appears "system calls" 'CALL +REASON'

@@ -122,7 +122,10 @@ watcher=$!
 wait_attached "$known_pid" $watcher && wait_for 10 test -s "$TMP/crowd" || not_ok "record attaches"
 go
 wait_for 20 grep -qs '^1' "$TMP/counts"
-sleep 0.4
+for _ in 1 2; do # frames: the second one is begun after the step
+	size=$(stat -c %s "$TMP/crowd")
+	wait_for 20 eval '[ $(stat -c %s "$TMP/crowd") -gt '"$size"' ]'
+done
 kill -INT $watcher
 wait $watcher
 "$HAKSTAT" remote --replay "$TMP/crowd" --json >"$TMP/crowd.json" 2>"$TMP/err"
