@@ -144,7 +144,7 @@ static void must_be_text(const char *line)
 static void show(const struct model *m, const struct view *v, int width)
 {
 	struct row_list rows = {0};
-	bool fit[COLUMNS_MAX];
+	int fit[COLUMNS_MAX];
 	char line[512];
 	int n = view_rows(v, m, v->sort, false, "1", &rows);
 

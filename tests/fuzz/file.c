@@ -66,7 +66,7 @@ static void show(const struct view *v, const struct model *m)
 {
 	static FILE *nowhere;
 	static struct row_list rows;
-	bool fit[COLUMNS_MAX];
+	int fit[COLUMNS_MAX];
 	char line[512];
 	struct json j = {nowhere ? nowhere : (nowhere = fopen("/dev/null", "we")), false};
 	int n = view_rows(v, m, v->sort, false, NULL, &rows);
@@ -85,6 +85,8 @@ static void show(const struct view *v, const struct model *m)
 			v->alert(m, rows.row[i]);
 	}
 	for (int i = 0; v->note && v->note(m, i, line, sizeof(line)); i++)
+		plain(line);
+	for (int i = 0; v->matrix && v->matrix(m, i, 80, line, sizeof(line)); i++)
 		plain(line);
 	json_open(&j, NULL, '{');
 	if (v->json)
