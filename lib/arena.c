@@ -11,7 +11,7 @@
 
 struct lock arena_lock = {.id = HAK_LOCK_ARENA};
 
-uint32_t arena_xshrinks;
+uint32_t arena_xshrinks, arena_xover;
 struct segment *arena_segments;
 
 static struct page *xreturned; /* runs on their way back, any thread */
@@ -285,6 +285,19 @@ size_t arena_excess(unsigned parts)
 	return unused > keep ? unused - keep : 0;
 }
 
+/*
+ * Whether unused memory exceeds what may stay. Who is about to leave the allocator gives it back
+ * then, when no heap is locked: a system call takes longer than any of our critical sections, and a
+ * thread may be put to sleep in it.
+ */
+bool arena_is_over(void)
+{
+	if (likely(!arena_excess(4)))
+		return false;
+	poke(&arena_xover, 1);
+	return true;
+}
+
 /* Memory above the limit went to the system. */
 void arena_note_given(size_t bytes)
 {
@@ -464,10 +477,8 @@ void arena_free(struct page **pages, unsigned n)
 		poke(&pg->kind, PAGE_UNUSED);
 	}
 	give(pages, n);
-	if (unlikely(arena_excess(4))) {
+	if (arena_is_over())
 		add_relaxed(&arena_xshrinks, 1);
-		arena_purge(0, HAK_OS_LIMIT);
-	}
 }
 
 /*

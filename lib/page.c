@@ -88,7 +88,7 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 	poke(&pg->kind, PAGE_SMALL);
 	poke(&pg->xowner, h);
 	set_all_free(pg);
-	large_purge_excess();
+	arena_is_over();
 	if (zero)
 		thin_for_page(h);
 	thin_begin(h, pg, zero);
