@@ -402,6 +402,7 @@ static uint64_t tick(struct heap *h)
 	if (peek(&h->xqueue))
 		remote_drain(h);
 	cache_flush_idle(h);
+	transfer_tick(h, now);
 	page_release_empty(h, HAK_FLUSH_TRIM);
 	thin_all(h, HAK_OS_DECAY);
 	thin_one_idle();
@@ -461,6 +462,7 @@ bool heap_trim(struct heap *h)
 	bool any;
 
 	cache_flush_all(h, HAK_FLUSH_TRIM);
+	transfer_trim(h);
 	for (uint32_t i = 0, n = load_acquire(&hakmem_root.heaps); i < n; i++) {
 		struct heap *other = heap_at(i);
 
@@ -587,6 +589,7 @@ unsigned heap_check(void)
 		drop_other(h);
 	}
 	lock_drop(&heaps_lock);
+	bad += transfer_check();
 	if (bad)
 		hak_say("check: heaps break invariants: ", bad, "");
 	return bad;

@@ -134,7 +134,23 @@ unsigned cache_check(const struct heap *h);
 
 /* remote.c: blocks on their way home */
 void remote_give(struct heap *h, void **blocks, uint64_t n, enum hak_flush_reason why);
+void remote_send_home(struct heap *h, void **blocks, uint64_t n);
 unsigned remote_drain(struct heap *h);
+
+/* transfer.c: blocks that others than their owners may take on the way */
+uint32_t transfer_give(struct page *pg, void **blocks, uint32_t n);
+uint32_t transfer_take(struct heap *h, unsigned class, uint32_t want, void **out);
+void transfer_tick(struct heap *h, uint64_t now_ms);
+void transfer_trim(struct heap *h);
+void transfer_each_lock(void (*visit)(struct lock *l));
+unsigned transfer_check(void);
+/* Of the pool: what thread caches have beyond their own budgets, and the transfer cache. */
+extern uint64_t pool_xbytes;
+#define HAK_POOL_TIMES 8U /* the pool, in budgets of a thread */
+HAK_INLINE uint64_t pool_bytes(void)
+{
+	return hak_options.cache_bytes * HAK_POOL_TIMES;
+}
 
 /* page.c: pages of a heap */
 /* True if p, which lies in the page, is the start of a block; *k its index. */

@@ -117,6 +117,7 @@ struct page {
 	uint16_t fresh;		       /* pages: blocks from this one on were never handed out */
 	bool idle;		       /* pages: no block came or went since the last tick */
 	uint64_t gone;		       /* pages: grains without memory, see thin.c */
+	uint64_t xmoving;	       /* lock TRANSFER to write: blocks in the transfer cache */
 	uint64_t bits[HAK_PAGE_WORDS]; /* pages: 1 = free */
 };
 
