@@ -271,6 +271,12 @@ static size_t wanted_again(size_t used)
 	return regret < below ? regret : below;
 }
 
+/* How much may be unused: a constant, and a quarter of what is in use. */
+size_t arena_keep_bytes(void)
+{
+	return hak_options.keep_bytes + used_bytes() / 4;
+}
+
 /*
  * Bytes by which unused memory exceeds what may stay: `parts` quarters of a constant and a quarter
  * of what is in use, and what is wanted again.

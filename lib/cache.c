@@ -30,6 +30,7 @@
 #define LIMIT_BYTES ((size_t)16 << 20)	    /* 16 MiB: most one class may hold */
 #define LIMIT_BLOCKS 2048U
 #define BIG_LEAST 2048U /* bytes, see is_big */
+#define POOL_TIMES 8U	/* the pool, in budgets of a thread */
 #define ONE_WAY 4U	/* see is_one_way */
 #define ONE_WAY_LATER 64U
 #define AT_ONCE 4U /* blocks freed before the first allocation of their class that go home */
@@ -143,6 +144,8 @@ static uint32_t get_slots(struct heap *h, unsigned class, uint32_t want)
 	return slots_start(class);
 }
 
+static uint64_t xpool; /* bytes that heaps have of the pool */
+
 static uint64_t own_bytes(void)
 {
 	return hak_options.cache_bytes / 2;
@@ -160,8 +163,8 @@ static bool fits_budget(const struct heap *h, unsigned class, uint64_t more)
 
 	if (old + more <= own_bytes())
 		return true;
-	return is_big(class) &&
-	       peek(&pool_xbytes) + pool_part(old + more) - pool_part(old) <= pool_bytes();
+	return is_big(class) && peek(&xpool) + pool_part(old + more) - pool_part(old) <=
+					hak_options.cache_bytes * POOL_TIMES;
 }
 
 static void set_limit(struct heap *h, unsigned class, uint32_t limit)
@@ -173,7 +176,7 @@ static void set_limit(struct heap *h, unsigned class, uint32_t limit)
 	*used += (uint64_t)limit * hak_class_bytes[class];
 	*used -= (uint64_t)st->limit * hak_class_bytes[class];
 	if (is_big(class) && unlikely(pool_part(before) != pool_part(*used)))
-		add_relaxed(&pool_xbytes, pool_part(*used) - pool_part(before));
+		add_relaxed(&xpool, pool_part(*used) - pool_part(before));
 	count_set(&st->limit, limit);
 	count_set(&bin->limit, bin->slots + limit);
 }

@@ -144,13 +144,6 @@ void transfer_tick(struct heap *h, uint64_t now_ms);
 void transfer_trim(struct heap *h);
 void transfer_each_lock(void (*visit)(struct lock *l));
 unsigned transfer_check(void);
-/* Of the pool: what thread caches have beyond their own budgets, and the transfer cache. */
-extern uint64_t pool_xbytes;
-#define HAK_POOL_TIMES 8U /* the pool, in budgets of a thread */
-HAK_INLINE uint64_t pool_bytes(void)
-{
-	return hak_options.cache_bytes * HAK_POOL_TIMES;
-}
 
 /* page.c: pages of a heap */
 /* True if p, which lies in the page, is the start of a block; *k its index. */
@@ -226,6 +219,7 @@ void arena_free(struct page **pages, unsigned n);
 bool arena_purge(uint64_t now_ms, enum hak_os_reason why);
 bool arena_unmap_unused(void);
 size_t arena_excess(unsigned parts);
+size_t arena_keep_bytes(void);
 bool arena_is_over(void);
 void arena_note_given(size_t bytes);
 void arena_note_taken(size_t bytes);

@@ -6,8 +6,8 @@
  * to its own peak, and memory that is still warm is not used again.
  *
  * One stack a class, last in first out, under a lock that is only tried: who finds it held sends
- * home, or looks elsewhere. The bytes are part of the pool that caches share. What nobody took
- * between two looks goes home, oldest first.
+ * home, or looks elsewhere. All together hold at most half as much as may be unused. What nobody
+ * took between two looks goes home, oldest first.
  *
  * A block in here has its bit set in `xmoving` of its page, so that a second free is seen to be one.
  */
@@ -33,19 +33,16 @@ static struct stack stacks[CLASSES] = {[0 ... CLASSES - 1] = {.lock.id = HAK_LOC
 static uint64_t xbytes; /* in here */
 static uint64_t xlook_ms;
 
-uint64_t pool_xbytes;
-
 /* NULL: blocks of the class go home. */
 static struct stack *stack_of(unsigned class)
 {
 	return class >= FIRST && class < HAK_FIRST_RUN ? &stacks[class - FIRST] : NULL;
 }
 
-/* May take half of the pool. */
+/* As much again as half of what may be unused. */
 static bool fits(uint64_t bytes)
 {
-	return peek(&xbytes) + bytes <= pool_bytes() / 2 &&
-	       peek(&pool_xbytes) + bytes <= pool_bytes();
+	return peek(&xbytes) + bytes <= arena_keep_bytes() / 2;
 }
 
 /* One way or the other; lock held. */
@@ -90,7 +87,6 @@ uint32_t transfer_give(struct page *pg, void **blocks, uint32_t n)
 	lock_drop(&s->lock);
 	bytes = (uint64_t)(done - (wrong != HAK_MISUSE_COUNT)) * pg->block_bytes;
 	add_relaxed(&xbytes, bytes);
-	add_relaxed(&pool_xbytes, bytes);
 	if (unlikely(wrong != HAK_MISUSE_COUNT))
 		hak_misuse(blocks[done - 1], wrong, "free");
 	return done;
@@ -109,7 +105,6 @@ static void left(const struct stack *s, void *const *blocks, uint32_t n)
 			set_moving(pg, k, false);
 	}
 	sub_relaxed(&xbytes, bytes);
-	sub_relaxed(&pool_xbytes, bytes);
 }
 
 /* Says whose blocks were taken. */
@@ -154,6 +149,7 @@ static void send_home(struct heap *h, struct stack *s, uint32_t n)
 	memcpy(blocks, s->block, n * sizeof(*blocks));
 	memmove(s->block, s->block + n, (s->n - n) * sizeof(*blocks));
 	poke(&s->n, s->n - n);
+	s->least = s->n;
 	left(s, blocks, n);
 	lock_drop(&s->lock);
 	remote_send_home(h, blocks, n);
@@ -176,11 +172,7 @@ void transfer_tick(struct heap *h, uint64_t now_ms)
 		if (!peek(&s->n) || !lock_try(&s->lock))
 			continue;
 		n = portion(s->least);
-		s->least = s->n - n;
-		if (n)
-			send_home(h, s, n);
-		else
-			lock_drop(&s->lock);
+		send_home(h, s, n);
 	}
 }
 
@@ -208,6 +200,7 @@ unsigned transfer_check(void)
 
 	for (struct stack *s = stacks; s < stacks + CLASSES; s++) {
 		lock_take(&s->lock);
+		bad += s->least > s->n;
 		for (uint32_t i = 0; i < s->n; i++) {
 			const struct page *pg = pagemap_page(s->block[i]);
 			size_t k;
