@@ -9,7 +9,8 @@
  * home, or looks elsewhere. All together hold at most half as much as may be unused. What nobody
  * took between two looks goes home, oldest first.
  *
- * A block in here has its bit set in `xmoving` of its page, so that a second free is seen to be one.
+ * A block in here has its bit set in `xmoving` of its page, so that a second free is seen to be
+ * one.
  */
 #include "internal.h"
 #include "pagemap.h"
@@ -79,8 +80,8 @@ uint32_t transfer_give(struct page *pg, void **blocks, uint32_t n)
 	uint64_t bytes = (uint64_t)n * pg->block_bytes;
 	uint32_t done = 0;
 
-	if (!s || pg->capacity > 64 || hak_options.secure || peek(&s->n) + n > ROOM || !fits(bytes) ||
-	    !lock_try(&s->lock))
+	if (!s || pg->capacity > 64 || hak_options.secure || peek(&s->n) + n > ROOM ||
+	    !fits(bytes) || !lock_try(&s->lock))
 		return 0;
 	while (done < n && s->n < ROOM && wrong == HAK_MISUSE_COUNT)
 		wrong = push(s, pg, blocks[done++]);
