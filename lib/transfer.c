@@ -27,10 +27,10 @@ struct stack {
 	struct lock lock;
 	uint32_t n;	/* looked at without the lock, as a hint */
 	uint32_t least; /* since the last look */
-	void *block[ROOM];
 } __attribute__((aligned(HAK_CACHE_LINE)));
 
 static struct stack stacks[CLASSES] = {[0 ... CLASSES - 1] = {.lock.id = HAK_LOCK_TRANSFER}};
+static void *slots[CLASSES][ROOM];
 static uint64_t xbytes; /* in here */
 static uint64_t xlook_ms;
 
@@ -38,6 +38,11 @@ static uint64_t xlook_ms;
 static struct stack *stack_of(unsigned class)
 {
 	return class >= FIRST && class < HAK_FIRST_RUN ? &stacks[class - FIRST] : NULL;
+}
+
+static void **blocks_of(const struct stack *s)
+{
+	return slots[s - stacks];
 }
 
 /* As much again as half of what may be unused. */
@@ -64,7 +69,7 @@ static enum hak_misuse push(struct stack *s, struct page *pg, void *p)
 	if (unlikely((pg->xmoving | peek(&pg->bits[0])) >> k & 1))
 		return HAK_MISUSE_DOUBLE_FREE;
 	set_moving(pg, k, true);
-	s->block[s->n] = p;
+	blocks_of(s)[s->n] = p;
 	poke(&s->n, s->n + 1);
 	return HAK_MISUSE_COUNT;
 }
@@ -133,7 +138,7 @@ uint32_t transfer_take(struct heap *h, unsigned class, uint32_t want, void **out
 	poke(&s->n, s->n - n);
 	if (s->n < s->least)
 		s->least = s->n;
-	memcpy(out, s->block + s->n, n * sizeof(*out));
+	memcpy(out, blocks_of(s) + s->n, n * sizeof(*out));
 	left(s, out, n);
 	lock_drop(&s->lock);
 	count_add(&h->view.drain_blocks, n);
@@ -145,10 +150,10 @@ uint32_t transfer_take(struct heap *h, unsigned class, uint32_t want, void **out
 /* The n oldest go home. Lock held, and dropped. */
 static void send_home(struct heap *h, struct stack *s, uint32_t n)
 {
-	void *blocks[PORTION];
+	void *blocks[PORTION], **all = blocks_of(s);
 
-	memcpy(blocks, s->block, n * sizeof(*blocks));
-	memmove(s->block, s->block + n, (s->n - n) * sizeof(*blocks));
+	memcpy(blocks, all, n * sizeof(*blocks));
+	memmove(all, all + n, (s->n - n) * sizeof(*blocks));
 	poke(&s->n, s->n - n);
 	s->least = s->n;
 	left(s, blocks, n);
@@ -203,11 +208,11 @@ unsigned transfer_check(void)
 		lock_take(&s->lock);
 		bad += s->least > s->n;
 		for (uint32_t i = 0; i < s->n; i++) {
-			const struct page *pg = pagemap_page(s->block[i]);
+			const struct page *pg = pagemap_page(blocks_of(s)[i]);
 			size_t k;
 
 			bad += !pg || pg->class != FIRST + (s - stacks) ||
-			       !page_index(pg, s->block[i], &k) || !(pg->xmoving >> k & 1);
+			       !page_index(pg, blocks_of(s)[i], &k) || !(pg->xmoving >> k & 1);
 		}
 		lock_drop(&s->lock);
 	}
