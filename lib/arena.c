@@ -252,7 +252,7 @@ static size_t left_over(void)
 	return runs * (HAK_SLICE / 2);
 }
 
-static size_t used_bytes(void)
+size_t arena_used_bytes(void)
 {
 	const struct hak_gauges *g = &hakmem_root.now;
 	size_t used = peek(&g->used_bytes) + peek(&g->large_bytes);
@@ -271,12 +271,6 @@ static size_t wanted_again(size_t used)
 	return regret < below ? regret : below;
 }
 
-/* How much may be unused: a constant, and a quarter of what is in use. */
-size_t arena_keep_bytes(void)
-{
-	return hak_options.keep_bytes + used_bytes() / 4;
-}
-
 /*
  * Bytes by which unused memory exceeds what may stay: `parts` quarters of a constant and a quarter
  * of what is in use, and what is wanted again.
@@ -284,7 +278,7 @@ size_t arena_keep_bytes(void)
 size_t arena_excess(unsigned parts)
 {
 	const struct hak_gauges *g = &hakmem_root.now;
-	size_t used = used_bytes();
+	size_t used = arena_used_bytes();
 	size_t unused = peek(&g->dirty_bytes) + peek(&g->cached_bytes) + peek(&g->returned_bytes);
 	size_t keep = (hak_options.keep_bytes + used / 4) / 4 * parts + wanted_again(used);
 
@@ -313,7 +307,7 @@ void arena_note_given(size_t bytes)
 /* Fresh memory was taken: as far as some was given away a moment ago, that was a mistake. */
 void arena_note_taken(size_t bytes)
 {
-	uint64_t given = peek(&xgiven), used = used_bytes();
+	uint64_t given = peek(&xgiven), used = arena_used_bytes();
 	uint64_t both = bytes < given ? bytes : given;
 
 	if (used > peek(&xpeak))

@@ -219,7 +219,7 @@ void arena_free(struct page **pages, unsigned n);
 bool arena_purge(uint64_t now_ms, enum hak_os_reason why);
 bool arena_unmap_unused(void);
 size_t arena_excess(unsigned parts);
-size_t arena_keep_bytes(void);
+size_t arena_used_bytes(void);
 bool arena_is_over(void);
 void arena_note_given(size_t bytes);
 void arena_note_taken(size_t bytes);

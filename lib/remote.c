@@ -35,7 +35,8 @@ struct batch {
 
 struct outbox {
 	struct batch slot[OUTBOX_SLOTS];
-	bool on; /* the blocks left their senders before: nothing is counted, none may be taken */
+	bool home; /* straight: nobody may take them on the way */
+	bool on;   /* they left their senders before: nothing is counted */
 };
 
 /* Addresses a block of that size carries. */
@@ -254,7 +255,7 @@ static void count_arrived(struct heap *h, uint64_t blocks, uint64_t bytes)
 static uint32_t give_others(struct heap *h, struct outbox *box, struct page *pg, void **blocks,
 			    uint32_t n)
 {
-	uint32_t taken = box->on ? 0 : transfer_give(pg, blocks, n);
+	uint32_t taken = box->home ? 0 : transfer_give(pg, blocks, n);
 	struct batch *b = batch_for(h, box, pg, taken ? taken : n);
 
 	if (taken)
@@ -318,7 +319,7 @@ static void give_all(struct heap *h, struct outbox *box, void **blocks, uint64_t
 /* Every one of n blocks goes home, or at least on its way. */
 void remote_give(struct heap *h, void **blocks, uint64_t n, enum hak_flush_reason why)
 {
-	struct outbox box = {0};
+	struct outbox box = {.home = why != HAK_FLUSH_OVERFLOW && why != HAK_FLUSH_BUDGET};
 
 	give_all(h, &box, blocks, n, why);
 }
@@ -326,7 +327,7 @@ void remote_give(struct heap *h, void **blocks, uint64_t n, enum hak_flush_reaso
 /* Those that nobody took on the way do, to the end. */
 void remote_send_home(struct heap *h, void **blocks, uint64_t n)
 {
-	struct outbox box = {.on = true};
+	struct outbox box = {.home = true, .on = true};
 
 	give_all(h, &box, blocks, n, HAK_FLUSH_REMOTE_FREE);
 }

@@ -6,8 +6,8 @@
  * to its own peak, and memory that is still warm is not used again.
  *
  * One stack a class, last in first out, under a lock that is only tried: who finds it held sends
- * home, or looks elsewhere. All together hold at most half as much as may be unused. What nobody
- * took between two looks goes home, oldest first.
+ * home, or looks elsewhere. What nobody took between two looks goes home, oldest first, and so does
+ * what a thread leaves behind at its end.
  *
  * A block in here has its bit set in `xmoving` of its page, so that a second free is seen to be
  * one.
@@ -20,6 +20,7 @@
 #define LEAST 2048U  /* bytes: smaller blocks travel by the letter, which costs less */
 #define ROOM 2048U   /* blocks of a class */
 #define PORTION 256U /* that leave at once */
+#define USED_PART 8U /* of the memory in use, that all blocks in here may have */
 
 enum { FIRST = HAK_CLASS_OF(LEAST), CLASSES = HAK_FIRST_RUN - FIRST };
 
@@ -45,10 +46,9 @@ static void **blocks_of(const struct stack *s)
 	return slots[s - stacks];
 }
 
-/* As much again as half of what may be unused. */
 static bool fits(uint64_t bytes)
 {
-	return peek(&xbytes) + bytes <= arena_keep_bytes() / 2;
+	return peek(&xbytes) + bytes <= arena_used_bytes() / USED_PART;
 }
 
 /* One way or the other; lock held. */
