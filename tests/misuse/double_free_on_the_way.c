@@ -19,6 +19,8 @@ static void *release(void *arg)
 
 int main(void)
 {
+	void *volatile ballast =
+		malloc((size_t)32 << 20); /* an eighth of what is in use may be on its way */
 	pthread_t t;
 
 	for (int i = 0; i < N; i++)
@@ -28,5 +30,6 @@ int main(void)
 	pthread_join(t, NULL);
 	free(block[100]);
 	malloc_trim(0);
+	free(ballast);
 	return 0;
 }

@@ -24,6 +24,8 @@ static void *release_one(void *arg)
 
 int main(void)
 {
+	void *volatile ballast =
+		malloc((size_t)32 << 20); /* an eighth of what is in use may be on its way */
 	pthread_t t;
 
 	for (int i = 0; i < N; i++)
@@ -34,5 +36,6 @@ int main(void)
 	pthread_create(&t, NULL, release_one, NULL);
 	pthread_join(t, NULL);
 	malloc_trim(0);
+	free(ballast);
 	return 0;
 }
