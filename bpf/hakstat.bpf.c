@@ -88,6 +88,12 @@ ON(hakmem, remote_drain)(hak_u32 blocks, hak_u64 bytes, hak_u32 batches)
 	ADD(sums.drain_bytes, bytes);
 }
 
+ON(hakmem, remote_take)(hak_u32 owner_tid, hak_u32 class, hak_u32 blocks, hak_u64 bytes)
+{
+	ADD(sums.drain_blocks, blocks);
+	ADD(sums.drain_bytes, bytes);
+}
+
 /* Counted only; who needs it has a program of its own. */
 ON(hakmem, remote_help)(hak_u32 owner_tid)
 {

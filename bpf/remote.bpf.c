@@ -115,6 +115,18 @@ static __always_inline void on_drain(struct regs *r)
 		bpf_map_delete_elem(&helps, &tid);
 }
 
+/* They never reached the queue, so it is no older for that. */
+static __always_inline void on_take(struct regs *r)
+{
+	struct args_hakmem_remote_take a = read_hakmem_remote_take(r);
+	struct owner_sums *o = owner_of(a.owner_tid);
+
+	if (!o)
+		return;
+	ADD(o->drained_blocks, a.blocks);
+	ADD(o->drained_bytes, a.bytes);
+}
+
 static __always_inline void on_help(struct regs *r)
 {
 	struct args_hakmem_remote_help a = read_hakmem_remote_help(r);
@@ -142,6 +154,9 @@ int on_remote(struct regs *r)
 		break;
 	case HAK_P_hakmem_remote_drain:
 		on_drain(r);
+		break;
+	case HAK_P_hakmem_remote_take:
+		on_take(r);
 		break;
 	case HAK_P_hakmem_remote_help:
 		on_help(r);

@@ -129,6 +129,13 @@ static void *open_remotes(const void *options)
 	return st;
 }
 
+/* The probes without which sums are not whole. */
+static uint64_t needed(void)
+{
+	return PROBE_BIT(HAK_P_hakmem_remote_push) | PROBE_BIT(HAK_P_hakmem_remote_drain) |
+	       PROBE_BIT(HAK_P_hakmem_remote_take) | PROBE_BIT(HAK_P_hakmem_remote_help);
+}
+
 static int load(struct state *st, const struct target *t, bool multi)
 {
 	uint64_t dev, ino;
@@ -147,10 +154,7 @@ static int load(struct state *st, const struct target *t, bool multi)
 		r = -EOPNOTSUPP; /* see attach.c:load */
 	if (!r)
 		st->on = probes_attach(st->bpf->progs.on_remote, t, multi,
-				       PROBE_BIT(HAK_P_hakmem_remote_push) |
-					       PROBE_BIT(HAK_P_hakmem_remote_drain) |
-					       PROBE_BIT(HAK_P_hakmem_remote_help) |
-					       PROBE_BIT(HAK_P_hakmem_thread_exit),
+				       needed() | PROBE_BIT(HAK_P_hakmem_thread_exit),
 				       &st->bpf->bss->turn, &r);
 	if (r) {
 		remote_bpf__destroy(st->bpf);
@@ -347,9 +351,7 @@ static void fill(void *arg, struct model *m)
 
 	if (!st->has)
 		return;
-	st->gaps |= (m->off &
-		     (PROBE_BIT(HAK_P_hakmem_remote_push) | PROBE_BIT(HAK_P_hakmem_remote_drain) |
-		      PROBE_BIT(HAK_P_hakmem_remote_help))) != 0;
+	st->gaps |= (m->off & needed()) != 0;
 	if (m->ended && st->bpf) { /* since the last look it may have gone on */
 		read_all(st);
 		name_pairs(st);
@@ -432,12 +434,12 @@ static void make_safe(char name[THREAD_NAME_BYTES])
 /* Some of what this needs, at some time since the recording began. */
 static bool was_off(const struct instant *f)
 {
-	static const int needed[] = {HAK_P_hakmem_remote_push, HAK_P_hakmem_remote_drain,
-				     HAK_P_hakmem_remote_help};
 	uint64_t ns, all = 0;
 
-	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
-		section_row(instant_get(f, SECTION_PROBES_OFF), (size_t)needed[i], &ns, 1);
+	for (unsigned i = 0; i < HAK_PROBE_COUNT; i++) {
+		if (!(needed() & PROBE_BIT(i)))
+			continue;
+		section_row(instant_get(f, SECTION_PROBES_OFF), i, &ns, 1);
 		all |= ns;
 	}
 	return all != 0;

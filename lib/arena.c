@@ -11,7 +11,7 @@
 
 struct lock arena_lock = {.id = HAK_LOCK_ARENA};
 
-uint32_t arena_xshrinks;
+uint32_t arena_xshrinks, arena_xover;
 struct segment *arena_segments;
 
 static struct page *xreturned; /* runs on their way back, any thread */
@@ -252,7 +252,7 @@ static size_t left_over(void)
 	return runs * (HAK_SLICE / 2);
 }
 
-static size_t used_bytes(void)
+size_t arena_used_bytes(void)
 {
 	const struct hak_gauges *g = &hakmem_root.now;
 	size_t used = peek(&g->used_bytes) + peek(&g->large_bytes);
@@ -278,11 +278,24 @@ static size_t wanted_again(size_t used)
 size_t arena_excess(unsigned parts)
 {
 	const struct hak_gauges *g = &hakmem_root.now;
-	size_t used = used_bytes();
+	size_t used = arena_used_bytes();
 	size_t unused = peek(&g->dirty_bytes) + peek(&g->cached_bytes) + peek(&g->returned_bytes);
 	size_t keep = (hak_options.keep_bytes + used / 4) / 4 * parts + wanted_again(used);
 
 	return unused > keep ? unused - keep : 0;
+}
+
+/*
+ * Whether unused memory exceeds what may stay. Who is about to leave the allocator gives it back
+ * then, when no heap is locked: a system call takes longer than any of our critical sections, and a
+ * thread may be put to sleep in it.
+ */
+bool arena_is_over(void)
+{
+	if (likely(!arena_excess(4)))
+		return false;
+	poke(&arena_xover, 1);
+	return true;
 }
 
 /* Memory above the limit went to the system. */
@@ -294,7 +307,7 @@ void arena_note_given(size_t bytes)
 /* Fresh memory was taken: as far as some was given away a moment ago, that was a mistake. */
 void arena_note_taken(size_t bytes)
 {
-	uint64_t given = peek(&xgiven), used = used_bytes();
+	uint64_t given = peek(&xgiven), used = arena_used_bytes();
 	uint64_t both = bytes < given ? bytes : given;
 
 	if (used > peek(&xpeak))
@@ -464,10 +477,8 @@ void arena_free(struct page **pages, unsigned n)
 		poke(&pg->kind, PAGE_UNUSED);
 	}
 	give(pages, n);
-	if (unlikely(arena_excess(4))) {
+	if (arena_is_over())
 		add_relaxed(&arena_xshrinks, 1);
-		arena_purge(0, HAK_OS_LIMIT);
-	}
 }
 
 /*

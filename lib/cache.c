@@ -24,6 +24,8 @@
 
 #define BATCH_BYTES ((size_t)16 << 10)	    /* 16 KiB: most a refill moves */
 #define BATCH_BLOCKS 128U		    /* and most blocks */
+#define BIG_BATCH_BYTES ((size_t)128 << 10) /* 128 KiB: the same for big classes */
+#define BIG_BATCH_BLOCKS 16U
 #define RUN_BATCH_BYTES ((size_t)512 << 10) /* 512 KiB: the same for runs, not touched by it */
 #define LIMIT_BYTES ((size_t)16 << 20)	    /* 16 MiB: most one class may hold */
 #define LIMIT_BLOCKS 2048U
@@ -40,10 +42,18 @@ static uint32_t clamp(size_t v, uint32_t low, uint32_t high)
 	return v < low ? low : v > high ? high : (uint32_t)v;
 }
 
+/* A refill brings few blocks of such a class, so each miss counts. */
+static bool is_big(unsigned class)
+{
+	return hak_class_bytes[class] >= BIG_LEAST;
+}
+
 static uint32_t batch_max(unsigned class)
 {
 	if (class_is_run(class))
 		return clamp(RUN_BATCH_BYTES / hak_class_bytes[class], 1, HAK_RUNS_MAX);
+	if (is_big(class))
+		return clamp(BIG_BATCH_BYTES / hak_class_bytes[class], 4, BIG_BATCH_BLOCKS);
 	return clamp(BATCH_BYTES / hak_class_bytes[class], 2, BATCH_BLOCKS);
 }
 
@@ -135,12 +145,6 @@ static uint32_t get_slots(struct heap *h, unsigned class, uint32_t want)
 }
 
 static uint64_t xpool; /* bytes that heaps have of the pool */
-
-/* A refill brings few blocks of such a class, so each miss counts. */
-static bool is_big(unsigned class)
-{
-	return hak_class_bytes[class] >= BIG_LEAST;
-}
 
 static uint64_t own_bytes(void)
 {
@@ -358,6 +362,7 @@ bool cache_find_page(struct heap *h, unsigned class, enum hak_source *source)
 /* Blocks for an empty cache. */
 static uint32_t gather(struct heap *h, unsigned class, uint32_t want, enum hak_source *source)
 {
+	uint32_t got;
 	bool clean;
 	void **out;
 
@@ -367,6 +372,12 @@ static uint32_t gather(struct heap *h, unsigned class, uint32_t want, enum hak_s
 		want = run_take(class, want, out, source, &clean);
 		h->fresh_at[class] = clean ? bin_of(h, class)->frees + 1 : 0;
 		return want;
+	}
+	got = transfer_take(h, class, want, out);
+	if (got) {
+		*source = HAK_SOURCE_REMOTE;
+		h->fresh_at[class] = 0;
+		return got;
 	}
 	if (!cache_find_page(h, class, source))
 		return 0;

@@ -28,6 +28,7 @@ static void before(void)
 	if (is_alone())
 		return;
 	heap_fork_before();
+	transfer_each_lock(lock_hold_over_fork);
 	for (unsigned i = 0; i < LOCKS; i++)
 		lock_hold_over_fork(locks[i]);
 	lock_forking = true;
@@ -40,6 +41,7 @@ static void in_parent(void)
 	lock_forking = false;
 	for (unsigned i = LOCKS; i-- > 0;)
 		lock_drop_after_fork(locks[i]);
+	transfer_each_lock(lock_drop_after_fork);
 	heap_fork_parent();
 }
 
@@ -51,6 +53,7 @@ static void in_child(void)
 	lock_forking = false;
 	for (unsigned i = 0; i < LOCKS; i++)
 		lock_reset(locks[i]);
+	transfer_each_lock(lock_reset);
 	heap_fork_child();
 }
 

@@ -245,6 +245,16 @@ bool heap_steal(struct heap *me, unsigned class)
 	return false;
 }
 
+/* What is unused beyond its limit goes back to the system; no lock held. */
+static void purge_excess(void)
+{
+	if (likely(!peek(&arena_xover)))
+		return;
+	poke(&arena_xover, 0);
+	large_purge(0, HAK_OS_LIMIT);
+	arena_purge(0, HAK_OS_LIMIT);
+}
+
 /*
  * The thread leaves its heap. A sender may have looked at the state before we changed it, and
  * left its blocks to us: either it sees the new state or we see the blocks.
@@ -280,6 +290,7 @@ static void on_thread_exit(void *arg)
 	thread_ended = true;
 	enter(h);
 	give_back(h);
+	purge_excess();
 }
 
 /* Once per process, before its first allocation. */
@@ -368,6 +379,36 @@ static bool is_due(struct heap *h)
 	return h->slow_ops != 0;
 }
 
+/* Of heaps without a thread, one after the other. */
+static void thin_one_idle(void)
+{
+	static uint32_t xnext; /* a lost count does no harm */
+	uint32_t next = peek(&xnext), n = load_acquire(&hakmem_root.heaps);
+	struct heap *h = heap_at(next % n);
+
+	poke(&xnext, next + 1);
+	if (peek(&h->view.state) != HAK_HEAP_IDLE || !lock_try(&h->pages))
+		return;
+	thin_all(h, HAK_OS_DECAY);
+	drop_other(h);
+}
+
+/* Decay: what was not used for a while goes one layer down. When that was. */
+static uint64_t tick(struct heap *h)
+{
+	uint64_t now = os_now_ms();
+
+	h->next_tick_ms = now + hak_options.decay_ms;
+	if (peek(&h->xqueue))
+		remote_drain(h);
+	cache_flush_idle(h);
+	transfer_tick(h, now);
+	page_release_empty(h, HAK_FLUSH_TRIM);
+	thin_all(h, HAK_OS_DECAY);
+	thin_one_idle();
+	return now;
+}
+
 /*
  * The same for an operation that does not touch the heap's pages: without its lock. Only for a
  * thread that has a heap: NULL otherwise.
@@ -388,11 +429,15 @@ void heap_leave_light(struct heap *h)
 	if (unlikely(shrinking(h) || (++h->slow_ops >= TICK_OPS && is_due(h)))) {
 		enter(h);
 		heap_leave(h);
+	} else {
+		purge_excess();
 	}
 }
 
 void heap_leave(struct heap *h)
 {
+	uint64_t ticked = 0;
+
 	if (unlikely(shrinking(h))) {
 		cache_flush_shrinking(h);
 		page_release_empty(h, HAK_FLUSH_TRIM);
@@ -400,42 +445,16 @@ void heap_leave(struct heap *h)
 		poke(&h->released, 0);
 	}
 	if (unlikely(++h->slow_ops >= TICK_OPS) && is_due(h))
-		heap_tick(h);
-	if (unlikely(h != hak_thread.heap)) {
+		ticked = tick(h);
+	if (unlikely(h != hak_thread.heap))
 		give_back(h);
-		return;
+	else
+		leave(h);
+	if (unlikely(ticked)) {
+		large_purge(ticked, HAK_OS_DECAY);
+		arena_purge(ticked, HAK_OS_DECAY);
 	}
-	leave(h);
-}
-
-/* Of heaps without a thread, one after the other. */
-static void thin_one_idle(void)
-{
-	static uint32_t xnext; /* a lost count does no harm */
-	uint32_t next = peek(&xnext), n = load_acquire(&hakmem_root.heaps);
-	struct heap *h = heap_at(next % n);
-
-	poke(&xnext, next + 1);
-	if (peek(&h->view.state) != HAK_HEAP_IDLE || !lock_try(&h->pages))
-		return;
-	thin_all(h, HAK_OS_DECAY);
-	drop_other(h);
-}
-
-/* Decay: what was not used for a while goes one layer down, and from there to the system. */
-void heap_tick(struct heap *h)
-{
-	uint64_t now = os_now_ms();
-
-	h->next_tick_ms = now + hak_options.decay_ms;
-	if (peek(&h->xqueue))
-		remote_drain(h);
-	cache_flush_idle(h);
-	page_release_empty(h, HAK_FLUSH_TRIM);
-	thin_all(h, HAK_OS_DECAY);
-	thin_one_idle();
-	large_purge(now, HAK_OS_DECAY);
-	arena_purge(now, HAK_OS_DECAY);
+	purge_excess();
 }
 
 bool heap_trim(struct heap *h)
@@ -443,6 +462,7 @@ bool heap_trim(struct heap *h)
 	bool any;
 
 	cache_flush_all(h, HAK_FLUSH_TRIM);
+	transfer_trim(h);
 	for (uint32_t i = 0, n = load_acquire(&hakmem_root.heaps); i < n; i++) {
 		struct heap *other = heap_at(i);
 
@@ -569,6 +589,7 @@ unsigned heap_check(void)
 		drop_other(h);
 	}
 	lock_drop(&heaps_lock);
+	bad += transfer_check();
 	if (bad)
 		hak_say("check: heaps break invariants: ", bad, "");
 	return bad;

@@ -56,7 +56,6 @@ void heap_fork_named(void);
 void heap_fork_child(void);
 bool heap_trim(struct heap *h);
 void heap_relieve(void);
-void heap_tick(struct heap *h);
 unsigned heap_check(void);
 
 /* sample.c: heap samples: when one is due, and who is told */
@@ -135,7 +134,16 @@ unsigned cache_check(const struct heap *h);
 
 /* remote.c: blocks on their way home */
 void remote_give(struct heap *h, void **blocks, uint64_t n, enum hak_flush_reason why);
+void remote_send_home(struct heap *h, void **blocks, uint64_t n);
 unsigned remote_drain(struct heap *h);
+
+/* transfer.c: blocks that others than their owners may take on the way */
+uint32_t transfer_give(struct page *pg, void **blocks, uint32_t n);
+uint32_t transfer_take(struct heap *h, unsigned class, uint32_t want, void **out);
+void transfer_tick(struct heap *h, uint64_t now_ms);
+void transfer_trim(struct heap *h);
+void transfer_each_lock(void (*visit)(struct lock *l));
+unsigned transfer_check(void);
 
 /* page.c: pages of a heap */
 /* True if p, which lies in the page, is the start of a block; *k its index. */
@@ -199,7 +207,6 @@ bool guarded_purge(void);
 /* large.c: blocks above HAK_SMALL_MAX */
 struct page *large_alloc(size_t bytes, size_t alignment, bool *hit);
 void large_free(struct page *pg);
-void large_purge_excess(void);
 bool large_resize(struct page *pg, size_t bytes);
 char *large_map(size_t need, size_t alignment);
 bool large_purge(uint64_t now_ms, enum hak_os_reason why);
@@ -212,12 +219,16 @@ void arena_free(struct page **pages, unsigned n);
 bool arena_purge(uint64_t now_ms, enum hak_os_reason why);
 bool arena_unmap_unused(void);
 size_t arena_excess(unsigned parts);
+size_t arena_used_bytes(void);
+bool arena_is_over(void);
 void arena_note_given(size_t bytes);
 void arena_note_taken(size_t bytes);
 unsigned arena_check(void);
 extern struct lock arena_lock;
 /* Times unused memory exceeded its limit: the process is shrinking, caches should follow. */
 extern uint32_t arena_xshrinks;
+/* Unused memory exceeded its limit, and nobody has given it back since. */
+extern uint32_t arena_xover;
 extern struct segment *arena_segments; /* lock ARENA: every one, by all_next */
 
 /* segment.c: the two masks of a segment; arena lock held */

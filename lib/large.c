@@ -185,15 +185,6 @@ char *large_map(size_t need, size_t alignment)
 	return p ? pagemap_claim(p, need, alignment, HAK_OS_LARGE) : NULL;
 }
 
-/* Memory was taken, maybe fresh: what is unused may stay as far as that is allowed, not beyond. */
-void large_purge_excess(void)
-{
-	if (unlikely(arena_excess(4))) {
-		large_purge(0, HAK_OS_LIMIT);
-		arena_purge(0, HAK_OS_LIMIT);
-	}
-}
-
 static struct page *map_new(size_t need, size_t alignment)
 {
 	struct page *pg = meta_page_new();
@@ -247,7 +238,7 @@ static struct page *mapped_alloc(size_t bytes, size_t alignment, bool *hit)
 	add_relaxed(&hakmem_root.now.large_bytes, pg->map_bytes);
 	if (!*hit) {
 		arena_note_taken(need);
-		large_purge_excess();
+		arena_is_over();
 	}
 	poke(&pg->kind, PAGE_MAPPED);
 	pagemap_set(pg->start, 1, pg, 0);
@@ -268,7 +259,7 @@ static struct page *run_alloc(size_t bytes, bool *hit)
 	pg->marks = NULL;
 	pg->zero = zero;
 	pagemap_set(pg->start, slices, pg, 0);
-	large_purge_excess();
+	arena_is_over();
 	*hit = source != HAK_SOURCE_OS;
 	return pg;
 }
@@ -401,11 +392,8 @@ void large_free(struct page *pg)
 	sub_relaxed(&hakmem_root.now.large_bytes, bytes);
 	add_relaxed(&hakmem_root.now.cached_bytes, bytes);
 	push_returned(pg);
-	if (unlikely(arena_excess(4))) {
+	if (arena_is_over())
 		add_relaxed(&arena_xshrinks, 1);
-		large_purge(0, HAK_OS_LIMIT);
-		arena_purge(0, HAK_OS_LIMIT);
-	}
 }
 
 /* The span's end goes back to the system. */

@@ -134,7 +134,7 @@ void *marked_take(unsigned class, const struct mark *m, enum hak_source *source)
 		p = take(avail[class], m);
 	lock_drop(&marks_lock);
 	if (*source != HAK_SOURCE_PAGE)
-		large_purge_excess();
+		arena_is_over();
 	return p;
 }
 

@@ -43,7 +43,7 @@ static void set_all_free(struct page *pg)
 	unsigned n = pg->capacity;
 
 	for (unsigned i = 0; i < HAK_PAGE_WORDS && i * 64 < n; i++)
-		pg->bits[i] = n - i * 64 >= 64 ? ~(uint64_t)0 : segment_mask(0, n - i * 64);
+		poke(&pg->bits[i], n - i * 64 >= 64 ? ~(uint64_t)0 : segment_mask(0, n - i * 64));
 	pg->nfree = (uint16_t)n;
 	pg->hint = 0;
 }
@@ -88,7 +88,7 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 	poke(&pg->kind, PAGE_SMALL);
 	poke(&pg->xowner, h);
 	set_all_free(pg);
-	large_purge_excess();
+	arena_is_over();
 	if (zero)
 		thin_for_page(h);
 	thin_begin(h, pg, zero);
@@ -139,7 +139,7 @@ static unsigned take_bits(struct heap *h, struct page *pg, unsigned want, void *
 				__builtin_prefetch(out[got], 1);
 			got++;
 		}
-		pg->bits[i] = w;
+		poke(&pg->bits[i], w);
 		pg->hint = (uint16_t)i;
 	}
 	pg->nfree = (uint16_t)(pg->nfree - got);
@@ -240,11 +240,11 @@ static bool set_free(struct page *pg, void *p)
 		return false;
 	}
 	bit = (uint64_t)1 << (k % 64);
-	if (unlikely(pg->bits[k / 64] & bit)) {
+	if (unlikely((pg->bits[k / 64] & bit) || (k < 64 && peek(&pg->xmoving) & bit))) {
 		hak_misuse(p, HAK_MISUSE_DOUBLE_FREE, "free");
 		return false;
 	}
-	pg->bits[k / 64] |= bit;
+	poke(&pg->bits[k / 64], pg->bits[k / 64] | bit);
 	if (k / 64 < pg->hint)
 		pg->hint = (uint16_t)(k / 64);
 	return true;
@@ -288,14 +288,14 @@ bool page_give_mask(struct heap *h, struct page *pg, size_t word, uint64_t mask,
 
 	if (unlikely(capacity - word * 64 < 64 && mask >> (capacity - word * 64)))
 		return false;
-	twice = pg->bits[word] & mask;
+	twice = (pg->bits[word] | (word ? 0 : peek(&pg->xmoving))) & mask;
 	if (unlikely(twice)) {
 		size_t k = word * 64 + (size_t)__builtin_ctzll(twice);
 
 		hak_misuse(pg->start + k * pg->block_bytes, HAK_MISUSE_DOUBLE_FREE, "free");
 		mask &= ~twice;
 	}
-	pg->bits[word] |= mask;
+	poke(&pg->bits[word], pg->bits[word] | mask);
 	if (word < pg->hint)
 		pg->hint = (uint16_t)word;
 	note_given(h, pg, (uint32_t)__builtin_popcountll(mask), why);

@@ -29,12 +29,14 @@ struct batch {
 	struct letter *first, *last; /* the first is being written */
 	uint32_t room, filled;	     /* addresses the first can take, and has */
 	uint64_t bytes;
-	uint32_t blocks;
-	uint32_t class; /* of all blocks, 0 if mixed */
+	uint32_t blocks; /* 0: the batch is not in use */
+	uint32_t class;	 /* of all blocks, 0 if mixed */
 };
 
 struct outbox {
 	struct batch slot[OUTBOX_SLOTS];
+	bool home; /* straight: nobody may take them on the way */
+	bool on;   /* they left their senders before: nothing is counted */
 };
 
 /* Addresses a block of that size carries. */
@@ -131,29 +133,37 @@ static bool push(struct heap *to, struct batch *b)
 	return head == NULL;
 }
 
-static void send(struct heap *me, struct batch *b)
+static void count_push(struct heap *me, const struct batch *b, bool was_empty)
 {
-	struct heap *to = b->owner;
-	bool was_empty = push(to, b);
-
 	count_add(&me->view.remote_pushes, 1);
 	count_add(&me->view.remote_blocks, b->blocks);
 	count_add(&me->view.remote_bytes, b->bytes);
-	hak_probe_hakmem_remote_push(peek(&to->view.tid), b->class, b->blocks, b->bytes, was_empty);
-	if (!was_empty)
+	hak_probe_hakmem_remote_push(peek(&b->owner->view.tid), b->class, b->blocks, b->bytes,
+				     was_empty);
+}
+
+static void send(struct heap *me, const struct outbox *box, struct batch *b)
+{
+	struct heap *to = b->owner;
+	bool travels = b->first != NULL, was_empty = travels && push(to, b);
+
+	if (!box->on)
+		count_push(me, b, was_empty);
+	if (travels && !was_empty)
 		add_relaxed(&to->xpending, b->bytes + b->blocks * BLOCK_WORK);
 	b->first = NULL;
+	b->blocks = 0;
 	/* the owner is gone, or sleeps */
-	if (unlikely(load_seq_cst(&to->view.state) != HAK_HEAP_LIVE ||
-		     peek(&to->xpending) > PENDING_MAX))
+	if (unlikely(travels && (load_seq_cst(&to->view.state) != HAK_HEAP_LIVE ||
+				 peek(&to->xpending) > PENDING_MAX)))
 		heap_help(to);
 }
 
 static void outbox_send_all(struct heap *me, struct outbox *box)
 {
 	for (unsigned i = 0; i < OUTBOX_SLOTS; i++)
-		if (box->slot[i].first)
-			send(me, &box->slot[i]);
+		if (box->slot[i].blocks)
+			send(me, box, &box->slot[i]);
 }
 
 /* By the address alone: the owner writes all over its heap. */
@@ -217,21 +227,41 @@ static struct batch *batch_for(struct heap *me, struct outbox *box, const struct
 	struct heap *owner = peek(&pg->xowner);
 	struct batch *b = slot_for(box, owner);
 
-	if (b->first && b->owner != owner)
-		send(me, b);
-	if (!b->first)
+	if (b->blocks && b->owner != owner)
+		send(me, box, b);
+	if (!b->blocks)
 		*b = (struct batch){.owner = owner, .class = pg->class};
 	if (b->class != pg->class)
 		b->class = 0;
 	b->blocks += blocks;
 	b->bytes += (uint64_t)blocks * pg->block_bytes;
-	count_add(&me->view.stat[pg->class].remote_blocks, blocks);
+	if (!box->on)
+		count_add(&me->view.stat[pg->class].remote_blocks, blocks);
 	return b;
 }
 
 static bool lies_in(const struct page *pg, const void *p)
 {
 	return (uintptr_t)p - (uintptr_t)pg->start < pg->bytes;
+}
+
+static void count_arrived(struct heap *h, uint64_t blocks, uint64_t bytes)
+{
+	count_add(&h->view.drain_blocks, blocks);
+	count_add(&h->view.drain_bytes, bytes);
+}
+
+/* Blocks of a page of another heap. Returns how many. */
+static uint32_t give_others(struct heap *h, struct outbox *box, struct page *pg, void **blocks,
+			    uint32_t n)
+{
+	uint32_t taken = box->home ? 0 : transfer_give(pg, blocks, n);
+	struct batch *b = batch_for(h, box, pg, taken ? taken : n);
+
+	if (taken)
+		return taken;
+	write_blocks(b, pg, blocks, n);
+	return n;
 }
 
 /*
@@ -252,10 +282,11 @@ static uint32_t give_run(struct heap *h, struct outbox *box, void **blocks, uint
 	*block_bytes = pg->block_bytes;
 	while (run < n && lies_in(pg, blocks[run]))
 		run++;
-	if (peek(&pg->xowner) == h)
-		page_give(h, pg, blocks, run, why);
-	else
-		write_blocks(batch_for(h, box, pg, run), pg, blocks, run);
+	if (peek(&pg->xowner) != h)
+		return give_others(h, box, pg, blocks, run);
+	page_give(h, pg, blocks, run, why);
+	if (box->on)
+		count_arrived(h, run, (uint64_t)run * *block_bytes);
 	return run;
 }
 
@@ -268,14 +299,13 @@ static enum hak_misuse why_not_home(const void *p)
 								   : HAK_MISUSE_DOUBLE_FREE;
 }
 
-/* Every one of n blocks goes home. */
-void remote_give(struct heap *h, void **blocks, uint64_t n, enum hak_flush_reason why)
+static void give_all(struct heap *h, struct outbox *box, void **blocks, uint64_t n,
+		     enum hak_flush_reason why)
 {
-	struct outbox box = {0};
 	uint32_t block_bytes;
 
 	for (uint64_t i = 0; i < n;) {
-		uint32_t run = give_run(h, &box, blocks + i, n - i, why, &block_bytes);
+		uint32_t run = give_run(h, box, blocks + i, n - i, why, &block_bytes);
 
 		if (unlikely(!run)) {
 			hak_misuse(blocks[i], why_not_home(blocks[i]), "free");
@@ -283,7 +313,23 @@ void remote_give(struct heap *h, void **blocks, uint64_t n, enum hak_flush_reaso
 		}
 		i += run;
 	}
-	outbox_send_all(h, &box);
+	outbox_send_all(h, box);
+}
+
+/* Every one of n blocks goes home, or at least on its way. */
+void remote_give(struct heap *h, void **blocks, uint64_t n, enum hak_flush_reason why)
+{
+	struct outbox box = {.home = why != HAK_FLUSH_OVERFLOW && why != HAK_FLUSH_BUDGET};
+
+	give_all(h, &box, blocks, n, why);
+}
+
+/* Those that nobody took on the way do, to the end. */
+void remote_send_home(struct heap *h, void **blocks, uint64_t n)
+{
+	struct outbox box = {.home = true, .on = true};
+
+	give_all(h, &box, blocks, n, HAK_FLUSH_REMOTE_FREE);
 }
 
 struct drained {
@@ -401,8 +447,7 @@ unsigned remote_drain(struct heap *h)
 	while (l)
 		l = open_letter(h, &box, l, &d);
 	count_add(&h->view.drains, 1);
-	count_add(&h->view.drain_blocks, d.blocks);
-	count_add(&h->view.drain_bytes, d.bytes);
+	count_arrived(h, d.blocks, d.bytes);
 	hak_probe_hakmem_remote_drain(d.blocks, d.bytes, d.batches);
 	outbox_send_all(h, &box);
 	return d.blocks;

@@ -26,7 +26,7 @@ unsigned run_take(unsigned class, unsigned want, void **out, enum hak_source *so
 	for (unsigned i = 0; i < got; i++)
 		out[got - 1 - i] = enter(pages[i], class, *source, *clean);
 	add_relaxed(&hakmem_root.class_pages[class], got);
-	large_purge_excess();
+	arena_is_over();
 	return got;
 }
 

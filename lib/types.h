@@ -17,7 +17,8 @@
  *                 waits for a new one, while living threads help themselves to its pages.
  *   remote free   a block freed by a thread that does not own its page; it travels in a batch
  *                 on the owner's queue.
- *   dirty         unused but still backed by memory; clean slices read as zero.
+ *   transfer cache  per class of 2 to 64 KiB: blocks on their way to their owners, for whoever
+ * needs such meanwhile. dirty         unused but still backed by memory; clean slices read as zero.
  *
  * Ownership tags on fields
  *   const:  set before the structure becomes visible, then only read
@@ -84,6 +85,7 @@ struct letter {
  * Invariants of a small page
  *   nfree = number of set bits in bits[0 .. capacity - 1]
  *   capacity - nfree = blocks live, cached by any thread, or travelling
+ *   xmoving: those of them in the transfer cache; its bits and those of bits[] exclude each other
  *   on owner's avail list of the class <=> nfree > 0;  otherwise on its full list
  *   gone: grains without memory; every block in them is free
  * Threads that do not hold the owner's lock send blocks back, they never set bits.
@@ -117,6 +119,7 @@ struct page {
 	uint16_t fresh;		       /* pages: blocks from this one on were never handed out */
 	bool idle;		       /* pages: no block came or went since the last tick */
 	uint64_t gone;		       /* pages: grains without memory, see thin.c */
+	uint64_t xmoving;	       /* lock TRANSFER to write: blocks in the transfer cache */
 	uint64_t bits[HAK_PAGE_WORDS]; /* pages: 1 = free */
 };
 

@@ -20,7 +20,7 @@
 
 #include <linux/types.h>
 
-#define HAK_ABI 6U
+#define HAK_ABI 7U
 #define HAK_MAGIC "hakmem\n" /* with its final NUL: 8 bytes */
 #define HAK_NOTE_OWNER "hakmem"
 #define HAK_NOTE_ROOT 1
@@ -71,7 +71,8 @@
 	X(LARGE, "large", "reuse cache of mappings")   \
 	X(META, "meta", "memory for metadata")         \
 	X(HEAP, "heap", "pages of one heap")           \
-	X(MARKS, "marks", "sampled blocks and sites")
+	X(MARKS, "marks", "sampled blocks and sites")  \
+	X(TRANSFER, "transfer", "blocks that change threads")
 
 #define HAK_FALLBACK_REASONS(X)                                                 \
 	X(TOO_LARGE, "too large")	    /* above what a segment can hold */ \
@@ -192,7 +193,7 @@ struct hak_heap_view {
 	__u64 remote_blocks;	/* sum of its `blocks` */
 	__u64 remote_bytes;	/* sum of its `bytes` */
 	__u64 drains;		/* times the remote_drain probe fired */
-	__u64 drain_blocks;
+	__u64 drain_blocks;	/* that came by queue, or were taken on their way to others */
 	__u64 drain_bytes;
 	struct hak_heap_seq seq;
 };

@@ -202,10 +202,81 @@ static void no_block_is_left_on_a_queue(void)
 	}
 }
 
+/* Big blocks that other threads free are for whoever needs such next; nobody: they go home. */
+#define BIG 100
+
+static void *big[BIG];
+
+static void *free_big(void *arg)
+{
+	for (int i = 0; i < BIG; i++)
+		hak_free(big[i]);
+	return arg;
+}
+
+/* How many of BIG / 2 blocks were among those. */
+static void *take_big(void *found)
+{
+	void *p[BIG / 2];
+
+	for (int i = 0; i < BIG / 2; i++) {
+		p[i] = hak_malloc(5000);
+		test_fill(p[i], 5000, (uint32_t)i);
+		for (int k = 0; k < BIG; k++)
+			*(int *)found += p[i] == big[k];
+	}
+	CHECK_EQ(hak_check(), 0);
+	for (int i = 0; i < BIG / 2; i++) {
+		CHECK(test_verify(p[i], 5000, (uint32_t)i));
+		hak_free(p[i]);
+	}
+	return NULL;
+}
+
+/* Blocks that are not free in their pages. */
+static uint64_t blocks_out(void)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < hakmem_root.heaps; i++)
+		n += heap_at(i)->out;
+	return n;
+}
+
+static void big_blocks_are_taken_on_their_way(void)
+{
+	static struct hak_snapshot a, b;
+	void *ballast = hak_malloc(32U << 20); /* an eighth of what is in use may be on its way */
+	int found = 0;
+	uint64_t out;
+	pthread_t t;
+
+	hak_trim();
+	hak_snapshot(&a);
+	out = blocks_out();
+	for (int i = 0; i < BIG; i++)
+		big[i] = hak_malloc(5000);
+	pthread_create(&t, NULL, free_big, NULL);
+	pthread_join(t, NULL);
+	CHECK_EQ(hak_check(), 0);
+	pthread_create(&t, NULL, take_big, &found);
+	pthread_join(t, NULL);
+	test_say("# %d of %d taken\n", found, BIG / 2);
+	CHECK_EQ(found, BIG / 2);
+	hak_trim();
+	hak_snapshot(&b);
+	CHECK(b.remote_blocks - a.remote_blocks >= BIG);
+	CHECK_EQ(b.live_bytes, a.live_bytes);
+	CHECK_EQ(blocks_out(), out);
+	CHECK_EQ(hak_check(), 0);
+	hak_free(ballast);
+}
+
 int main(void)
 {
 	RUN(blocks_change_hands);
 	RUN(all_frees_remote);
+	RUN(big_blocks_are_taken_on_their_way);
 	RUN(no_block_is_left_on_a_queue);
 	return test_done();
 }

@@ -4,6 +4,7 @@
  *
  *   refill, flush, page_new, page_free, arena_grow, os_map, os_purge   bursts of small blocks
  *   remote_push, remote_drain, remote_help     blocks freed by the other thread, and after its end
+ *   remote_take                                big ones of them, allocated again at once
  *   lock_wait_start, lock_wait_done            four threads that fight for pages
  *   mmap_fallback, os_unmap                    blocks of tens of megabytes
  *   thread_start, thread_exit, adopt           threads that leave blocks behind
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #define BURST 3000
+#define AGAIN 500
 #define FIGHTERS 4
 
 static void *volatile left[FIGHTERS][64];
@@ -72,6 +74,10 @@ static void bursts(void)
 			p[i] = malloc(size);
 		pthread_create(&t, NULL, free_burst, p);
 		pthread_join(t, NULL);
+		for (int i = 0; i < AGAIN; i++)
+			p[i] = malloc(size);
+		for (int i = 0; i < AGAIN; i++)
+			free(p[i]);
 	}
 }
 

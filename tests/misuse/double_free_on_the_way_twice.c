@@ -1,0 +1,41 @@
+/* double free */
+/* Two threads that do not own the block free it, and both give it away at their ends. */
+#include <malloc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define N 200
+
+static void *block[N];
+
+static void *release(void *arg)
+{
+	for (int i = 0; i < N; i++)
+		free(block[i]);
+	return arg;
+}
+
+static void *release_one(void *arg)
+{
+	free(block[100]);
+	return arg;
+}
+
+int main(void)
+{
+	void *volatile ballast =
+		malloc((size_t)32 << 20); /* an eighth of what is in use may be on its way */
+	pthread_t t;
+
+	for (int i = 0; i < N; i++)
+		block[i] = malloc(5000);
+	dprintf(1, "%p\n", block[100]);
+	pthread_create(&t, NULL, release, NULL);
+	pthread_join(t, NULL);
+	pthread_create(&t, NULL, release_one, NULL);
+	pthread_join(t, NULL);
+	malloc_trim(0);
+	free(ballast);
+	return 0;
+}
