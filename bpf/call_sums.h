@@ -58,6 +58,13 @@ struct call_now {
 	__u8 others; /* as one that the allocator did not make */
 };
 
+/* Of one CPU: how long the two programs take, by one run in CALL_TIMED. */
+#define CALL_TIMED 61 /* odd: they run in turn */
+struct call_spent {
+	__u64 runs; /* since the last one timed */
+	__u64 ns;
+};
+
 /* Shared through mmap. */
 struct call_state {
 	__u64 epoch;	 /* by the reader: looks so far */

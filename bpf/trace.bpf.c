@@ -40,22 +40,21 @@ static __always_inline int has_budget(__u64 ns)
 	return __sync_fetch_and_add(&second.taken, 1) < budget;
 }
 
-SEC("uprobe")
-int on_event(struct regs *r)
+static __always_inline void hand_out(struct regs *r, __u64 id)
 {
-	__u64 id = probe_of(r), ns = bpf_ktime_get_ns();
+	__u64 ns = bpf_ktime_get_ns();
 	struct trace_event *e;
 
-	if (id >= HAK_PROBE_COUNT || is_short(r, id))
-		return 0;
+	if (is_short(r, id))
+		return;
 	if (!has_budget(ns)) {
 		ADD(counts.skipped, 1);
-		return 0;
+		return;
 	}
 	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 	if (!e) {
 		ADD(counts.lost, 1);
-		return 0;
+		return;
 	}
 	e->ns = ns;
 	copy_args(e->arg, r);
@@ -66,7 +65,8 @@ int on_event(struct regs *r)
 	bpf_get_current_comm(e->name, sizeof(e->name));
 	ADD(counts.taken, 1);
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
-	return 0;
 }
+
+PROBE_PROGRAM(on_event, hand_out)
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

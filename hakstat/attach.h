@@ -5,6 +5,7 @@
 #include "budget.h"
 #include "sums.h"
 #include "target.h"
+#include "turn.h"
 
 struct attachment;
 
@@ -31,13 +32,14 @@ void probes_prepare(struct bpf_program *p, bool multi);
  */
 uint64_t probes_that_fire(const struct target *t);
 /*
- * turn: the variable of the program's object; NULL: it has none and takes its cookie for the probe,
- * so events are missed for some milliseconds when a probe goes off or comes back. NULL on failure:
- * a negative errno in *error.
+ * state: the variable `program' of the program's object (bpf/turn.h). NULL on failure: a negative
+ * errno in *error.
  */
 struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
-				  uint64_t wanted, uint32_t *turn, int *error);
+				  uint64_t wanted, struct program_state *state, int *error);
 void probes_detach(struct probes_link *l); /* NULL is fine */
+/* ns in all programs on probes so far, those that are gone too: what they say of themselves. */
+uint64_t probes_spent(void);
 /* By one perf event a probe, where the kernel does not know better. */
 bool probes_by_events(const struct probes_link *l);
 
@@ -62,16 +64,13 @@ void attach_time_off(const struct attachment *a, double off_s[HAK_PROBE_COUNT]);
 
 /* A copy of the sums so far; the maxima start over. */
 void attach_read(struct attachment *a, struct bpf_sums *out);
-/* Probe hits handled, hits the kernel could not hand to us, and run time; -1 if unknown. */
+/* Probe hits handled, hits the kernel could not hand to us, and run time of all programs on probes;
+ * -1 if unknown. */
 void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *run_ns);
 /* By one perf event a probe, where the kernel does not know better. */
 bool attach_by_events(const struct attachment *a);
 /* Is this a kernel on which it will be, before anything is attached? */
 bool attach_before_multi(void);
-/* The kernel takes the time of every run of every BPF program, or not: then run time is
- * unknown. It takes CAP_SYS_ADMIN to turn it on. */
-void attach_take_time(bool take);
-bool attach_takes_time(void);
 /* How it is attached, for people. */
 const char *attach_method(const struct attachment *a);
 

@@ -32,6 +32,7 @@ struct calls {
 	int cpus;
 	struct call_sums *by_cpu;		    /* one for each */
 	struct fast_sums *fast;			    /* likewise */
+	struct call_spent *spent;
 	struct call_now *slots;			    /* shared with the program */
 	struct call_sums base[CALLERS][FAST_CALLS]; /* of programs before */
 	uint64_t fast_program;			    /* the one whose calls are counted so */
@@ -225,7 +226,8 @@ static int open_it(struct calls *c, enum calls_what what)
 		return c->cpus;
 	c->by_cpu = calloc((size_t)c->cpus, sizeof(*c->by_cpu));
 	c->fast = calloc((size_t)c->cpus, sizeof(*c->fast));
-	if (!c->by_cpu || !c->fast)
+	c->spent = calloc((size_t)c->cpus, sizeof(*c->spent));
+	if (!c->by_cpu || !c->fast || !c->spent)
 		return -ENOMEM;
 	r = load(c, what);
 	if (!r)
@@ -276,6 +278,7 @@ void calls_close(struct calls *c)
 		syscalls_bpf__destroy(c->skel);
 	free(c->by_cpu);
 	free(c->fast);
+	free(c->spent);
 	free(c);
 }
 
@@ -715,6 +718,19 @@ static uint64_t misses(struct bpf_program *p)
 	return bpf_obj_get_info_by_fd(bpf_program__fd(p), &info, &len) ? 0 : info.recursion_misses;
 }
 
+/* Of those runs that were timed it is known. */
+static uint64_t spent_ns(struct calls *c)
+{
+	uint32_t key = 0;
+	uint64_t ns = 0;
+
+	if (bpf_map_lookup_elem(bpf_map__fd(c->skel->maps.spent), &key, c->spent))
+		return 0;
+	for (int i = 0; i < c->cpus; i++)
+		ns += c->spent[i].ns * CALL_TIMED;
+	return ns;
+}
+
 int calls_read(struct calls *c, uint64_t call_addr, struct calls_sample *s)
 {
 	struct call_state *state = &c->skel->bss->state;
@@ -731,6 +747,7 @@ int calls_read(struct calls *c, uint64_t call_addr, struct calls_sample *s)
 	s->split = call_addr != 0;
 	s->lost = __atomic_load_n(&state->lost, __ATOMIC_RELAXED) +
 		  misses(c->skel->progs.on_enter) + misses(c->skel->progs.on_exit);
+	s->spent_ns = spent_ns(c);
 	merge(s);
 	return e;
 }
@@ -795,6 +812,7 @@ int calls_between(struct calls_sample *d, const struct calls_sample *from,
 		return -ENOMEM;
 	}
 	d->lost = less(to->lost, from->lost);
+	d->spent_ns = less(to->spent_ns, from->spent_ns);
 	if (from->program != to->program)
 		return 0;
 	for (size_t i = 0; i < d->nrows; i++) {

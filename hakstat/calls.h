@@ -47,6 +47,7 @@ struct calls_sample {
 	struct wait_row *waits;
 	size_t nwaits;
 	uint64_t lost;
+	uint64_t spent_ns; /* in our programs, about */
 	int threads;
 };
 

@@ -363,7 +363,7 @@ static void fill_counts(struct heap_collector *c)
 	s->events = s->counts.events[HAK_P_otel_memory_alloc] +
 		    s->counts.events[HAK_P_otel_memory_free];
 	s->seconds = h->seconds = (double)(now_ns() - c->attached_ns) / 1e9;
-	s->bpf_ns = sampler_cost(c->sampler);
+	s->bpf_ns = (int64_t)sampler_cost(c->sampler);
 	s->cpu_ns = cpu >= 0 && c->cpu_mark >= 0 ? cpu - c->cpu_mark : -1;
 	s->closed = modules_closed(c->traces.modules, &s->denied);
 	s->unkept = c->unkept;

@@ -151,7 +151,7 @@ static int load(struct state *st, const struct target *t, bool multi)
 					       PROBE_BIT(HAK_P_hakmem_remote_drain) |
 					       PROBE_BIT(HAK_P_hakmem_remote_help) |
 					       PROBE_BIT(HAK_P_hakmem_thread_exit),
-				       &st->bpf->bss->turn, &r);
+				       &st->bpf->bss->program, &r);
 	if (r) {
 		remote_bpf__destroy(st->bpf);
 		st->bpf = NULL;

@@ -99,10 +99,10 @@ static int start(struct sampler *s, const struct target *t, const struct sampler
 		return -errno;
 	if (o->switches)
 		s->switches = probes_attach(s->skel->progs.on_stack, t, multi, o->switches,
-					    &s->skel->bss->turn, &r);
+					    &s->skel->bss->program, &r);
 	if (!r)
 		s->on = probes_attach(s->skel->progs.on_stack, t, multi, o->which,
-				      &s->skel->bss->turn, &r);
+				      &s->skel->bss->program, &r);
 	return r;
 }
 
@@ -186,9 +186,7 @@ void sampler_counts(const struct sampler *s, struct stack_counts *out)
 		out->lost += info.recursion_misses;
 }
 
-int64_t sampler_cost(const struct sampler *s)
+uint64_t sampler_cost(const struct sampler *s)
 {
-	struct bpf_prog_info info;
-
-	return attach_takes_time() && program_info(s, &info) ? (int64_t)info.run_time_ns : -1;
+	return __atomic_load_n(&s->skel->bss->program.spent_ns, __ATOMIC_RELAXED);
 }

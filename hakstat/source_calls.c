@@ -175,6 +175,8 @@ static void fill(void *state, struct model *m)
 	s->out.threads = s->most_threads;
 	fill_top(s);
 	m->syscalls = &s->out;
+	if (m->bpf_ns >= 0)
+		m->bpf_ns += (int64_t)s->out.d.spent_ns;
 }
 
 static void restart(void *state)
@@ -204,7 +206,6 @@ static void close_it(void *state)
 
 const struct source source_calls = {
 	.name = "system calls",
-	.often = true,
 	.open = open_calls,
 	.attach = attach,
 	.turn = turn,
@@ -217,7 +218,6 @@ const struct source source_calls = {
 
 const struct source source_futexes = {
 	.name = "futex waits",
-	.often = true,
 	.open = open_futexes,
 	.attach = attach,
 	.turn = turn,

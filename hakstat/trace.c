@@ -102,7 +102,7 @@ static int start(struct state *st, const struct target *t, bool multi)
 	}
 	if (!r)
 		st->on = probes_attach(st->bpf->progs.on_event, t, multi, st->o.which,
-				       &st->bpf->bss->turn, &r);
+				       &st->bpf->bss->program, &r);
 	if (r)
 		detach(st);
 	return r;
@@ -188,7 +188,6 @@ static void close_trace(void *arg)
 const struct source source_trace = {
 	.name = "trace",
 	.by_itself = true,
-	.often = true,
 	.open = open_trace,
 	.attach = attach,
 	.turn = turn,

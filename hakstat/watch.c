@@ -18,8 +18,6 @@
 static bool attach_source(struct watch *w, char *err, size_t errlen)
 {
 	err[0] = '\0';
-	if (w->a)
-		attach_take_time(!w->source || !w->source->often);
 	return !w->source || !w->source->attach || !w->source->attach(w->state, &w->t, err, errlen);
 }
 

@@ -202,6 +202,7 @@ check "top: the classes" wait_for 8 shows '^ *SIZE +ALLOC/s'
 check "top: one BPF program" wait_for 5 programs 1
 on send-keys -t top 9
 check "top: system calls, whose table fits in 80 columns" wait_for 8 shows '^futex +application .*2'
+check "top: and what they cost" shows '^hakstat .* BPF [0-9.]+% of a CPU'
 check "top: two BPF programs more" wait_for 5 programs 3
 check "top: nothing is wider" eval '[[ $(screen | LC_ALL=C.UTF-8 wc -L) -le 80 ]]'
 on send-keys -t top 2
@@ -211,6 +212,7 @@ on resize-window -t top -x 150 -y 40
 check "top: wide, with what a lock protects" wait_for 8 shows '^arena +allocator +segments and their slices'
 on send-keys -t top 1
 check "top: they are gone with the view" wait_for 5 programs 1
+check "top: the cost is still known" shows '^hakstat .* BPF [0-9.]+% of a CPU'
 on kill-server
 end_known
 finish

@@ -48,7 +48,7 @@ exact() {
 exact "two capabilities" "" "${capable[@]}"
 check "it has those two: $caps" [ "$caps" = "cap_perfmon,cap_bpf" -o "$caps" = "cap_bpf,cap_perfmon" ]
 check "and no complaint" test ! -s "$TMP/err"
-check "events came by BPF, none lost" grep -Eq '"self":\{"events":[1-9][0-9]*,"lost":0,' "$TMP/json"
+check "events came by BPF, none lost, at a known cost" grep -Eq '"self":\{"events":[1-9][0-9]*,"lost":0,"bpf_ns":[1-9]' "$TMP/json"
 
 start_known "$TMP/known" threads "${owner[@]}"
 "${capable[@]}" list >"$TMP/out"
