@@ -196,6 +196,7 @@ static __always_inline void begin_call(struct bpf_raw_tracepoint_args *ctx, __u6
 	now = now_of(tid, true);
 	if (!now)
 		return;
+	now->calls++;
 	now->number = (__u32)number;
 	now->op = 0;
 	note_caller(now, number, ctx->args[0]);

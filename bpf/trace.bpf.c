@@ -2,6 +2,7 @@
  * The event stream: every probe as it fires, with its arguments, as many a second as are asked
  * for. Of each second the first ones; the rest is counted.
  */
+#include "sums.h"
 #include "thread.h"
 #include "trace_event.h"
 #include "turn.h"
@@ -12,6 +13,7 @@ const volatile __u64 min_ns = 0;
 const volatile __u32 ns_arg[HAK_PROBE_COUNT] = {0};
 
 struct trace_counts counts = {0};
+struct probe_events events[HAK_PROBE_COUNT] = {0};
 struct trace_second second = {0};
 
 struct {
@@ -42,9 +44,10 @@ static __always_inline int has_budget(__u64 ns)
 
 static __always_inline void hand_out(struct regs *r, __u64 id)
 {
-	__u64 ns = bpf_ktime_get_ns();
+	__u64 ns = bpf_ktime_get_ns(), slot = bpf_get_current_pid_tgid() & (EVENT_SLOTS - 1);
 	struct trace_event *e;
 
+	ADD(events[id].of[slot], 1);
 	if (is_short(r, id))
 		return;
 	if (!has_budget(ns)) {

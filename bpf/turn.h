@@ -26,25 +26,26 @@ static __always_inline __u64 probe_of(void *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 
-	return cookie >> TURN_SHIFT == program.turn ? cookie & ((1 << TURN_SHIFT) - 1) : HAK_PROBE_COUNT;
+	return cookie >> TURN_SHIFT == program.turn ? cookie & ((1 << TURN_SHIFT) - 1)
+						    : HAK_PROBE_COUNT;
 }
 
 /*
  * The program NAME runs handle(registers, probe) for each event that counts, and takes the time of
  * it. The kernel would, too, but for CAP_SYS_ADMIN only, and of every program of the machine.
  */
-#define PROBE_PROGRAM(name, handle)                               \
-	SEC("uprobe")                                             \
-	int name(struct regs *r)                                  \
-	{                                                         \
-		__u64 id = probe_of(r), begin;                    \
-                                                                  \
-		if (id >= HAK_PROBE_COUNT)                        \
-			return 0;                                 \
-		begin = bpf_ktime_get_ns();                       \
-		handle(r, id);                                    \
+#define PROBE_PROGRAM(name, handle)                                \
+	SEC("uprobe")                                              \
+	int name(struct regs *r)                                   \
+	{                                                          \
+		__u64 id = probe_of(r), begin;                     \
+                                                                   \
+		if (id >= HAK_PROBE_COUNT)                         \
+			return 0;                                  \
+		begin = bpf_ktime_get_ns();                        \
+		handle(r, id);                                     \
 		ADD(program.spent_ns, bpf_ktime_get_ns() - begin); \
-		return 0;                                         \
+		return 0;                                          \
 	}
 #endif
 

@@ -14,7 +14,6 @@
 
 #include "hakstat.skel.h"
 
-#define JUDGE_S 0.1
 #define TRACE_UPROBE_MULTI 48 /* BPF_TRACE_UPROBE_MULTI, linux 6.6 */
 
 /* A program on the probes of a target: by one link to all of them, or one to each. */
@@ -33,7 +32,6 @@ struct attachment {
 	struct hakstat_bpf *skel;
 	struct probes_link *on;
 	struct budget *budget;
-	double next_judged;
 };
 
 static struct probes_link *all_links;
@@ -41,7 +39,7 @@ static struct probes_link *sums_link;	  /* that of the program of the sums */
 static uint64_t left_out;		  /* probes that are off, a bit each */
 static uint64_t in_demand = ~(uint64_t)0; /* by who looks, of the program of the sums */
 
-static uint64_t spent_ns;		  /* in programs on probes so far */
+static uint64_t spent_ns; /* in programs on probes so far */
 
 static int silent(enum libbpf_print_level level, const char *format, va_list args)
 {
@@ -275,6 +273,29 @@ static void leave_out(uint64_t probes)
 		put(l);
 }
 
+struct budget *probes_budget_open(void)
+{
+	return budget_open(HAK_PROBE_COUNT);
+}
+
+void probes_budget_close(struct budget *b)
+{
+	if (b)
+		left_out = 0;
+	budget_close(b);
+}
+
+bool probes_keep_budget(struct budget *b, const struct probe_events events[HAK_PROBE_COUNT],
+			pid_t pid)
+{
+	double now = clock_s();
+
+	if (!budget_due(b, now) || !budget_judge(b, events, target_threads(pid), now))
+		return false;
+	leave_out(budget_off(b));
+	return true;
+}
+
 /* --- the program of the sums on all of them --- */
 
 static int load(struct attachment *a, bool multi)
@@ -328,7 +349,7 @@ struct attachment *attach_probes(const struct target *t, int *error, char *err, 
 		*error = -ENOMEM;
 		return NULL;
 	}
-	a->budget = budget_open();
+	a->budget = probes_budget_open();
 	*error = a->budget ? try_attach(a, t) : -ENOMEM;
 	if (!*error)
 		return a;
@@ -347,23 +368,16 @@ void attach_close(struct attachment *a)
 {
 	if (!a)
 		return;
-	left_out = 0;
 	probes_detach(a->on);
 	if (a->skel)
 		hakstat_bpf__destroy(a->skel);
-	budget_close(a->budget);
+	probes_budget_close(a->budget);
 	free(a);
 }
 
 void attach_keep_budget(struct attachment *a)
 {
-	double now = clock_s();
-
-	if (now < a->next_judged)
-		return;
-	a->next_judged = now + JUDGE_S;
-	if (budget_judge(a->budget, a->skel->bss->events, target_threads(a->on->t->pid), now))
-		leave_out(budget_off(a->budget));
+	probes_keep_budget(a->budget, a->skel->bss->events, a->on->t->pid);
 }
 
 void attach_want(uint64_t probes)

@@ -44,6 +44,16 @@ uint64_t probes_spent(void);
 bool probes_by_events(const struct probes_link *l);
 
 /*
+ * Takes probes that fire more often than the budget allows off the target, and puts them back; by
+ * all programs of this process that are on them. To be called again and again with what one of the
+ * programs, which is on all of them, has counted; true: others are off than before.
+ */
+struct budget *probes_budget_open(void);
+void probes_budget_close(struct budget *b); /* all are put back, the next time */
+bool probes_keep_budget(struct budget *b, const struct probe_events events[HAK_PROBE_COUNT],
+			pid_t pid);
+
+/*
  * What the program of the sums is on from here on, also where it is attached anew;
  * at first every probe there is. LIGHT: those that tell what no counter does, and seldom fire.
  */
@@ -54,10 +64,7 @@ bool probes_by_events(const struct probes_link *l);
 void attach_want(uint64_t probes);
 uint64_t attach_wanted(void);
 
-/*
- * Takes probes that fire more often than the budget allows off the target, and puts them back; by
- * all programs of this process that are on them. To be called again and again.
- */
+/* With what the program of the sums has counted. */
 void attach_keep_budget(struct attachment *a);
 /* For how long each probe has been off so far, in seconds. */
 void attach_time_off(const struct attachment *a, double off_s[HAK_PROBE_COUNT]);

@@ -47,7 +47,9 @@ static int attach(void *state, const struct target *t, char *err, size_t errlen)
 	struct state *s = state;
 	int error = 0;
 
-	if (!s->c)
+	if (s->c)
+		calls_new_program(s->c);
+	else
 		s->c = calls_open(t->pid, s->what, &error, err, errlen);
 	s->pid = t->pid;
 	return error;
@@ -107,6 +109,8 @@ static void turn(void *state, struct watch *w)
 	struct state *s = state;
 	int n = target_threads(w->t.pid);
 
+	if (s->c)
+		calls_keep_budget(s->c);
 	if (s->most_threads < n)
 		s->most_threads = n;
 }

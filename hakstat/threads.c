@@ -147,8 +147,8 @@ static int load_waits(struct state *st, const struct target *t, bool multi)
 		r = -EOPNOTSUPP; /* see attach.c:load */
 	if (!r)
 		st->on = probes_attach(st->bpf->progs.on_wait, t, multi,
-				       PROBE_BIT(HAK_P_hakmem_lock_wait_done), &st->bpf->bss->program,
-				       &r);
+				       PROBE_BIT(HAK_P_hakmem_lock_wait_done),
+				       &st->bpf->bss->program, &r);
 	if (r) {
 		waits_bpf__destroy(st->bpf);
 		st->bpf = NULL;

@@ -29,7 +29,7 @@ begin() {
 	local command=$1
 
 	shift
-	"$HAKSTAT" "$command" -p "$known_pid" -d 120 "$@" >"$TMP/json" 2>"$TMP/err" 7>&- &
+	"$HAKSTAT" "$command" -p "$known_pid" -d 120 --budget 0 "$@" >"$TMP/json" 2>"$TMP/err" 7>&- &
 	watcher=$!
 	wait_attached "$known_pid" $watcher || not_ok "$command attaches" "$(cat "$TMP/err")"
 }
@@ -64,7 +64,7 @@ watched locks convoy
 watched locks convoy "$TMP/calls.static" "convoy, static"
 
 # By -c it has ended when its words are to be named, and most of its threads when they are counted.
-HAKMEM_LIB=$LIB "$HAKSTAT" locks -c "$TMP/calls convoy $TMP/counts now" --json >"$TMP/json" 2>"$TMP/err" </dev/null
+HAKMEM_LIB=$LIB "$HAKSTAT" locks -c "$TMP/calls convoy $TMP/counts now" --budget 0 --json >"$TMP/json" 2>"$TMP/err" </dev/null
 compare "convoy by -c: every number" "$TMP/counts" "$TMP/json"
 check "convoy by -c: the share is of all threads' time" python3 -c 'import json, sys
 r = next(r for r in json.load(open(sys.argv[1]))["rows"] if r["lock"] == "mutex")
@@ -92,7 +92,7 @@ for program in calls calls.static; do
 	[[ $program == *.static ]] && library=
 	setarch -R strace -f -c -U name,calls,errors -o "$TMP/strace" ${library:+-E LD_PRELOAD="$library"} \
 		"$TMP/$program" mapping "$TMP/counts" now </dev/null 2>"$TMP/err"
-	HAKMEM_LIB=$LIB setarch -R "$HAKSTAT" syscalls -c "$TMP/$program mapping $TMP/counts now" --json \
+	HAKMEM_LIB=$LIB setarch -R "$HAKSTAT" syscalls -c "$TMP/$program mapping $TMP/counts now" --budget 0 --json \
 		>"$TMP/json" 2>"$TMP/err" </dev/null
 	check "$program by -c: hakstat ends with 0" [ $? -eq 0 ]
 	compare "$program by -c: as strace -c -f" "$TMP/counts" "$TMP/json" strace "$TMP/strace"
@@ -108,7 +108,7 @@ wait_for 60 told || not_ok "exec: the program comes to its end"
 finish_watch exec
 end_known
 compare "exec: the second program's numbers" "$TMP/counts" "$TMP/json"
-"$HAKSTAT" syscalls -c "$TMP/calls exec $TMP/counts now" --json >"$TMP/json" 2>"$TMP/err" </dev/null
+"$HAKSTAT" syscalls -c "$TMP/calls exec $TMP/counts now" --budget 0 --json >"$TMP/json" 2>"$TMP/err" </dev/null
 compare "exec by -c: the second program's numbers" "$TMP/counts" "$TMP/json"
 
 # Calls that go on are there, with the part of their time that lies in the interval.
