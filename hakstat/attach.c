@@ -350,10 +350,12 @@ struct attachment *attach_probes(const struct target *t, int *error, char *err, 
 		return NULL;
 	}
 	a->budget = probes_budget_open();
-	*error = a->budget ? try_attach(a, t) : -ENOMEM;
+	*error = t->closed ? -EACCES : a->budget ? try_attach(a, t) : -ENOMEM;
 	if (!*error)
 		return a;
-	if (*error == -ENOENT)
+	if (t->closed)
+		snprintf(err, errlen, "%s", target_closed);
+	else if (*error == -ENOENT)
 		snprintf(err, errlen, "%s has no probes (built with PROBES=0?)", t->lib);
 	else if (*error == -EPERM || *error == -EACCES)
 		no_permission("for BPF", err, errlen);

@@ -120,7 +120,9 @@ static void stop(struct sampler *s)
 
 static void explain(int error, const struct target *t, char *err, size_t errlen)
 {
-	if (error == -ENOENT)
+	if (t->closed)
+		snprintf(err, errlen, "%s", target_closed);
+	else if (error == -ENOENT)
 		snprintf(err, errlen, "%s has none of these probes (built with PROBES=0?)", t->lib);
 	else if (error == -EPERM || error == -EACCES)
 		no_permission("for BPF", err, errlen);
@@ -140,7 +142,7 @@ struct sampler *sampler_open(const struct target *t, const struct sampler_option
 		return NULL;
 	}
 	s->bare = o->bare;
-	*error = start(s, t, o, true);
+	*error = t->closed ? -EPERM : start(s, t, o, true);
 	if (*error && *error != -EPERM && *error != -ENOENT) { /* a kernel before 6.6 */
 		stop(s);
 		*error = start(s, t, o, false);

@@ -3,6 +3,7 @@
  * bounded, and what is printed of it is made safe for a terminal.
  */
 #include "target.h"
+#include "mapped.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -603,10 +604,9 @@ static void describe(struct target *t, const struct mapping *m)
 	sanitize(t->lib);
 }
 
-/* Is hakmem in this mapping, and has it started? -ENOEXEC: the file is another one for sure. */
-static int try_mapping(struct target *t, const struct mapping *m)
+/* By its file; -ENOEXEC: that is another one for sure. */
+static int look_into_file(struct target *t, const struct mapping *m)
 {
-	struct hak_root head;
 	struct found f = {0};
 	uint64_t vaddr = 0;
 	int fd = open_mapping(t->reader, m, t->open_path), r;
@@ -621,11 +621,40 @@ static int try_mapping(struct target *t, const struct mapping *m)
 	close(fd);
 	if (r)
 		return r;
-	describe(t, m);
 	t->abi = f.abi;
 	t->bias = m->start - m->offset - vaddr;
 	t->root_addr = f.root_vaddr + t->bias;
 	t->call_addr = f.has_call ? f.call_vaddr + t->bias : 0;
+	return 0;
+}
+
+/* By its memory, where the file is closed to us. A program's own copy tells of itself in its file
+ * only. */
+static int look_into_memory(struct target *t, const struct mapping *m)
+{
+	int r = mapped_root(t->reader, m, &t->root_addr, t->build_id);
+
+	t->closed = !r;
+	t->abi = HAK_ABI;
+	t->open_path[0] = '\0';
+	snprintf(t->map_path, sizeof(t->map_path), "/proc/%d/map_files/%lx-%lx", t->reader,
+		 m->start, m->end);
+	return r;
+}
+
+/* Is hakmem in this mapping, and has it started? -ENOEXEC: the file is another one for sure. */
+static int try_mapping(struct target *t, const struct mapping *m)
+{
+	struct hak_root head;
+	int r = look_into_file(t, m), seen;
+
+	if (r == -EACCES || r == -ENOENT) {
+		seen = look_into_memory(t, m);
+		r = seen == -EACCES ? r : seen;
+	}
+	if (r)
+		return r;
+	describe(t, m);
 	switch (target_read(t->reader, t->root_addr, &head, sizeof(head))) {
 	case sizeof(head):
 		break;
@@ -645,6 +674,11 @@ static int try_mapping(struct target *t, const struct mapping *m)
 	return head.abi == HAK_ABI ? 0 : -EPROTO;
 }
 
+const char target_closed[] =
+	"the file of its libhakmem cannot be opened, which probes take: it was deleted or replaced "
+	"(root; or CAP_CHECKPOINT_RESTORE, and for another user's process CAP_DAC_READ_SEARCH), "
+	"or is in another mount namespace (CAP_SYS_PTRACE)";
+
 const char *target_reason(int error)
 {
 	switch (error) {
@@ -653,11 +687,10 @@ const char *target_reason(int error)
 	case -EPERM:
 		return "no permission to read its memory (same user, or CAP_SYS_PTRACE)";
 	case -EACCES:
-		return "a library of it was deleted or replaced, and what it runs cannot be opened "
-		       "(root; or CAP_CHECKPOINT_RESTORE, and for another user's process "
-		       "CAP_DAC_READ_SEARCH), or it is in another mount namespace "
-		       "(CAP_SYS_PTRACE): "
-		       "whether that is libhakmem cannot be told";
+		return "a file it runs cannot be opened: deleted or replaced (root; or "
+		       "CAP_CHECKPOINT_RESTORE, and for another user's process "
+		       "CAP_DAC_READ_SEARCH), or in another mount namespace (CAP_SYS_PTRACE): "
+		       "whether libhakmem is in that cannot be told";
 	case -EAGAIN:
 		return "libhakmem is mapped but has not started";
 	case -EPROTO:

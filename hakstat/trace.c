@@ -123,14 +123,16 @@ static int attach(void *arg, const struct target *t, char *err, size_t errlen)
 	int r;
 
 	st->pid = t->pid;
-	r = start(st, t, true);
+	r = t->closed ? -EPERM : start(st, t, true);
 
 	if (r && r != -EPERM && r != -ENOENT)
 		r = start(st, t, false);
 	*st->o.by_events = probes_by_events(st->on);
 	if (!r)
 		return 0;
-	if (r == -ENOENT)
+	if (t->closed)
+		snprintf(err, errlen, "%s", target_closed);
+	else if (r == -ENOENT)
 		snprintf(err, errlen, "%s has none of these probes (built with PROBES=0?)", t->lib);
 	else if (r == -EPERM || r == -EACCES)
 		no_permission("for BPF", err, errlen);

@@ -17,6 +17,12 @@ static bool note(const struct model *m, int i, char *out, size_t len)
 {
 	char text[32];
 
+	if (i == 1 && m->memory && m->memory->estimated && !m->memory->error[0]) {
+		snprintf(out, len,
+			 "estimated: the kernel tells how much of a mapping is in memory; which "
+			 "pages, of another user, it tells with CAP_DAC_READ_SEARCH");
+		return true;
+	}
 	if (i || !m->memory)
 		return false;
 	if (m->memory->error[0]) {
@@ -95,6 +101,7 @@ static bool line_shown(const struct model *m, int row)
 static void json(struct json *j, const struct model *m)
 {
 	json_known(j, "rss_bytes", is_known(m) ? (int64_t)m->memory->rss : -1);
+	json_bool(j, "estimated", m->memory && m->memory->estimated);
 	if (m->memory && m->memory->error[0])
 		json_text(j, "error", m->memory->error);
 	report_json_rows(j, "classes", &view_fragments, m);

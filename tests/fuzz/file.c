@@ -142,9 +142,9 @@ void probes_prepare(struct bpf_program *p, bool multi)
 }
 
 struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
-				  uint64_t wanted, uint32_t *turn, int *error)
+				  uint64_t wanted, struct program_state *state, int *error)
 {
-	(void)p, (void)t, (void)multi, (void)wanted, (void)turn;
+	(void)p, (void)t, (void)multi, (void)wanted, (void)state;
 	*error = -1;
 	return NULL;
 }

@@ -76,7 +76,7 @@ def wait_line(name, waits, least, most, word):
             equal("asleep for the allocator", report["futex"]["allocator"]["ns"],
                   sum(r["asleep_ns"] for r in locks))
         for other in locks:
-            if other["lock"] != name and other["wait_ns"] > least / 100:
+            if other["lock"] != name and other["wait_ns"] > least / 10:
                 wrong(f"{other['lock']}: {other['wait_ns']} ns for nothing")
         if [r for r in rows if r["address"] == word and r["owner"] != "allocator"]:
             wrong(f"the word of {name} is among the application's")
