@@ -352,9 +352,8 @@ int cmd_watch(int argc, char **argv)
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
 	if (o.exec && !errand_open(&g.errand, o.exec)) {
-		complain("cannot run '%s': one command with arguments is meant; for pipes and the "
-			 "like "
-			 "use: sh -c '...'",
+		complain("cannot run '%s': one command with arguments is meant; for pipes and "
+			 "variables use, within single quotes: sh -c '...'",
 			 o.exec);
 		return EXIT_USAGE;
 	}

@@ -9,11 +9,13 @@
 
 # stat -p on the running target gives JSON with its pid, attached, nothing lost, sources agreeing.
 stat_works() { # NAME
-	"$HAKSTAT" stat -p "$known_pid" -d 2 --budget 0 --json >"$TMP/json" 2>"$TMP/err" 7>&- &
+	"$HAKSTAT" stat -p "$known_pid" -d 60 --budget 0 --json >"$TMP/json" 2>"$TMP/err" 7>&- &
 	local watcher=$!
 
 	wait_attached "$known_pid" $watcher || not_ok "$1: attaches" "$(cat "$TMP/err")"
 	go
+	wait_for 20 test -s "$TMP/counts" || not_ok "$1: the program counts"
+	kill -INT $watcher
 	wait $watcher
 	check "$1: stat ends with 0" [ $? -eq 0 ]
 	compare "$1: every number" "$TMP/counts" "$TMP/json"
