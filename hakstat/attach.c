@@ -170,9 +170,12 @@ static int put(struct probes_link *l)
 {
 	uint64_t which = l->wanted & ~left_out;
 
+	int r;
+
 	if (which == l->on)
 		return 0;
-	return l->multi ? put_multi(l, which) : put_single(l, which);
+	r = l->multi ? put_multi(l, which) : put_single(l, which);
+	return r == -ENOENT ? -ESRCH : r; /* its files go with a process */
 }
 
 /*

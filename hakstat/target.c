@@ -99,6 +99,13 @@ bool thread_runs(pid_t tid)
 	       !(s.pending & 1UL << (SIGKILL - 1));
 }
 
+bool thread_sleeps(pid_t tid)
+{
+	struct proc_stat s;
+
+	return read_stat(tid, &s) && s.state == 'S';
+}
+
 pid_t target_reader(pid_t pid)
 {
 	char path[64];

@@ -81,7 +81,8 @@ const char *target_reason(int error);
 int target_threads(pid_t pid);	/* 0 if unknown */
 uint64_t target_rss(pid_t pid); /* bytes, 0 if unknown */
 bool target_alive(pid_t pid);
-bool thread_runs(pid_t tid); /* alive, and neither at its end nor killed */
+bool thread_runs(pid_t tid);   /* alive, and neither at its end nor killed */
+bool thread_sleeps(pid_t tid); /* for something that is no page of a file */
 
 /* The first thread, or one that still runs if that has ended. */
 pid_t target_reader(pid_t pid);

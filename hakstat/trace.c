@@ -25,6 +25,7 @@ struct state {
 	uint64_t off; /* probes that the budget keeps off, a bit each */
 	pid_t pid;
 	struct trace_counts before; /* of programs before this one */
+	bool attached;		    /* to this program or one before it */
 	bool ended;
 };
 
@@ -128,8 +129,10 @@ static int attach(void *arg, const struct target *t, char *err, size_t errlen)
 	if (r && r != -EPERM && r != -ENOENT)
 		r = start(st, t, false);
 	*st->o.by_events = probes_by_events(st->on);
-	if (!r)
+	if (!r) {
+		st->attached = true;
 		return 0;
+	}
 	if (t->closed)
 		snprintf(err, errlen, "%s", target_closed);
 	else if (r == -ENOENT)
@@ -139,6 +142,8 @@ static int attach(void *arg, const struct target *t, char *err, size_t errlen)
 	else
 		snprintf(err, errlen, "cannot attach BPF: %s (see hakstat doctor)", strerror(-r));
 	complain("%s", err);
+	if (st->attached) /* it may just become yet another program */
+		return r;
 	*st->o.refused = r;
 	stop_requested = 1;
 	return r;
