@@ -172,7 +172,7 @@ static int attach(void *arg, const struct target *t, char *err, size_t errlen)
 	struct state *st = arg;
 	int r = load(st, t, true);
 
-	if (r && r != -EPERM && r != -ENOENT)
+	if (probes_before_multi(r))
 		r = load(st, t, false);
 	if (r)
 		snprintf(err, errlen,

@@ -143,7 +143,7 @@ struct sampler *sampler_open(const struct target *t, const struct sampler_option
 	}
 	s->bare = o->bare;
 	*error = t->closed ? -EPERM : start(s, t, o, true);
-	if (*error && *error != -EPERM && *error != -ENOENT) { /* a kernel before 6.6 */
+	if (probes_before_multi(*error)) {
 		stop(s);
 		*error = start(s, t, o, false);
 	}

@@ -169,7 +169,7 @@ static int attach(void *arg, const struct target *t, char *err, size_t errlen)
 	struct state *st = arg;
 	int r = load_waits(st, t, true);
 
-	if (r && r != -EPERM && r != -ENOENT)
+	if (probes_before_multi(r))
 		r = load_waits(st, t, false);
 	if (r)
 		snprintf(err, errlen, "waits by thread are not known: cannot attach BPF: %s",

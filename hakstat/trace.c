@@ -25,7 +25,6 @@ struct state {
 	uint64_t off; /* probes that the budget keeps off, a bit each */
 	pid_t pid;
 	struct trace_counts before; /* of programs before this one */
-	bool attached;		    /* to this program or one before it */
 	bool ended;
 };
 
@@ -126,13 +125,13 @@ static int attach(void *arg, const struct target *t, char *err, size_t errlen)
 	st->pid = t->pid;
 	r = t->closed ? -EPERM : start(st, t, true);
 
-	if (r && r != -EPERM && r != -ENOENT)
+	if (probes_before_multi(r))
 		r = start(st, t, false);
 	*st->o.by_events = probes_by_events(st->on);
-	if (!r) {
-		st->attached = true;
+	if (!r)
 		return 0;
-	}
+	if (r == -ESRCH && target_alive(t->pid))
+		return r; /* it just becomes another program, to which we come then */
 	if (t->closed)
 		snprintf(err, errlen, "%s", target_closed);
 	else if (r == -ENOENT)
@@ -142,8 +141,6 @@ static int attach(void *arg, const struct target *t, char *err, size_t errlen)
 	else
 		snprintf(err, errlen, "cannot attach BPF: %s (see hakstat doctor)", strerror(-r));
 	complain("%s", err);
-	if (st->attached) /* it may just become yet another program */
-		return r;
 	*st->o.refused = r;
 	stop_requested = 1;
 	return r;
