@@ -58,6 +58,11 @@ void probes_prepare(struct bpf_program *p, bool multi)
 		bpf_program__set_expected_attach_type(p, (enum bpf_attach_type)TRACE_UPROBE_MULTI);
 }
 
+bool probes_before_multi(int error)
+{
+	return error && error != -EPERM && error != -ENOENT && error != -ESRCH;
+}
+
 /* Those that count: who counts stays away from what would switch something on. */
 uint64_t probes_that_fire(const struct target *t)
 {
@@ -336,7 +341,7 @@ static int try_attach(struct attachment *a, const struct target *t)
 {
 	int r = load_and_attach(a, t, true);
 
-	if (!r || r == -EPERM || r == -ENOENT)
+	if (!probes_before_multi(r))
 		return r;
 	if (a->skel)
 		hakstat_bpf__destroy(a->skel);

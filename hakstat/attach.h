@@ -26,6 +26,8 @@ struct bpf_program;
 struct probes_link;
 #define PROBE_BIT(id) ((uint64_t)1 << (id)) /* HAK_P_hakmem_refill and so on */
 void probes_prepare(struct bpf_program *p, bool multi);
+/* Did loading or attaching fail as before 6.6? */
+bool probes_before_multi(int error);
 /*
  * Those without a semaphore. To attach to one of the others switches something on in the target;
  * and the kernel lets all who attach to it do so with its semaphore, or all without.

@@ -155,6 +155,11 @@ void probes_prepare(struct bpf_program *p, bool multi)
 	(void)multi;
 }
 
+bool probes_before_multi(int error)
+{
+	return error != 0;
+}
+
 struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
 				  uint64_t wanted, struct program_state *state, int *error)
 {
