@@ -216,7 +216,7 @@ static void mark_sites(struct heap_collector *c)
 
 static int refuse(struct heap_collector *c, int error)
 {
-	if (c->options.stacks.refused) {
+	if (c->options.stacks.refused && !(error == -ESRCH && target_alive(c->target.pid))) {
 		*c->options.stacks.refused = error;
 		stop_requested = 1;
 	}
@@ -230,6 +230,10 @@ static int heap_attach(void *state, const struct target *t, char *err, size_t er
 	int error = -ENOMEM;
 
 	c->target = *t;
+	if (t->closed) {
+		snprintf(err, errlen, "%s", target_closed);
+		return refuse(c, -EACCES);
+	}
 	if (!t->site[HAK_P_otel_memory_alloc].semaphore) {
 		snprintf(err, errlen, "%s cannot sample (built with PROBES=0?)", t->lib);
 		return refuse(c, -ENOENT);

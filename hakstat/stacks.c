@@ -220,7 +220,8 @@ static int stacks_attach(void *state, const struct target *t, char *err, size_t 
 		traces_look(&c->traces, &c->target, 0);
 		return 0;
 	}
-	if (c->options.refused) {
+	/* what just becomes another program is attached to then */
+	if (c->options.refused && !(error == -ESRCH && target_alive(t->pid))) {
 		*c->options.refused = error;
 		stop_requested = 1;
 	}
