@@ -1,4 +1,5 @@
 /* hakstat record: what top would have shown, kept in a file. */
+#include "cgroup.h"
 #include "hakstat.h"
 #include "privilege.h"
 #include "quantity.h"
@@ -105,27 +106,8 @@ static void read_line(const char *path, char *out, size_t len)
 	fclose(f);
 }
 
-static uint64_t started(pid_t pid)
-{
-	char path[64], line[1024];
-	unsigned long long ticks = 0;
-	char *end;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	read_line(path, line, sizeof(line));
-	end = strrchr(line, ')'); /* a name may have anything in it */
-	if (end)
-		sscanf(end + 1,
-		       " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
-		       "%*d %llu",
-		       &ticks);
-	return ticks;
-}
-
 static void identify(struct process *p, const struct watch *w, double interval)
 {
-	char path[64], line[512];
-	const char *group;
 	struct utsname u;
 
 	memset(p, 0, sizeof(*p));
@@ -138,12 +120,9 @@ static void identify(struct process *p, const struct watch *w, double interval)
 	if (!uname(&u))
 		snprintf(p->host, sizeof(p->host), "%s", u.nodename);
 	read_line("/proc/sys/kernel/random/boot_id", p->boot, sizeof(p->boot));
-	snprintf(path, sizeof(path), "/proc/%d/cgroup", w->t.pid);
-	read_line(path, line, sizeof(line));
-	group = strrchr(line, ':');
-	snprintf(p->container, sizeof(p->container), "%.90s", group ? group + 1 : "");
+	cgroup_path(w->t.pid, p->container, sizeof(p->container));
 	p->pid = (uint64_t)w->t.pid;
-	p->started = started(w->t.pid);
+	p->started = target_started(w->t.pid);
 	p->began = w->last.root.start_ns;
 	p->link = w->t.link;
 	p->interval_ns = (uint64_t)(interval * 1e9);

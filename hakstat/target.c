@@ -4,6 +4,7 @@
  */
 #include "target.h"
 #include "mapped.h"
+#include "proc_stat.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -25,8 +26,6 @@
 #define SITES_MOST 4096		/* notes of our probes in one file */
 #define SEGMENTS_MOST 1024	/* program headers */
 #define STRANGERS 16384
-#define KERNEL_THREAD 0x00200000UL /* PF_KTHREAD of the kernel's sched.h */
-#define EXITING 0x00000004UL	   /* PF_EXITING */
 
 const char *const link_names[] = {"preload", "shared", "static", "-"};
 
@@ -60,50 +59,26 @@ void sanitize(char *text)
 			*text = '?';
 }
 
-struct proc_stat {
-	char state;
-	unsigned long flags, threads, pending; /* pending: signals of this thread alone */
-};
-
-static bool read_stat(pid_t pid, struct proc_stat *s)
-{
-	char path[64], line[512], *name_end;
-	FILE *f;
-	bool ok;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	ok = fgets(line, sizeof(line), f) && (name_end = strrchr(line, ')')) &&
-	     sscanf(name_end + 1,
-		    " %c %*d %*d %*d %*d %*d %lu %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lu"
-		    " %*d %*u %*u %*d %*u %*u %*u %*u %*u %*u %lu",
-		    &s->state, &s->flags, &s->threads, &s->pending) == 4;
-	fclose(f);
-	return ok;
-}
-
 bool target_alive(pid_t pid)
 {
 	struct proc_stat s;
 
-	return read_stat(pid, &s) && s.state != 'Z' && s.state != 'X';
+	return proc_stat_read(pid, &s) && s.state != 'Z' && s.state != 'X';
 }
 
 bool thread_runs(pid_t tid)
 {
 	struct proc_stat s;
 
-	return read_stat(tid, &s) && s.state != 'Z' && s.state != 'X' && !(s.flags & EXITING) &&
-	       !(s.pending & 1UL << (SIGKILL - 1));
+	return proc_stat_read(tid, &s) && s.state != 'Z' && s.state != 'X' &&
+	       !(s.flags & PROC_EXITING) && !(s.pending & 1UL << (SIGKILL - 1));
 }
 
 bool thread_sleeps(pid_t tid)
 {
 	struct proc_stat s;
 
-	return read_stat(tid, &s) && s.state == 'S';
+	return proc_stat_read(tid, &s) && s.state == 'S';
 }
 
 pid_t target_reader(pid_t pid)
@@ -132,9 +107,9 @@ static const char *without_memory(pid_t pid)
 {
 	struct proc_stat s;
 
-	if (!read_stat(pid, &s))
+	if (!proc_stat_read(pid, &s))
 		return NULL;
-	if (s.flags & KERNEL_THREAD)
+	if (s.flags & PROC_KERNEL_THREAD)
 		return "a kernel thread, which has no malloc";
 	if (s.state != 'Z' || s.threads > 1) /* its first thread has ended, others have not */
 		return NULL;
@@ -164,6 +139,13 @@ static bool has_memory(pid_t pid)
 	unsigned long kib;
 
 	return status_number(target_reader(pid), "VmRSS:", &kib);
+}
+
+uint64_t target_started(pid_t pid)
+{
+	struct proc_stat s;
+
+	return proc_stat_read(pid, &s) ? s.started : 0;
 }
 
 int target_threads(pid_t pid)

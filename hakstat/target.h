@@ -78,8 +78,9 @@ extern const char target_closed[];
 /* What a negative errno of target_open and target_each means. */
 const char *target_reason(int error);
 
-int target_threads(pid_t pid);	/* 0 if unknown */
-uint64_t target_rss(pid_t pid); /* bytes, 0 if unknown */
+int target_threads(pid_t pid);	    /* 0 if unknown */
+uint64_t target_rss(pid_t pid);	    /* bytes, 0 if unknown */
+uint64_t target_started(pid_t pid); /* ticks after the boot, 0 if unknown */
 bool target_alive(pid_t pid);
 bool thread_runs(pid_t tid);   /* alive, and neither at its end nor killed */
 bool thread_sleeps(pid_t tid); /* for something that is no page of a file */
