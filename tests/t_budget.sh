@@ -59,6 +59,7 @@ kill $calling
 
 # It comes back: the same process, hot and calm in turn. Whether a probe is on is told by its site.
 start_firing
+kill -USR1 $firing # calm
 # shellcheck disable=SC2034 # of watch.sh
 site_file=$SO
 "$HAKSTAT" stat -p $firing -d 120 --budget 20000 --json >"$TMP/json" 2>"$TMP/err" &
@@ -67,6 +68,7 @@ end_at_exit $watcher
 # shellcheck disable=SC2317 # called by wait_for
 some_are_off() { some_attached $firing && ! all_attached $firing; }
 check "all probes are on at first" wait_for 20 all_attached $firing
+kill -USR1 $firing
 check "those that fire too often go off" wait_for 20 some_are_off
 kill -USR1 $firing
 check "when the rate has fallen they come back" wait_for 30 all_attached $firing
