@@ -56,6 +56,14 @@ struct call_now {
 	__u32 tid;   /* 0: the slot is free */
 	__u8 fast;   /* counted the quick way, */
 	__u8 others; /* as one that the allocator did not make */
+	__u64 calls; /* begun in this slot, by whichever thread had it: for the budget */
+};
+
+/* Of one CPU: how long the two programs take, by one run in CALL_TIMED. */
+#define CALL_TIMED 61 /* odd: they run in turn */
+struct call_spent {
+	__u64 runs; /* since the last one timed */
+	__u64 ns;
 };
 
 /* Shared through mmap. */

@@ -225,18 +225,16 @@ ON(hakmem, watch_sites)(hak_u32 unused)
 #define HAK_PROBE6(p, n, w, a, b, c, d, e, f) \
 	CASE(p, n, R(a, r->di), R(b, r->si), R(c, r->dx), R(d, r->cx), R(e, r->r8), R(f, r->r9))
 
-SEC("uprobe")
-int on_probe(struct regs *r)
+static __always_inline void count(struct regs *r, __u64 id)
 {
-	__u64 id = probe_of(r), slot = index_of((__u32)bpf_get_current_pid_tgid());
+	__u64 slot = index_of((__u32)bpf_get_current_pid_tgid());
 
-	if (id >= HAK_PROBE_COUNT)
-		return 0;
 	ADD(events[id].of[slot & (EVENT_SLOTS - 1)], 1);
 	switch (id) {
 #include "probes.def"
 	}
-	return 0;
 }
+
+PROBE_PROGRAM(on_probe, count)
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -145,10 +145,9 @@ static __always_inline void on_exit(void)
 	bpf_map_update_elem(&names, &tid, &name, BPF_ANY);
 }
 
-SEC("uprobe")
-int on_remote(struct regs *r)
+static __always_inline void count(struct regs *r, __u64 id)
 {
-	switch (probe_of(r)) {
+	switch (id) {
 	case HAK_P_hakmem_remote_push:
 		on_push(r);
 		break;
@@ -165,7 +164,8 @@ int on_remote(struct regs *r)
 		on_exit();
 		break;
 	}
-	return 0;
 }
+
+PROBE_PROGRAM(on_remote, count)
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

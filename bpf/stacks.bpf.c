@@ -166,29 +166,28 @@ static __always_inline bool passes(struct regs *r, __u64 probe)
 	return (which == 0 ? a : which == 1 ? b : c) == filter_value;
 }
 
-SEC("uprobe")
-int on_stack(struct regs *r)
+static __always_inline void take(struct regs *r, __u64 id)
 {
-	__u64 id = probe_of(r);
 	__u32 period, readable;
 
-	if (id >= HAK_PROBE_COUNT || !passes(r, id))
-		return 0;
+	if (!passes(r, id))
+		return;
 	ADD(counts.events[id], 1);
 	if (!is_chosen(&paces[id], &period)) {
 		ADD(counts.skipped, 1);
-		return 0;
+		return;
 	}
 	if (bare >> id & 1) {
 		hand_out_bare(r, id, period);
-		return 0;
+		return;
 	}
 	readable = readable_pages(r->sp);
 	if (readable <= small_pages + 1)
 		hand_out(r, id, period, readable, small_pages);
 	else
 		hand_out(r, id, period, readable, pages);
-	return 0;
 }
+
+PROBE_PROGRAM(on_stack, take)
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -2,6 +2,7 @@
  * The event stream: every probe as it fires, with its arguments, as many a second as are asked
  * for. Of each second the first ones; the rest is counted.
  */
+#include "sums.h"
 #include "thread.h"
 #include "trace_event.h"
 #include "turn.h"
@@ -12,6 +13,7 @@ const volatile __u64 min_ns = 0;
 const volatile __u32 ns_arg[HAK_PROBE_COUNT] = {0};
 
 struct trace_counts counts = {0};
+struct probe_events events[HAK_PROBE_COUNT] = {0};
 struct trace_second second = {0};
 
 struct {
@@ -40,22 +42,22 @@ static __always_inline int has_budget(__u64 ns)
 	return __sync_fetch_and_add(&second.taken, 1) < budget;
 }
 
-SEC("uprobe")
-int on_event(struct regs *r)
+static __always_inline void hand_out(struct regs *r, __u64 id)
 {
-	__u64 id = probe_of(r), ns = bpf_ktime_get_ns();
+	__u64 ns = bpf_ktime_get_ns(), slot = bpf_get_current_pid_tgid() & (EVENT_SLOTS - 1);
 	struct trace_event *e;
 
-	if (id >= HAK_PROBE_COUNT || is_short(r, id))
-		return 0;
+	ADD(events[id].of[slot], 1);
+	if (is_short(r, id))
+		return;
 	if (!has_budget(ns)) {
 		ADD(counts.skipped, 1);
-		return 0;
+		return;
 	}
 	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 	if (!e) {
 		ADD(counts.lost, 1);
-		return 0;
+		return;
 	}
 	e->ns = ns;
 	copy_args(e->arg, r);
@@ -66,7 +68,8 @@ int on_event(struct regs *r)
 	bpf_get_current_comm(e->name, sizeof(e->name));
 	ADD(counts.taken, 1);
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
-	return 0;
 }
+
+PROBE_PROGRAM(on_event, hand_out)
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

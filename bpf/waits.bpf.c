@@ -12,15 +12,14 @@ struct {
 
 __u64 dropped = 0;
 
-SEC("uprobe")
-int on_wait(struct regs *r)
+static __always_inline void count(struct regs *r, __u64 id)
 {
 	struct args_hakmem_lock_wait_done a = read_hakmem_lock_wait_done(r);
 	struct wait_sums zero = {}, *s;
 	__u32 tid;
 
-	if (probe_of(r) != HAK_P_hakmem_lock_wait_done)
-		return 0;
+	if (id != HAK_P_hakmem_lock_wait_done)
+		return;
 	tid = own_tid();
 	s = bpf_map_lookup_elem(&by_tid, &tid);
 	if (!s) {
@@ -29,11 +28,12 @@ int on_wait(struct regs *r)
 	}
 	if (!s) {
 		ADD(dropped, 1);
-		return 0;
+		return;
 	}
 	ADD(s->waits, 1);
 	ADD(s->wait_ns, a.wait_ns);
-	return 0;
 }
+
+PROBE_PROGRAM(on_wait, count)
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,7 +1,6 @@
 #include "attach.h"
 #include "privilege.h"
 #include "hakstat.h"
-#include "turn.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -15,7 +14,6 @@
 
 #include "hakstat.skel.h"
 
-#define JUDGE_S 0.1
 #define TRACE_UPROBE_MULTI 48 /* BPF_TRACE_UPROBE_MULTI, linux 6.6 */
 
 /* A program on the probes of a target: by one link to all of them, or one to each. */
@@ -24,7 +22,7 @@ struct probes_link {
 	const struct bpf_program *program;
 	struct target *t; /* a copy */
 	uint64_t wanted, on;
-	uint32_t *turn; /* the program's, see bpf/turn.h */
+	struct program_state *state; /* the program's */
 	bool multi;
 	int multi_fd; /* or -1 */
 	struct bpf_link *links[HAK_PROBE_COUNT];
@@ -34,7 +32,6 @@ struct attachment {
 	struct hakstat_bpf *skel;
 	struct probes_link *on;
 	struct budget *budget;
-	double next_judged;
 };
 
 static struct probes_link *all_links;
@@ -42,11 +39,7 @@ static struct probes_link *sums_link;	  /* that of the program of the sums */
 static uint64_t left_out;		  /* probes that are off, a bit each */
 static uint64_t in_demand = ~(uint64_t)0; /* by who looks, of the program of the sums */
 
-/*
- * Keeps the kernel's run time statistics on, or -1. Until we end: it takes CAP_SYS_ADMIN, which is
- * given up by the time we attach once more.
- */
-static int stats_fd = -1;
+static uint64_t spent_ns; /* in programs on probes so far */
 
 static int silent(enum libbpf_print_level level, const char *format, va_list args)
 {
@@ -63,6 +56,11 @@ void probes_prepare(struct bpf_program *p, bool multi)
 	libbpf_set_print(silent);
 	if (multi)
 		bpf_program__set_expected_attach_type(p, (enum bpf_attach_type)TRACE_UPROBE_MULTI);
+}
+
+bool probes_before_multi(int error)
+{
+	return error && error != -EPERM && error != -ENOENT && error != -ESRCH;
 }
 
 /* Those that count: who counts stays away from what would switch something on. */
@@ -137,16 +135,9 @@ static int create_multi(const struct probes_link *l, uint64_t which, uint32_t tu
 /* The new link first, so that no event is missed; its turn comes when it is there. */
 static int put_multi(struct probes_link *l, uint64_t which)
 {
-	uint32_t none = 0, *now = l->turn ? l->turn : &none;
-	uint32_t turn = l->multi_fd >= 0 && l->turn ? !*now : *now;
-	int fd;
+	uint32_t *now = &l->state->turn, turn = l->multi_fd >= 0 ? !*now : *now;
+	int fd = which ? create_multi(l, which, turn) : -1;
 
-	if (!l->turn && l->multi_fd >= 0) {
-		close(l->multi_fd);
-		l->multi_fd = -1;
-		l->on = 0;
-	}
-	fd = which ? create_multi(l, which, turn) : -1;
 	if (which && fd < 0)
 		return fd;
 	__atomic_store_n(now, turn, __ATOMIC_RELEASE);
@@ -184,9 +175,12 @@ static int put(struct probes_link *l)
 {
 	uint64_t which = l->wanted & ~left_out;
 
+	int r;
+
 	if (which == l->on)
 		return 0;
-	return l->multi ? put_multi(l, which) : put_single(l, which);
+	r = l->multi ? put_multi(l, which) : put_single(l, which);
+	return r == -ENOENT ? -ESRCH : r; /* its files go with a process */
 }
 
 /*
@@ -207,7 +201,7 @@ static void follow(void)
 }
 
 struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
-				  uint64_t wanted, uint32_t *turn, int *error)
+				  uint64_t wanted, struct program_state *state, int *error)
 {
 	struct probes_link *l = calloc(1, sizeof(*l));
 	struct target *copy = malloc(sizeof(*copy));
@@ -223,7 +217,7 @@ struct probes_link *probes_attach(const struct bpf_program *p, const struct targ
 				  .program = p,
 				  .t = copy,
 				  .wanted = wanted & present(t),
-				  .turn = turn,
+				  .state = state,
 				  .multi = multi,
 				  .multi_fd = -1};
 	all_links = l;
@@ -234,6 +228,22 @@ struct probes_link *probes_attach(const struct bpf_program *p, const struct targ
 	}
 	probes_detach(l);
 	return NULL;
+}
+
+/* Once, where a program has several links. */
+static void add_spent(const struct probes_link *l)
+{
+	uint64_t now = __atomic_load_n(&l->state->spent_ns, __ATOMIC_RELAXED);
+
+	spent_ns += now - l->state->told_ns;
+	l->state->told_ns = now;
+}
+
+uint64_t probes_spent(void)
+{
+	for (const struct probes_link *l = all_links; l; l = l->next)
+		add_spent(l);
+	return spent_ns;
 }
 
 void probes_detach(struct probes_link *l)
@@ -248,6 +258,7 @@ void probes_detach(struct probes_link *l)
 		*at = l->next;
 	if (l == sums_link)
 		sums_link = NULL;
+	add_spent(l);
 	follow();
 	for (int i = 0; i < HAK_PROBE_COUNT; i++)
 		bpf_link__destroy(l->links[i]);
@@ -268,6 +279,29 @@ static void leave_out(uint64_t probes)
 	left_out = probes;
 	for (struct probes_link *l = all_links; l; l = l->next)
 		put(l);
+}
+
+struct budget *probes_budget_open(void)
+{
+	return budget_open(HAK_PROBE_COUNT);
+}
+
+void probes_budget_close(struct budget *b)
+{
+	if (b)
+		left_out = 0;
+	budget_close(b);
+}
+
+bool probes_keep_budget(struct budget *b, const struct probe_events events[HAK_PROBE_COUNT],
+			pid_t pid)
+{
+	double now = clock_s();
+
+	if (!budget_due(b, now) || !budget_judge(b, events, target_threads(pid), now))
+		return false;
+	leave_out(budget_off(b));
+	return true;
 }
 
 /* --- the program of the sums on all of them --- */
@@ -297,7 +331,7 @@ static int load_and_attach(struct attachment *a, const struct target *t, bool mu
 
 	if (!r)
 		a->on = probes_attach(a->skel->progs.on_probe, t, multi,
-				      in_demand & probes_that_fire(t), &a->skel->bss->turn, &r);
+				      in_demand & probes_that_fire(t), &a->skel->bss->program, &r);
 	sums_link = a->on;
 	follow();
 	return r;
@@ -307,26 +341,12 @@ static int try_attach(struct attachment *a, const struct target *t)
 {
 	int r = load_and_attach(a, t, true);
 
-	if (!r || r == -EPERM || r == -ENOENT)
+	if (!probes_before_multi(r))
 		return r;
 	if (a->skel)
 		hakstat_bpf__destroy(a->skel);
 	a->skel = NULL;
 	return load_and_attach(a, t, false);
-}
-
-void attach_take_time(bool take)
-{
-	if (take == (stats_fd >= 0))
-		return;
-	if (!take)
-		close(stats_fd);
-	stats_fd = take ? bpf_enable_stats(BPF_STATS_RUN_TIME) : -1;
-}
-
-bool attach_takes_time(void)
-{
-	return stats_fd >= 0;
 }
 
 struct attachment *attach_probes(const struct target *t, int *error, char *err, size_t errlen)
@@ -337,13 +357,13 @@ struct attachment *attach_probes(const struct target *t, int *error, char *err, 
 		*error = -ENOMEM;
 		return NULL;
 	}
-	a->budget = budget_open();
-	*error = a->budget ? try_attach(a, t) : -ENOMEM;
-	if (!*error) {
-		attach_take_time(true);
+	a->budget = probes_budget_open();
+	*error = t->closed ? -EACCES : a->budget ? try_attach(a, t) : -ENOMEM;
+	if (!*error)
 		return a;
-	}
-	if (*error == -ENOENT)
+	if (t->closed)
+		snprintf(err, errlen, "%s", target_closed);
+	else if (*error == -ENOENT)
 		snprintf(err, errlen, "%s has no probes (built with PROBES=0?)", t->lib);
 	else if (*error == -EPERM || *error == -EACCES)
 		no_permission("for BPF", err, errlen);
@@ -358,23 +378,16 @@ void attach_close(struct attachment *a)
 {
 	if (!a)
 		return;
-	left_out = 0;
 	probes_detach(a->on);
 	if (a->skel)
 		hakstat_bpf__destroy(a->skel);
-	budget_close(a->budget);
+	probes_budget_close(a->budget);
 	free(a);
 }
 
 void attach_keep_budget(struct attachment *a)
 {
-	double now = clock_s();
-
-	if (now < a->next_judged)
-		return;
-	a->next_judged = now + JUDGE_S;
-	if (budget_judge(a->budget, a->skel->bss->events, target_threads(a->on->t->pid), now))
-		leave_out(budget_off(a->budget));
+	probes_keep_budget(a->budget, a->skel->bss->events, a->on->t->pid);
 }
 
 void attach_want(uint64_t probes)
@@ -411,12 +424,11 @@ void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *
 	for (int i = 0; i < HAK_PROBE_COUNT; i++)
 		for (int k = 0; k < EVENT_SLOTS; k++)
 			*events += (int64_t)a->skel->bss->events[i].of[k];
-	*lost = *run_ns = -1;
+	*run_ns = (int64_t)probes_spent();
+	*lost = -1;
 	if (bpf_obj_get_info_by_fd(bpf_program__fd(a->skel->progs.on_probe), &info, &len))
 		return;
 	*lost = (int64_t)info.recursion_misses;
-	if (stats_fd >= 0)
-		*run_ns = (int64_t)info.run_time_ns;
 }
 
 bool attach_by_events(const struct attachment *a)

@@ -5,6 +5,7 @@
 #include "budget.h"
 #include "sums.h"
 #include "target.h"
+#include "turn.h"
 
 struct attachment;
 
@@ -25,21 +26,34 @@ struct bpf_program;
 struct probes_link;
 #define PROBE_BIT(id) ((uint64_t)1 << (id)) /* HAK_P_hakmem_refill and so on */
 void probes_prepare(struct bpf_program *p, bool multi);
+/* Did loading or attaching fail as before 6.6? */
+bool probes_before_multi(int error);
 /*
  * Those without a semaphore. To attach to one of the others switches something on in the target;
  * and the kernel lets all who attach to it do so with its semaphore, or all without.
  */
 uint64_t probes_that_fire(const struct target *t);
 /*
- * turn: the variable of the program's object; NULL: it has none and takes its cookie for the probe,
- * so events are missed for some milliseconds when a probe goes off or comes back. NULL on failure:
- * a negative errno in *error.
+ * state: the variable `program' of the program's object (bpf/turn.h). NULL on failure: a negative
+ * errno in *error.
  */
 struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
-				  uint64_t wanted, uint32_t *turn, int *error);
+				  uint64_t wanted, struct program_state *state, int *error);
 void probes_detach(struct probes_link *l); /* NULL is fine */
+/* ns in all programs on probes so far, those that are gone too: what they say of themselves. */
+uint64_t probes_spent(void);
 /* By one perf event a probe, where the kernel does not know better. */
 bool probes_by_events(const struct probes_link *l);
+
+/*
+ * Takes probes that fire more often than the budget allows off the target, and puts them back; by
+ * all programs of this process that are on them. To be called again and again with what one of the
+ * programs, which is on all of them, has counted; true: others are off than before.
+ */
+struct budget *probes_budget_open(void);
+void probes_budget_close(struct budget *b); /* all are put back, the next time */
+bool probes_keep_budget(struct budget *b, const struct probe_events events[HAK_PROBE_COUNT],
+			pid_t pid);
 
 /*
  * What the program of the sums is on from here on, also where it is attached anew;
@@ -52,26 +66,20 @@ bool probes_by_events(const struct probes_link *l);
 void attach_want(uint64_t probes);
 uint64_t attach_wanted(void);
 
-/*
- * Takes probes that fire more often than the budget allows off the target, and puts them back; by
- * all programs of this process that are on them. To be called again and again.
- */
+/* With what the program of the sums has counted. */
 void attach_keep_budget(struct attachment *a);
 /* For how long each probe has been off so far, in seconds. */
 void attach_time_off(const struct attachment *a, double off_s[HAK_PROBE_COUNT]);
 
 /* A copy of the sums so far; the maxima start over. */
 void attach_read(struct attachment *a, struct bpf_sums *out);
-/* Probe hits handled, hits the kernel could not hand to us, and run time; -1 if unknown. */
+/* Probe hits handled, hits the kernel could not hand to us, and run time of all programs on probes;
+ * -1 if unknown. */
 void attach_cost(struct attachment *a, int64_t *events, int64_t *lost, int64_t *run_ns);
 /* By one perf event a probe, where the kernel does not know better. */
 bool attach_by_events(const struct attachment *a);
 /* Is this a kernel on which it will be, before anything is attached? */
 bool attach_before_multi(void);
-/* The kernel takes the time of every run of every BPF program, or not: then run time is
- * unknown. It takes CAP_SYS_ADMIN to turn it on. */
-void attach_take_time(bool take);
-bool attach_takes_time(void);
 /* How it is attached, for people. */
 const char *attach_method(const struct attachment *a);
 

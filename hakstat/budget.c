@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define JUDGE_S 0.1
 #define LOOK_S 0.5   /* a rate is taken over */
 #define TRIAL_S 0.1  /* and of a probe that was off, at first */
 #define OFF_MIN_S 1  /* taking one off stops us for up to 40 ms */
@@ -19,7 +20,9 @@ struct probe_pace {
 
 struct budget {
 	uint64_t off;
-	struct probe_pace probe[HAK_PROBE_COUNT];
+	double next_judged;
+	int probes;
+	struct probe_pace probe[];
 };
 
 static uint32_t limit = BUDGET_DEFAULT;
@@ -45,9 +48,13 @@ bool budget_parse(const char *text)
 	return true;
 }
 
-struct budget *budget_open(void)
+struct budget *budget_open(int probes)
 {
-	return calloc(1, sizeof(struct budget));
+	struct budget *b = calloc(1, sizeof(*b) + (size_t)probes * sizeof(struct probe_pace));
+
+	if (b)
+		b->probes = probes;
+	return b;
 }
 
 void budget_close(struct budget *b)
@@ -119,15 +126,20 @@ static void judge_one(struct probe_pace *p, const struct probe_events *events, i
 		begin(p, events, now, false);
 }
 
-bool budget_judge(struct budget *b, const struct probe_events events[HAK_PROBE_COUNT], int threads,
-		  double now)
+bool budget_due(struct budget *b, double now)
+{
+	if (!limit || now < b->next_judged)
+		return false;
+	b->next_judged = now + JUDGE_S;
+	return true;
+}
+
+bool budget_judge(struct budget *b, const struct probe_events *events, int threads, double now)
 {
 	uint64_t off = 0;
 	bool changed;
 
-	if (!limit)
-		return false;
-	for (int i = 0; i < HAK_PROBE_COUNT; i++) {
+	for (int i = 0; i < b->probes; i++) {
 		judge_one(&b->probe[i], &events[i], threads, now);
 		if (b->probe[i].until > 0)
 			off |= (uint64_t)1 << i;
@@ -142,9 +154,9 @@ uint64_t budget_off(const struct budget *b)
 	return b->off;
 }
 
-void budget_time_off(const struct budget *b, double now, double off_s[HAK_PROBE_COUNT])
+void budget_time_off(const struct budget *b, double now, double *off_s)
 {
-	for (int i = 0; i < HAK_PROBE_COUNT; i++) {
+	for (int i = 0; i < b->probes; i++) {
 		const struct probe_pace *p = &b->probe[i];
 
 		off_s[i] = p->off_s + (p->until > 0 ? now - p->since : 0);

@@ -27,16 +27,17 @@ bool budget_parse(const char *text);
 
 struct budget;
 
-struct budget *budget_open(void); /* NULL: no memory */
+struct budget *budget_open(int probes); /* of so many, 64 at most; NULL: no memory */
 void budget_close(struct budget *b);
 
-/* What the probes have counted by now (seconds), in so many threads (0: unknown): true if
- * budget_off is another since. */
-bool budget_judge(struct budget *b, const struct probe_events events[HAK_PROBE_COUNT], int threads,
-		  double now);
+/* Is it time to judge (now: in seconds)? Ten times a second is enough. */
+bool budget_due(struct budget *b, double now);
+/* What each probe has counted by now, in so many threads (0: unknown): true if budget_off is
+ * another since. */
+bool budget_judge(struct budget *b, const struct probe_events *events, int threads, double now);
 /* The probes that are to be off, a bit each. */
 uint64_t budget_off(const struct budget *b);
 /* How long each has been so far, in seconds. */
-void budget_time_off(const struct budget *b, double now, double off_s[HAK_PROBE_COUNT]);
+void budget_time_off(const struct budget *b, double now, double *off_s);
 
 #endif

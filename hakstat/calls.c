@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "attach.h"
+#include "budget.h"
+#include "hakstat.h"
 #include "privilege.h"
 #include "syscalls.skel.h"
 
@@ -30,11 +32,17 @@ struct calls {
 	pid_t pid;
 	bool inner_ids; /* thread ids are those of the target's pid namespace */
 	int cpus;
-	struct call_sums *by_cpu;		    /* one for each */
-	struct fast_sums *fast;			    /* likewise */
+	struct call_sums *by_cpu; /* one for each */
+	struct fast_sums *fast;	  /* likewise */
+	struct call_spent *spent;
 	struct call_now *slots;			    /* shared with the program */
 	struct call_sums base[CALLERS][FAST_CALLS]; /* of programs before */
 	uint64_t fast_program;			    /* the one whose calls are counted so */
+	struct budget *budget;
+	bool off;
+	bool blind;		    /* they were off at some time of this program, */
+	uint64_t seen;		    /* which was the one of this number then */
+	struct calls_sample before; /* time in calls that went on when they were taken off */
 };
 
 /* Names */
@@ -141,6 +149,15 @@ static int attach(struct calls *c)
 	return s->links.on_enter ? 0 : -errno;
 }
 
+static void detach(struct calls *c)
+{
+	struct syscalls_bpf *s = c->skel;
+
+	bpf_link__destroy(s->links.on_enter);
+	bpf_link__destroy(s->links.on_exit);
+	s->links.on_enter = s->links.on_exit = NULL;
+}
+
 /* Threads of the target, for each its id as the maps know it; stops when fn returns false. */
 static void each_thread(const struct calls *c, void (*fn)(struct calls *, pid_t, uint32_t, void *),
 			void *arg)
@@ -225,7 +242,9 @@ static int open_it(struct calls *c, enum calls_what what)
 		return c->cpus;
 	c->by_cpu = calloc((size_t)c->cpus, sizeof(*c->by_cpu));
 	c->fast = calloc((size_t)c->cpus, sizeof(*c->fast));
-	if (!c->by_cpu || !c->fast)
+	c->spent = calloc((size_t)c->cpus, sizeof(*c->spent));
+	c->budget = budget_open(1);
+	if (!c->by_cpu || !c->fast || !c->spent || !c->budget)
 		return -ENOMEM;
 	r = load(c, what);
 	if (!r)
@@ -276,6 +295,9 @@ void calls_close(struct calls *c)
 		syscalls_bpf__destroy(c->skel);
 	free(c->by_cpu);
 	free(c->fast);
+	free(c->spent);
+	budget_close(c->budget);
+	calls_free(&c->before);
 	free(c);
 }
 
@@ -715,6 +737,40 @@ static uint64_t misses(struct bpf_program *p)
 	return bpf_obj_get_info_by_fd(bpf_program__fd(p), &info, &len) ? 0 : info.recursion_misses;
 }
 
+/* Of those runs that were timed it is known. */
+static uint64_t spent_ns(struct calls *c)
+{
+	uint32_t key = 0;
+	uint64_t ns = 0;
+
+	if (bpf_map_lookup_elem(bpf_map__fd(c->skel->maps.spent), &key, c->spent))
+		return 0;
+	for (int i = 0; i < c->cpus; i++)
+		ns += c->spent[i].ns * CALL_TIMED;
+	return ns;
+}
+
+/* Adds what `from` has. */
+static int add_sample(struct calls_sample *s, const struct calls_sample *from)
+{
+	for (size_t i = 0; i < from->nrows; i++) {
+		struct call_row *row = new_call(s, from->rows[i].number);
+
+		if (!row)
+			return -ENOMEM;
+		*row = from->rows[i];
+	}
+	for (size_t i = 0; i < from->nwaits; i++) {
+		const struct wait_row *w = &from->waits[i];
+		struct wait_row *row = new_wait(s, w->word, w->by, w->op);
+
+		if (!row)
+			return -ENOMEM;
+		*row = *w;
+	}
+	return 0;
+}
+
 int calls_read(struct calls *c, uint64_t call_addr, struct calls_sample *s)
 {
 	struct call_state *state = &c->skel->bss->state;
@@ -728,11 +784,110 @@ int calls_read(struct calls *c, uint64_t call_addr, struct calls_sample *s)
 		s->program = calls_program(c);
 		e = read_once(&r, &good);
 	}
+	if (!e && c->before.program == s->program)
+		e = add_sample(s, &c->before);
+	budget_time_off(c->budget, clock_s(), &s->off_s);
 	s->split = call_addr != 0;
 	s->lost = __atomic_load_n(&state->lost, __ATOMIC_RELAXED) +
 		  misses(c->skel->progs.on_enter) + misses(c->skel->progs.on_exit);
+	s->spent_ns = spent_ns(c);
 	merge(s);
 	return e;
+}
+
+/* --- the budget --- */
+
+static void count_calls(const struct calls *c, struct probe_events *out)
+{
+	memset(out, 0, sizeof(*out));
+	for (unsigned i = 0; i < SLOTS; i++)
+		out->of[i % EVENT_SLOTS] += c->slots[i].calls;
+}
+
+/* What goes on has begun before anybody looks again. */
+static void forget_calls(struct calls *c)
+{
+	int map = bpf_map__fd(c->skel->maps.crowd);
+	uint32_t key;
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		c->slots[i].start = 0;
+	while (!bpf_map_get_next_key(map, NULL, &key) && !bpf_map_delete_elem(map, &key))
+		;
+}
+
+/* The time that calls have taken so far is kept; they are not known to go on any more. */
+static void keep_going(struct calls *c, uint64_t call_addr)
+{
+	struct calls_sample *b = &c->before;
+	struct reading r = {c, b, call_addr, 0};
+	struct ids ids = {0};
+
+	if (b->program != calls_program(c))
+		calls_free(b);
+	b->program = calls_program(c);
+	b->t_ns = now_ns();
+	read_threads(&r, &ids);
+	free(ids.at);
+	merge(b);
+	for (size_t i = 0; i < b->nrows; i++)
+		for (int by = 0; by < CALLERS; by++)
+			b->rows[i].by[by].now = 0;
+	for (size_t i = 0; i < b->nwaits; i++)
+		b->waits[i].now = 0;
+}
+
+static void take_off(struct calls *c)
+{
+	uint64_t call_addr = c->skel->bss->state.call_addr;
+
+	if (!c->blind)
+		c->seen = calls_program(c);
+	c->blind = true;
+	detach(c);
+	keep_going(c, call_addr);
+	forget_calls(c);
+	c->off = true;
+}
+
+/* Where that fails they stay off: it is told for how long. */
+static void put_back(struct calls *c)
+{
+	forget_calls(c); /* the last to run may have run a little longer */
+	if (attach(c)) {
+		detach(c);
+		return;
+	}
+	each_thread(c, note_call, NULL);
+	c->off = false;
+}
+
+void calls_keep_budget(struct calls *c)
+{
+	static struct probe_events events;
+	double now = clock_s();
+
+	if (!budget_due(c->budget, now))
+		return;
+	count_calls(c, &events);
+	budget_judge(c->budget, &events, target_threads(c->pid), now);
+	if (!budget_off(c->budget) == !c->off)
+		return;
+	if (c->off)
+		put_back(c);
+	else
+		take_off(c);
+}
+
+void calls_new_program(struct calls *c)
+{
+	struct call_state *state = &c->skel->bss->state;
+
+	if (c->blind && calls_program(c) == c->seen) {
+		__atomic_store_n(&state->call_addr, 0, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&state->program, 1, __ATOMIC_RELAXED);
+	}
+	c->blind = false;
 }
 
 void calls_free(struct calls_sample *s)
@@ -795,6 +950,8 @@ int calls_between(struct calls_sample *d, const struct calls_sample *from,
 		return -ENOMEM;
 	}
 	d->lost = less(to->lost, from->lost);
+	d->spent_ns = less(to->spent_ns, from->spent_ns);
+	d->off_s = to->off_s - from->off_s;
 	if (from->program != to->program)
 		return 0;
 	for (size_t i = 0; i < d->nrows; i++) {
@@ -816,6 +973,24 @@ int calls_between(struct calls_sample *d, const struct calls_sample *from,
 			subtract_waits(&d->waits[i], w);
 	}
 	return 0;
+}
+
+double calls_watched(const struct model *m)
+{
+	double s = m->seconds - m->syscalls->d.off_s;
+
+	return s > 0 ? s : 0;
+}
+
+bool calls_off_note(const struct model *m, char *out, size_t len)
+{
+	if (m->syscalls->d.off_s <= 0)
+		return false;
+	snprintf(out, len,
+		 "watched for %.1f of %.1f s, of which this is: more than %u calls a second in a "
+		 "thread (--budget)",
+		 calls_watched(m), m->seconds, budget_get());
+	return true;
 }
 
 uint64_t calls_quantile(const struct wait_row *w, double share)

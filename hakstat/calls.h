@@ -47,6 +47,8 @@ struct calls_sample {
 	struct wait_row *waits;
 	size_t nwaits;
 	uint64_t lost;
+	uint64_t spent_ns; /* in our programs, about */
+	double off_s;	   /* the budget kept them off */
 	int threads;
 };
 
@@ -82,12 +84,23 @@ int calls_read(struct calls *c, uint64_t call_addr, struct calls_sample *s);
 void calls_free(struct calls_sample *s);
 /* As of now: a sample is of one of them. */
 uint64_t calls_program(const struct calls *c);
+/*
+ * Takes the programs off where the process makes more calls than the budget allows, and puts them
+ * back; to be called again and again.
+ */
+void calls_keep_budget(struct calls *c);
+/* It has become another program, which was not seen if they were off. */
+void calls_new_program(struct calls *c);
 /* Maxima start over. */
 void calls_next(struct calls *c);
 
 /* What lies between two samples; `from` may be all zero. `d` begins all zero. */
 int calls_between(struct calls_sample *d, const struct calls_sample *from,
 		  const struct calls_sample *to);
+/* Seconds of the interval in which the budget let us watch. */
+double calls_watched(const struct model *m);
+/* Says so, where that was not all of it. */
+bool calls_off_note(const struct model *m, char *out, size_t len);
 /* The value that `share` (0 to 1) of the waits do not exceed: the upper edge of its slot. */
 uint64_t calls_quantile(const struct wait_row *w, double share);
 /* Sums over all rows. */

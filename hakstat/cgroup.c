@@ -178,9 +178,9 @@ void cgroup_shorten(const char *path, char *out, size_t len)
  * One line a hierarchy: "ID:CONTROLLERS:PATH". The one of version 2 has no controllers; where that
  * says nothing, one of version 1 does: systemd's, else the first that is not the root.
  */
-void cgroup_name(pid_t pid, char *out, size_t len)
+void cgroup_path(pid_t pid, char *out, size_t len)
 {
-	char file[64], line[PATH_BYTES], best[PATH_BYTES] = "";
+	char file[64], line[PATH_BYTES];
 	int best_rank = 0;
 	FILE *f;
 
@@ -202,10 +202,18 @@ void cgroup_name(pid_t pid, char *out, size_t len)
 									: 1;
 		if (rank > best_rank) {
 			best_rank = rank;
-			snprintf(best, sizeof(best), "%s", path + 1);
+			snprintf(out, len, "%.*s", (int)len - 1, path + 1);
 		}
 	}
 	fclose(f);
-	if (best_rank)
-		cgroup_shorten(best, out, len);
+}
+
+void cgroup_name(pid_t pid, char *out, size_t len)
+{
+	char path[PATH_BYTES];
+
+	cgroup_path(pid, path, sizeof(path));
+	out[0] = '\0';
+	if (*path)
+		cgroup_shorten(path, out, len);
 }

@@ -10,7 +10,10 @@
 /* Empty: not known, or the root. Safe to print. */
 void cgroup_name(pid_t pid, char *out, size_t len);
 
-/* The same for the path of a cgroup. */
+/* Its path, as /proc/PID/cgroup has it. Not safe to print. */
+void cgroup_path(pid_t pid, char *out, size_t len);
+
+/* The name for the path of a cgroup. */
 void cgroup_shorten(const char *path, char *out, size_t len);
 
 #endif

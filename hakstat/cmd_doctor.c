@@ -157,11 +157,8 @@ static void check_attach(struct checkup *c, const struct target *t)
 
 	if (a) {
 		char text[128];
-		int64_t events, lost, ns;
 
-		attach_cost(a, &events, &lost, &ns);
-		snprintf(text, sizeof(text), "by %s, run time statistics %s", attach_method(a),
-			 ns >= 0 ? "on" : "off (need CAP_SYS_ADMIN)");
+		snprintf(text, sizeof(text), "by %s", attach_method(a));
 		say(OK, "BPF attach", text, NULL);
 		attach_close(a);
 		return;
@@ -220,7 +217,11 @@ static bool check_target(struct checkup *c, struct target *t, pid_t pid)
 	say(found == HAK_PROBE_COUNT ? OK
 	    : found		     ? NOTE
 				     : MISSING,
-	    "probes in it", text, "its library was built with PROBES=0, or is another version");
+	    "probes in it", t->closed ? "unknown" : text,
+	    t->closed ? target_closed
+		      : "its library was built with PROBES=0, or is another version");
+	if (t->closed)
+		c->result = EXIT_PRIVILEGE;
 	r = collect(t, NULL, &s, NULL, NULL);
 	say(r ? MISSING : OK, "counters", r ? strerror(-r) : "readable", "CAP_SYS_PTRACE");
 	if (r && !c->result)

@@ -462,8 +462,13 @@ static void show_text(const struct dump *d, const struct options *o, const struc
 
 /* --- */
 
-static int refuse(const char *what, int error)
+/* reader: 0 of a core */
+static int refuse(const char *what, pid_t reader, int error)
 {
+	if (reader && !target_alive(reader)) {
+		complain("%s: the process has ended", what);
+		return EXIT_NO_HAKMEM;
+	}
 	switch (error) {
 	case -ENOENT:
 		complain("%s: no libhakmem in it, or one of another version of the contract", what);
@@ -505,7 +510,7 @@ static int show(const struct memory *m, uint64_t root, const char *what, const s
 	if (r && m->reader && !target_rss(m->reader))
 		r = -ESRCH; /* its memory goes first: what is read of it is cut short */
 	if (r)
-		r = refuse(what, r);
+		r = refuse(what, m->reader, r);
 	else if (o->json)
 		show_json(&d, o, &list);
 	else
@@ -532,7 +537,7 @@ static int dump_core(const struct options *o)
 	root = memory_find_root(&m);
 	if (m.truncated)
 		complain("%s is truncated", o->core);
-	r = root ? show(&m, root, o->core, o) : refuse(o->core, -ENOENT);
+	r = root ? show(&m, root, o->core, o) : refuse(o->core, 0, -ENOENT);
 	memory_close(&m);
 	return r;
 }

@@ -5,6 +5,7 @@
 #include "target.h"
 
 #include <argp.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -244,6 +245,10 @@ int cmd_probes(int argc, char **argv)
 		if (!pid)
 			return EXIT_NO_HAKMEM;
 		r = target_open(&t, pid, err, sizeof(err));
+		if (!r && t.closed) {
+			snprintf(err, sizeof(err), "%s", target_closed);
+			r = -EACCES;
+		}
 		if (r) {
 			complain("%s", err);
 			return exit_code_of(r);

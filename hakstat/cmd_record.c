@@ -1,13 +1,15 @@
 /* hakstat record: what top would have shown, kept in a file. */
+#include "cgroup.h"
 #include "hakstat.h"
 #include "privilege.h"
+#include "quantity.h"
 #include "recorded.h"
 #include "recorder.h"
 #include "sample_instant.h"
 #include "watch.h"
+#include "whom.h"
 
 #include <argp.h>
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -19,45 +21,44 @@
 #include <unistd.h>
 
 #define SIZE_DEFAULT ((uint64_t)256 << 20)
-#define SIZE_LEAST ((uint64_t)1 << 20)
+#define SIZE_LEAST 0x1p20
+#define SIZE_MOST 0x1p40
 
-enum { KEY_MAX_SIZE = 256, KEY_BUDGET };
+enum { KEY_MAX_SIZE = 256 };
 
 struct options {
-	const char *process, *command, *file;
-	double interval, seconds; /* seconds negative: no end */
+	struct whom whom;
+	const char *file;
+	double interval;
 	uint64_t most;
 };
 
 static const struct argp_option option_table[] = {
-	{"pid", 'p', "PID|NAME", 0, "process to record", 0},
-	{"command", 'c', "CMD", 0, "start CMD on libhakmem and record it from its start", 0},
 	{"output", 'o', "FILE", 0, "to this file; one of the same process is gone on with", 0},
 	{"interval", 'i', "SECONDS", 0, "time between frames (default 1)", 0},
-	{"duration", 'd', "SECONDS", 0, "end after so long (default: with it, or by Ctrl-C)", 0},
 	{"max-size", KEY_MAX_SIZE, "BYTES", 0,
 	 "as 64M, 2G: then the oldest half is dropped; 0: no limit (default 256M)", 0},
-	{"budget", KEY_BUDGET, "EVENTS", 0, BUDGET_HELP, 0},
 	{0},
 };
 
-static bool parse_size(const char *text, uint64_t *bytes)
+static void parse_size(struct argp_state *state, const char *text, uint64_t *bytes)
 {
-	static const char units[] = "KMG";
-	char *end;
-	unsigned long v = strtoul(text, &end, 10);
-	const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+	struct quantity q;
+	char err[128];
+	const char *at, *end = quantity_parse(text, UNIT_BYTES, &q, err, sizeof(err), &at);
 
-	if (!isdigit((unsigned char)*text) || v > UINT32_MAX || (*end && (!unit || end[1])))
-		return false;
-	*bytes = (uint64_t)v << (unit ? 10 * (unit - units + 1) : 0);
-	return *bytes == 0 || *bytes >= SIZE_LEAST;
+	if (!end)
+		argp_error(state, "--max-size %s: %s", text, err);
+	else if (*end || q.per || q.number > SIZE_MOST ||
+		 (q.number != 0 && !(q.number >= SIZE_LEAST)))
+		argp_error(state, "--max-size: 0, or from 1M to 1T: %s", text);
+	else
+		*bytes = (uint64_t)q.number;
 }
 
 static void end_options(const struct options *o, struct argp_state *state)
 {
-	if (!o->process == !o->command)
-		argp_error(state, "give a process with -p or a command with -c");
+	whom_check(&o->whom, state);
 	if (!o->file)
 		argp_error(state, "give a file with -o");
 }
@@ -67,11 +68,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct options *o = state->input;
 
 	switch (key) {
-	case 'p':
-		o->process = arg;
-		return 0;
-	case 'c':
-		o->command = arg;
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &o->whom;
 		return 0;
 	case 'o':
 		o->file = arg;
@@ -81,18 +79,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (o->interval < 0.1)
 			argp_error(state, "not a number of seconds, at least 0.1: %s", arg);
 		return 0;
-	case 'd':
-		o->seconds = parse_seconds(arg);
-		if (o->seconds <= 0)
-			argp_error(state, "not a number of seconds: %s", arg);
-		return 0;
-	case KEY_BUDGET:
-		if (!budget_parse(arg))
-			argp_error(state, "not a number of events: %s", arg);
-		return 0;
 	case KEY_MAX_SIZE:
-		if (!parse_size(arg, &o->most))
-			argp_error(state, "--max-size: 0, or at least 1M: %s", arg);
+		parse_size(state, arg, &o->most);
 		return 0;
 	case ARGP_KEY_END:
 		end_options(o, state);
@@ -118,27 +106,8 @@ static void read_line(const char *path, char *out, size_t len)
 	fclose(f);
 }
 
-static uint64_t started(pid_t pid)
-{
-	char path[64], line[1024];
-	unsigned long long ticks = 0;
-	char *end;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	read_line(path, line, sizeof(line));
-	end = strrchr(line, ')'); /* a name may have anything in it */
-	if (end)
-		sscanf(end + 1,
-		       " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
-		       "%*d %llu",
-		       &ticks);
-	return ticks;
-}
-
 static void identify(struct process *p, const struct watch *w, double interval)
 {
-	char path[64], line[512];
-	const char *group;
 	struct utsname u;
 
 	memset(p, 0, sizeof(*p));
@@ -151,12 +120,9 @@ static void identify(struct process *p, const struct watch *w, double interval)
 	if (!uname(&u))
 		snprintf(p->host, sizeof(p->host), "%s", u.nodename);
 	read_line("/proc/sys/kernel/random/boot_id", p->boot, sizeof(p->boot));
-	snprintf(path, sizeof(path), "/proc/%d/cgroup", w->t.pid);
-	read_line(path, line, sizeof(line));
-	group = strrchr(line, ':');
-	snprintf(p->container, sizeof(p->container), "%.90s", group ? group + 1 : "");
+	cgroup_path(w->t.pid, p->container, sizeof(p->container));
 	p->pid = (uint64_t)w->t.pid;
-	p->started = started(w->t.pid);
+	p->started = target_started(w->t.pid);
 	p->began = w->last.root.start_ns;
 	p->link = w->t.link;
 	p->interval_ns = (uint64_t)(interval * 1e9);
@@ -280,7 +246,7 @@ static enum watch_event pass(struct job *j, double *due, double end)
 
 static int run(struct job *j)
 {
-	double due = clock_s(), end = j->o->seconds < 0 ? INFINITY : due + j->o->seconds;
+	double due = clock_s(), end = j->o->whom.seconds > 0 ? due + j->o->whom.seconds : INFINITY;
 	enum watch_event e = WATCH_TIME;
 	int r = take_frame(j);
 
@@ -326,31 +292,32 @@ static void say_what(const struct recorder *w)
 
 int cmd_record(int argc, char **argv)
 {
+	static const struct argp_child children[] = {{&whom_argp, 0, NULL, 0}, {0}};
 	static const struct argp argp = {
 		option_table,
 		parse,
 		NULL,
 		"Keeps what `hakstat top' would have shown, for `hakstat report' and `hakstat top' "
-		"with --replay FILE.",
-		NULL,
+		"with --replay FILE. Ends with the process, or by Ctrl-C.",
+		children,
 		NULL,
 		NULL};
-	struct options o = {.interval = 1, .seconds = -1, .most = SIZE_DEFAULT};
+	struct options o = {.interval = 1, .most = SIZE_DEFAULT};
 	static struct job j;
 	pid_t pid = 0;
 	int r;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
-	if (o.command && !can_write(o.file))
+	if (o.whom.command && !can_write(o.file))
 		return EXIT_FAIL;
-	if (o.process && !(pid = parse_process(o.process)))
+	if (o.whom.process && !(pid = parse_process(o.whom.process)))
 		return EXIT_NO_HAKMEM;
 	catch_signals();
 	j.o = &o;
 	j.out.fd = -1;
-	r = watch_open(&j.w, pid, o.command, false, &source_recorded, NULL);
+	r = watch_open(&j.w, pid, o.whom.command, false, &source_recorded, NULL);
 	if (r == EXIT_OK) {
-		keep_to_watch(attach_by_events(j.w.a), o.command != NULL);
+		keep_to_watch(attach_by_events(j.w.a), o.whom.command != NULL);
 		r = run(&j);
 	}
 	if (j.open)

@@ -4,9 +4,11 @@
 #include "report.h"
 #include "trace.h"
 #include "watch.h"
+#include "whom.h"
 
 #include <argp.h>
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -18,15 +20,12 @@ enum { KEY_MIN_NS = 256, KEY_RATE, KEY_CSV };
 
 struct options {
 	struct trace_options trace;
-	const char *process, *command;
-	double seconds; /* negative: no end */
-	long count;	/* 0: no end */
+	struct whom whom;
+	long count; /* 0: no end */
 	enum report_format format;
 };
 
 static const struct argp_option option_table[] = {
-	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
-	{"command", 'c', "CMD", 0, "start CMD on libhakmem and watch it from its start", 0},
 	{"events", 'e', "PROBE[,PROBE...]", 0,
 	 "only these probes of `hakstat probes' (default: all; lock_wait: lock_wait_done)", 0},
 	{"min-ns", KEY_MIN_NS, "NS", 0, "only events that took so long: of locks and system calls",
@@ -34,7 +33,6 @@ static const struct argp_option option_table[] = {
 	{"rate", KEY_RATE, "EVENTS", 0,
 	 "so many a second at most, the first ones of each; 0: all (default 10000)", 0},
 	{"count", 'n', "COUNT", 0, "end after so many events", 0},
-	{"duration", 'd', "SECONDS", 0, "end after so long", 0},
 	{"json", 'j', NULL, 0, "an object a line", 0},
 	{"csv", KEY_CSV, NULL, 0, "CSV: a column for each argument of the probes chosen", 0},
 	{0},
@@ -43,9 +41,11 @@ static const struct argp_option option_table[] = {
 static uint64_t number(struct argp_state *state, const char *text, const char *what)
 {
 	char *end;
-	unsigned long long v = strtoull(text, &end, 10);
+	unsigned long long v;
 
-	if (*text < '0' || *text > '9' || *end)
+	errno = 0;
+	v = strtoull(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno)
 		argp_error(state, "%s: not a number: %s", what, text);
 	return v;
 }
@@ -71,8 +71,7 @@ static void end_options(struct options *o, struct argp_state *state)
 {
 	uint64_t with_ns = 0;
 
-	if (!o->process == !o->command)
-		argp_error(state, "give a process with -p or a command with -c");
+	whom_check(&o->whom, state);
 	for (int i = 0; i < HAK_PROBE_COUNT; i++)
 		if (trace_ns_argument(i) >= 0)
 			with_ns |= PROBE_BIT(i);
@@ -87,11 +86,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct options *o = state->input;
 
 	switch (key) {
-	case 'p':
-		o->process = arg;
-		return 0;
-	case 'c':
-		o->command = arg;
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &o->whom;
 		return 0;
 	case 'e':
 		parse_probes(o, state, arg);
@@ -105,12 +101,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'n':
 		o->count = (long)number(state, arg, "-n");
 		if (o->count < 1)
-			argp_error(state, "-n: at least 1");
-		return 0;
-	case 'd':
-		o->seconds = parse_seconds(arg);
-		if (o->seconds <= 0)
-			argp_error(state, "not a number of seconds: %s", arg);
+			argp_error(state, "-n: not a number of events: %s", arg);
 		return 0;
 	case 'j':
 		o->format = REPORT_JSON;
@@ -169,9 +160,10 @@ struct stream {
 	long left; /* events, if they are counted */
 	uint64_t shown;
 	struct trace_counts counts;
-	uint64_t skipped, lost;	     /* said so far */
-	int64_t to_wall;	     /* of CLOCK_MONOTONIC, ns */
-	const char *name[NAMES_MAX]; /* columns of CSV: arguments of all probes chosen */
+	uint64_t skipped, lost;	       /* said so far */
+	int64_t to_wall;	       /* of CLOCK_MONOTONIC, ns */
+	double off_s[HAK_PROBE_COUNT]; /* probes that the budget took off, in all */
+	const char *name[NAMES_MAX];   /* columns of CSV: arguments of all probes chosen */
 	int names;
 };
 
@@ -343,6 +335,26 @@ static bool on_event(void *arg, const struct trace_event *e)
 	return !s->o->count || --s->left;
 }
 
+/* The budget takes a probe off, or has put it back. */
+static void on_off(void *arg, int probe, bool off)
+{
+	struct stream *s = arg;
+	struct json j = {stdout, false};
+
+	if (s->o->format == REPORT_JSON) {
+		json_open(&j, NULL, '{');
+		json_text(&j, off ? "off" : "on", hak_probes[probe].name);
+		json_real(&j, "off_s", s->off_s[probe]);
+		json_close(&j, '}');
+		printf("\n");
+	} else if (s->o->format == REPORT_TABLE && off) {
+		printf("... %s is off: more than %u a second in a thread (--budget)\n",
+		       hak_probes[probe].name, budget_get());
+	} else if (s->o->format == REPORT_TABLE) {
+		printf("... %s is on again\n", hak_probes[probe].name);
+	}
+}
+
 static void on_turn(void *arg)
 {
 	(void)arg;
@@ -366,17 +378,17 @@ static int say_end(struct watch *w)
 /* A look now and then tells whether the process has become another program. */
 static int run(struct watch *w, const struct options *o)
 {
-	double end = clock_s() + o->seconds;
+	double end = o->whom.seconds > 0 ? clock_s() + o->whom.seconds : INFINITY;
 	static struct sample s;
 
 	for (;;) {
-		double left = o->seconds < 0 ? 1 : end - clock_s();
+		double left = end - clock_s();
 		enum watch_event e = watch_wait(w, left > 1 ? 1 : left > 0 ? left : 0);
 		int r = e == WATCH_STOP ? 0 : watch_sample(w, &s);
 
 		if (e == WATCH_EXIT || (r == -ESRCH && !w->launched))
 			return say_end(w);
-		if (e == WATCH_STOP || (o->seconds >= 0 && clock_s() >= end))
+		if (e == WATCH_STOP || clock_s() >= end)
 			return EXIT_OK;
 		if (r && r != -EAGAIN && r != -ESRCH)
 			return exit_code_of(r);
@@ -388,20 +400,25 @@ static void say_counts(const struct stream *s)
 	complain("%llu events shown, %llu dropped to keep to --rate, %llu lost",
 		 (unsigned long long)s->shown, (unsigned long long)s->counts.skipped,
 		 (unsigned long long)s->counts.lost);
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		if (s->off_s[i] > 0)
+			complain("%s was off for %.1f s, to keep to --budget", hak_probes[i].name,
+				 s->off_s[i]);
 }
 
 int cmd_trace(int argc, char **argv)
 {
+	static const struct argp_child children[] = {{&whom_argp, 0, NULL, 0}, {0}};
 	static const struct argp argp = {
 		option_table,
 		parse,
 		NULL,
 		"What the probes of a process tell, a line each: time, thread, probe with its "
 		"arguments, and how long it took.",
-		NULL,
+		children,
 		NULL,
 		NULL};
-	static struct options o = {.seconds = -1, .trace.per_second = RATE_DEFAULT};
+	static struct options o = {.trace.per_second = RATE_DEFAULT};
 	static struct stream s;
 	static bool by_events;
 	static int refused;
@@ -415,20 +432,22 @@ int cmd_trace(int argc, char **argv)
 	s.to_wall = wall_less_monotonic();
 	o.trace.event = on_event;
 	o.trace.turn = on_turn;
+	o.trace.off = on_off;
 	o.trace.arg = &s;
 	o.trace.refused = &refused;
 	o.trace.by_events = &by_events;
 	o.trace.counts = &s.counts;
-	if (o.process && !(pid = parse_process(o.process)))
+	o.trace.off_s = s.off_s;
+	if (o.whom.process && !(pid = parse_process(o.whom.process)))
 		return EXIT_NO_HAKMEM;
 	catch_signals();
 	if (o.format == REPORT_CSV) {
 		find_names(&s);
 		print_heading(&s);
 	}
-	r = watch_open(&w, pid, o.command, false, &source_trace, &o.trace);
+	r = watch_open(&w, pid, o.whom.command, false, &source_trace, &o.trace);
 	if (r == EXIT_OK && !refused) {
-		keep_to_watch(by_events, o.command != NULL);
+		keep_to_watch(by_events, o.whom.command != NULL);
 		r = run(&w, &o);
 	}
 	watch_close(&w);

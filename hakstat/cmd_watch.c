@@ -8,6 +8,7 @@
 #include "processes.h"
 #include "sources.h"
 #include "watch.h"
+#include "whom.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -20,8 +21,9 @@
 enum { KEY_EXEC = 512, KEY_ONCE };
 
 struct options {
-	const char *process, *command, *exec;
-	double interval, seconds; /* seconds: 0: no end */
+	struct whom whom;
+	const char *exec;
+	double interval;
 	bool json, once;
 	struct alert alert[ALERTS_MAX];
 	int n;
@@ -43,14 +45,11 @@ struct guard {
 };
 
 static const struct argp_option option_table[] = {
-	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
-	{"command", 'c', "CMD", 0, "start CMD on libhakmem and watch it", 0},
 	{"alert", 'a', "ALERT", 0,
 	 "tell when this is true, and when it is over: 'hit_rate<95 for 10s'; may be repeated", 0},
 	{"exec", KEY_EXEC, "CMD", 0,
 	 "run CMD on each alert, with HAKSTAT_ variables that tell of it", 0},
 	{"interval", 'i', "SECONDS", 0, "time between looks (default 1)", 0},
-	{"duration", 'd', "SECONDS", 0, "end after that (default: with the process, or Ctrl-C)", 0},
 	{"once", KEY_ONCE, NULL, 0, "end with the first alert", 0},
 	{"json", 'j', NULL, 0, "a JSON object a line", 0},
 	{0},
@@ -73,25 +72,13 @@ static void add_alert(struct options *o, const char *text)
 	exit(EXIT_USAGE);
 }
 
-static double parse_time(struct argp_state *state, const char *arg)
-{
-	double v = parse_seconds(arg);
-
-	if (v < 0.01)
-		argp_error(state, "not a number of seconds, at least 0.01: %s", arg);
-	return v;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 
 	switch (key) {
-	case 'p':
-		o->process = arg;
-		break;
-	case 'c':
-		o->command = arg;
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &o->whom;
 		break;
 	case 'a':
 		add_alert(o, arg);
@@ -100,10 +87,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->exec = arg;
 		break;
 	case 'i':
-		o->interval = parse_time(state, arg);
-		break;
-	case 'd':
-		o->seconds = parse_time(state, arg);
+		o->interval = parse_seconds(arg);
+		if (o->interval < 0.01)
+			argp_error(state, "not a number of seconds, at least 0.01: %s", arg);
 		break;
 	case KEY_ONCE:
 		o->once = true;
@@ -115,8 +101,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		argp_usage(state);
 		break;
 	case ARGP_KEY_END:
-		if (!o->process == !o->command)
-			argp_error(state, "give a process with -p or a command with -c");
+		whom_check(&o->whom, state);
 		if (!o->n)
 			argp_error(state, "give an alert, as in --alert 'hit_rate<95 for 10s'");
 		break;
@@ -306,13 +291,13 @@ static int run(struct guard *g, struct options *o)
 			return end(g);
 		if ((o->once && g->fired) || ferror(stdout))
 			return EXIT_OK;
-		if (o->seconds > 0 && next - begin >= o->seconds - 1e-9)
+		if (o->whom.seconds > 0 && next - begin >= o->whom.seconds - 1e-9)
 			return EXIT_OK;
 		next += o->interval; /* of a grid, which late looks do not shift */
 		if (next < clock_s())
 			next = clock_s();
-		if (o->seconds > 0 && next > begin + o->seconds)
-			next = begin + o->seconds;
+		if (o->whom.seconds > 0 && next > begin + o->whom.seconds)
+			next = begin + o->whom.seconds;
 		e = watch_wait(&g->w, next > clock_s() ? next - clock_s() : 0);
 		if (e == WATCH_STOP)
 			return EXIT_OK;
@@ -336,18 +321,19 @@ static int open_watch(struct guard *g, struct options *o, pid_t pid)
 	}
 	source = list.n ? &source_several : NULL;
 	if (bpf)
-		r = watch_open(&g->w, pid, o->command, false, source, &list);
+		r = watch_open(&g->w, pid, o->whom.command, false, source, &list);
 	else
-		r = watch_open_alone(&g->w, pid, o->command, source, &list);
-	if (r == EXIT_OK && !bpf && !o->command && !o->exec)
+		r = watch_open_alone(&g->w, pid, o->whom.command, source, &list);
+	if (r == EXIT_OK && !bpf && !o->whom.command && !o->exec)
 		keep_to_read();
 	else if (r == EXIT_OK)
-		keep_to_watch(attach_by_events(g->w.a), o->command || o->exec);
+		keep_to_watch(attach_by_events(g->w.a), o->whom.command || o->exec);
 	return r;
 }
 
 int cmd_watch(int argc, char **argv)
 {
+	static const struct argp_child children[] = {{&whom_argp, 0, NULL, 0}, {0}};
 	static const struct argp argp = {
 		option_table,
 		parse,
@@ -357,7 +343,7 @@ int cmd_watch(int argc, char **argv)
 		"\vALERT is COLUMN OPERATOR NUMBER, as in 'hit_rate<95', of the whole process; "
 		"'class=64 hit_rate<95' of a row of a view; 'rss_bytes grows>1MiB/min for 5min'; "
 		"several with 'and'. hakstat help COLUMN tells where a column can be used.",
-		NULL,
+		children,
 		NULL,
 		NULL};
 	static struct options o = {.interval = 1};
@@ -367,13 +353,12 @@ int cmd_watch(int argc, char **argv)
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
 	if (o.exec && !errand_open(&g.errand, o.exec)) {
-		complain("cannot run '%s': one command with arguments is meant; for pipes and the "
-			 "like "
-			 "use: sh -c '...'",
+		complain("cannot run '%s': one command with arguments is meant; for pipes and "
+			 "variables use, within single quotes: sh -c '...'",
 			 o.exec);
 		return EXIT_USAGE;
 	}
-	if (o.process && !(pid = parse_process(o.process)))
+	if (o.whom.process && !(pid = parse_process(o.whom.process)))
 		return EXIT_NO_HAKMEM;
 	g.o = &o;
 	g.whole = (struct processes){.row = &g.row, .n = 1};

@@ -23,7 +23,8 @@ bool errand_open(struct errand *e, const char *command)
 
 	for (int i = 0; i < ERRANDS_MAX; i++)
 		e->running[i] = -1;
-	if (wordexp(command, &words, WRDE_NOCMD) || words.we_wordc == 0)
+	/* of a variable that is not there yet nothing would be left: $HAKSTAT_VALUE within "" */
+	if (wordexp(command, &words, WRDE_NOCMD | WRDE_UNDEF) || words.we_wordc == 0)
 		return false;
 	e->argv = words.we_wordv; /* until we end */
 	return true;

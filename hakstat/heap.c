@@ -216,7 +216,7 @@ static void mark_sites(struct heap_collector *c)
 
 static int refuse(struct heap_collector *c, int error)
 {
-	if (c->options.stacks.refused) {
+	if (c->options.stacks.refused && !(error == -ESRCH && target_alive(c->target.pid))) {
 		*c->options.stacks.refused = error;
 		stop_requested = 1;
 	}
@@ -230,6 +230,10 @@ static int heap_attach(void *state, const struct target *t, char *err, size_t er
 	int error = -ENOMEM;
 
 	c->target = *t;
+	if (t->closed) {
+		snprintf(err, errlen, "%s", target_closed);
+		return refuse(c, -EACCES);
+	}
 	if (!t->site[HAK_P_otel_memory_alloc].semaphore) {
 		snprintf(err, errlen, "%s cannot sample (built with PROBES=0?)", t->lib);
 		return refuse(c, -ENOENT);
@@ -363,7 +367,7 @@ static void fill_counts(struct heap_collector *c)
 	s->events = s->counts.events[HAK_P_otel_memory_alloc] +
 		    s->counts.events[HAK_P_otel_memory_free];
 	s->seconds = h->seconds = (double)(now_ns() - c->attached_ns) / 1e9;
-	s->bpf_ns = sampler_cost(c->sampler);
+	s->bpf_ns = (int64_t)sampler_cost(c->sampler);
 	s->cpu_ns = cpu >= 0 && c->cpu_mark >= 0 ? cpu - c->cpu_mark : -1;
 	s->closed = modules_closed(c->traces.modules, &s->denied);
 	s->unkept = c->unkept;

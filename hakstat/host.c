@@ -8,6 +8,7 @@
 #include "cgroup.h"
 #include "collect.h"
 #include "hakstat.h"
+#include "proc_stat.h"
 #include "processes.h"
 #include "target.h"
 
@@ -19,11 +20,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define KERNEL_THREAD 0x00200000UL /* PF_KTHREAD of the kernel's sched.h */
-#define RETRY_FIRST 0.25	   /* seconds: a program that starts has its allocator soon */
+#define RETRY_FIRST 0.25 /* seconds: a program that starts has its allocator soon */
 #define RETRY_MOST 30.0
 #define FORGET_FILES 60.0 /* files known to be others' may have been replaced */
-#define COMM_BYTES 16
 
 /* One that is on libhakmem. */
 struct known {
@@ -36,7 +35,7 @@ struct known {
 struct seen {
 	pid_t pid;
 	unsigned long long start; /* of /proc/PID/stat: another one is another process */
-	char comm[COMM_BYTES];
+	char comm[PROC_COMM_BYTES];
 	double next, wait; /* when its mappings are looked at again */
 	bool closed;	   /* we may not */
 	struct known *k;   /* NULL: not on libhakmem as of then */
@@ -83,40 +82,6 @@ void host_close(struct host *h)
 }
 
 /* --- which processes there are --- */
-
-struct stat_line {
-	char comm[COMM_BYTES];
-	unsigned long flags;
-	unsigned long long start;
-	char state;
-};
-
-/* The name is in parentheses and may hold any of them. */
-static bool read_stat(pid_t pid, struct stat_line *s)
-{
-	char path[64], line[512], *from, *to;
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	n = read(fd, line, sizeof(line) - 1);
-	close(fd);
-	if (n <= 0)
-		return false;
-	line[n] = '\0';
-	from = strchr(line, '(');
-	to = strrchr(line, ')');
-	if (!from || !to || to < from)
-		return false;
-	snprintf(s->comm, sizeof(s->comm), "%.*s", (int)(to - from - 1), from + 1);
-	return sscanf(to + 1,
-		      " %c %*d %*d %*d %*d %*d %lu %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*u %*d"
-		      " %llu",
-		      &s->state, &s->flags, &s->start) == 3;
-}
 
 static int by_pid(const void *a, const void *b)
 {
@@ -178,24 +143,24 @@ static int list(struct host *h)
 		return error;
 	}
 	while ((d = readdir(proc))) {
-		struct stat_line line;
+		struct proc_stat line;
 		char *end;
 		long pid = strtol(d->d_name, &end, 10);
 		struct seen *s;
 
-		if (*end || pid <= 0 || !read_stat((pid_t)pid, &line) ||
-		    line.flags & KERNEL_THREAD || line.state == 'X')
+		if (*end || pid <= 0 || !proc_stat_read((pid_t)pid, &line) ||
+		    line.flags & PROC_KERNEL_THREAD || line.state == 'X')
 			continue;
 		s = find(h, before, (pid_t)pid);
 		if (s)
 			there[s - h->of] = true;
 		else if (!(s = add(h, (pid_t)pid)))
 			break;
-		if (s->start != line.start || strcmp(s->comm, line.comm) != 0) {
-			if (s->start != line.start)
+		if (s->start != line.started || strcmp(s->comm, line.comm) != 0) {
+			if (s->start != line.started)
 				forget(s);
 			s->next = s->wait = 0;
-			s->start = line.start;
+			s->start = line.started;
 			memcpy(s->comm, line.comm, sizeof(s->comm));
 		}
 	}

@@ -1,5 +1,6 @@
 /* What a view does not know, and what to do: "-" alone leaves people guessing. */
 #include "columns.h"
+#include "views.h"
 #include "privilege.h"
 
 #include <limits.h>
@@ -21,9 +22,11 @@ bool view_lacks(const struct view *v, const struct model *m, char *out, size_t l
 {
 	char columns[256], what_to_do[PATH_MAX + 128] = "hakstat doctor says why there is none";
 
-	if (m->has_bpf || !m->target || !v->by_bpf)
+	if (m->has_bpf || !m->target || !v->by_bpf || (v == &view_syscalls && m->syscalls))
 		return false;
-	if (!may_use_bpf())
+	if (m->target->closed)
+		snprintf(what_to_do, sizeof(what_to_do), "%s", target_closed);
+	else if (!may_use_bpf())
 		remedy(CAPS_BPF, "", what_to_do, sizeof(what_to_do));
 	list_columns(v, columns, sizeof(columns));
 	if (*v->by_bpf == '*')

@@ -87,7 +87,6 @@ static void restart(void *arg)
 
 const struct source source_lock_stacks = {
 	.name = "locks with stacks",
-	.often = true,
 	.open = open_all,
 	.attach = attach,
 	.turn = turn,

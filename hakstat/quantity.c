@@ -70,9 +70,10 @@ static void list(const struct factor *f, char *out, size_t len)
 /* A plain decimal number, which strtod alone would not insist on. */
 static const char *number(const char *s, double *v, char *err, size_t errlen, const char **at)
 {
+	const char *digits = s + (*s == '-');
+	bool hex = digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X');
+	bool plain = isdigit((unsigned char)digits[*digits == '.']) && !hex;
 	char *end = NULL;
-	bool plain =
-		isdigit((unsigned char)s[s[0] == '-' || s[0] == '.']) && s[1] != 'x' && s[1] != 'X';
 
 	if (plain)
 		*v = strtod(s, &end);

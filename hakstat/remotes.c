@@ -155,7 +155,7 @@ static int load(struct state *st, const struct target *t, bool multi)
 	if (!r)
 		st->on = probes_attach(st->bpf->progs.on_remote, t, multi,
 				       needed() | PROBE_BIT(HAK_P_hakmem_thread_exit),
-				       &st->bpf->bss->turn, &r);
+				       &st->bpf->bss->program, &r);
 	if (r) {
 		remote_bpf__destroy(st->bpf);
 		st->bpf = NULL;
@@ -176,7 +176,7 @@ static int attach(void *arg, const struct target *t, char *err, size_t errlen)
 	struct state *st = arg;
 	int r = load(st, t, true);
 
-	if (r && r != -EPERM && r != -ENOENT)
+	if (probes_before_multi(r))
 		r = load(st, t, false);
 	if (r)
 		snprintf(err, errlen,

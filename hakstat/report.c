@@ -16,20 +16,15 @@
 #define ALERT_ON "\033[1;31m" /* bold red */
 #define ALERT_OFF "\033[0m"
 
-enum { KEY_CSV = 512, KEY_REPLAY, KEY_AT, KEY_FROM, KEY_TO, KEY_BUDGET };
+enum { KEY_CSV = 512, KEY_REPLAY, KEY_AT, KEY_FROM, KEY_TO };
 
 static const struct argp_option option_table[] = {
-	{"pid", 'p', "PID|NAME", 0, "process to watch", 0},
-	{"command", 'c', "CMD", 0, "start CMD on libhakmem and watch it from its first allocation",
-	 0},
-	{"duration", 'd', "SECONDS", 0, "length of the interval", 0},
 	{"json", 'j', NULL, 0, "JSON: plain numbers in the units of `hakstat help COLUMN'", 0},
 	{"csv", KEY_CSV, NULL, 0, "CSV, the same numbers", 0},
 	{"output", 'o', "FILE", 0, "write the report to FILE", 0},
 	{"sort", 's', "COLUMN", 0, "sort by this column, highest first", 0},
 	{"reverse", 'r', NULL, 0, "the other way round", 0},
 	{"rows", 'n', "ROWS", 0, "no more rows than that", 0},
-	{"budget", KEY_BUDGET, "EVENTS", 0, BUDGET_HELP, 0},
 	{"width", 'w', "WIDTH", 0, "of the table (default: the terminal's, or 120)", 0},
 	{"replay", KEY_REPLAY, "FILE", 0, "of a recording (hakstat record), all of it, or:", 1},
 	{"at", KEY_AT, "TIME", 0,
@@ -67,24 +62,24 @@ static void find_sort(struct report_options *o, struct argp_state *state)
 
 static void begin(struct report_options *o)
 {
-	o->seconds = 0;
 	o->sort_name = NULL;
 	o->width = 0;
 }
 
 static void end(struct report_options *o, struct argp_state *state)
 {
-	if (o->replay && (o->process || o->command || o->seconds))
+	const struct whom *w = &o->whom;
+
+	if (o->replay && (w->process || w->command || w->seconds > 0))
 		argp_error(state, "--replay is of a file, without -p, -c and -d");
-	if (!o->replay && !o->process == !o->command)
-		argp_error(state, "give a process with -p or a command with -c");
+	if (!o->replay)
+		whom_check(w, state);
 	if ((o->at || o->from || o->to) && !o->replay)
 		argp_error(state, "--at, --from and --to are times of a recording: --replay FILE");
 	if (o->at && (o->from || o->to))
 		argp_error(state, "--at is one interval, without --from and --to");
 	find_sort(o, state);
-	if (o->seconds == 0)
-		o->seconds = o->process ? o->pid_seconds : -1;
+	o->seconds = w->seconds > 0 ? w->seconds : w->process ? o->pid_seconds : -1;
 	o->fold = o->width ? o->width : o->output ? INT_MAX : text_fold_width();
 	if (!o->width)
 		o->width = o->output ? WIDTH_FILE : text_width();
@@ -97,17 +92,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case ARGP_KEY_INIT:
 		begin(o);
-		return 0;
-	case 'p':
-		o->process = arg;
-		return 0;
-	case 'c':
-		o->command = arg;
-		return 0;
-	case 'd':
-		o->seconds = parse_seconds(arg);
-		if (o->seconds <= 0)
-			argp_error(state, "not a number of seconds: %s", arg);
+		state->child_inputs[0] = &o->whom;
 		return 0;
 	case 'j':
 		o->format = REPORT_JSON;
@@ -126,9 +111,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'n':
 		o->limit = parse_number(state, arg, 1, INT_MAX);
-		return 0;
-	case KEY_BUDGET:
-		budget_set((uint32_t)parse_number(state, arg, 0, INT_MAX));
 		return 0;
 	case 'w':
 		o->width = parse_number(state, arg, 20, WIDTH_MAX);
@@ -153,7 +135,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
-const struct argp report_argp = {option_table, parse, NULL, NULL, NULL, NULL, NULL};
+static const struct argp_child whom[] = {{&whom_argp, 0, NULL, 0}, {0}};
+const struct argp report_argp = {option_table, parse, NULL, NULL, whom, NULL, NULL};
 
 /* --- text --- */
 
@@ -580,13 +563,13 @@ int report_run(const struct report_options *o, const void *options, print_fn *pr
 	if (o->replay)
 		return run_replay(o, print);
 	attach_want(PROBES_LIGHT | o->view->probes | o->probes);
-	r = interval_open(&x, o->process, o->command, o->source ? o->source : o->view->source,
-			  options);
+	r = interval_open(&x, o->whom.process, o->whom.command,
+			  o->source ? o->source : o->view->source, options);
 	/* before the interval: who cannot write should not wait for it first */
 	out = r == EXIT_OK ? report_open(o) : NULL;
 
 	if (out)
-		r = interval_run(&x, o->command != NULL, o->seconds);
+		r = interval_run(&x, o->whom.command != NULL, o->seconds);
 	else if (r == EXIT_OK)
 		r = EXIT_FAIL;
 	if (r == EXIT_OK) {

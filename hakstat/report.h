@@ -8,6 +8,7 @@
 #include "columns.h"
 #include "interval.h"
 #include "text.h"
+#include "whom.h"
 
 #include <argp.h>
 
@@ -20,9 +21,10 @@ struct report_options {
 	uint64_t probes;	 /* beside those the view needs: ~0 for counts up to its very end */
 	const struct source *source; /* in the place of the view's, or NULL */
 	/* by parsing */
-	const char *process, *command, *output;
+	struct whom whom;
+	const char *output;
 	const char *replay, *at, *from, *to; /* a recording, in the place of a process */
-	double seconds;			     /* negative: until it ends or Ctrl-C */
+	double seconds; /* of the interval, from all of these; negative: until it ends or Ctrl-C */
 	enum report_format format;
 	const char *sort_name;
 	int sort; /* index of a column */
@@ -34,8 +36,8 @@ struct report_options {
 };
 
 /*
- * -p -c -d --json --csv -o -s -r -n -w, as a child of a command's own parser. That one must set
- * state->child_inputs[0] to its struct report_options at ARGP_KEY_INIT.
+ * -p -c -d --budget --json --csv -o -s -r -n -w, as a child of a command's own parser. That one
+ * must set state->child_inputs[0] to its struct report_options at ARGP_KEY_INIT.
  */
 extern const struct argp report_argp;
 

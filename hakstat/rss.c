@@ -225,6 +225,7 @@ struct residence {
 	uint64_t start;
 	size_t pages;
 	bool in[OS_PAGES_MAX];
+	double share; /* of what is in, to be counted: 1 where it is known */
 };
 
 static uint64_t resident_in(const struct residence *r, uint64_t from, uint64_t to)
@@ -239,7 +240,25 @@ static uint64_t resident_in(const struct residence *r, uint64_t from, uint64_t t
 			bytes += end - at;
 		at = end;
 	}
-	return bytes;
+	return r->share < 1 ? (uint64_t)((double)bytes * r->share) : bytes;
+}
+
+/* By the allocator's account: all of a page but what it has given back. False: only counted. */
+static bool estimate_page(struct state *st, const struct dump *d, const struct dump_page *pg,
+			  struct residence *r)
+{
+	size_t grain = dump_has_blocks(pg) ? dump_grain(d, pg) / OS_PAGE : 0, n = 0;
+	struct vma *v = smaps_at(&st->maps, r->start);
+
+	for (size_t i = 0; i < r->pages; i++) {
+		if (grain && i / grain < 64 && pg->gone >> i / grain & 1)
+			r->in[i] = false;
+		n += r->in[i];
+	}
+	r->share = smaps_share(&st->maps, r->start, n * OS_PAGE);
+	if (v && !st->maps.counting)
+		v->taken += resident_in(r, r->start, r->start + r->pages * OS_PAGE);
+	return !st->maps.counting;
 }
 
 struct page_sums {
@@ -392,8 +411,13 @@ static void mapped_page(struct state *st, const struct dump_page *pg)
 
 	if (end < first || block_end > end)
 		block_end = end;
-	in = smaps_resident_bytes(&st->maps, pg->start, block_end);
 	all = smaps_resident_bytes(&st->maps, first, end);
+	in = st->maps.estimated && end > first
+		     ? (uint64_t)((double)all * (double)(block_end - pg->start) /
+				  (double)(end - first))
+		     : smaps_resident_bytes(&st->maps, pg->start, block_end);
+	if (st->maps.counting)
+		return;
 	add_to(&k->live, in, pg->bytes, 1);
 	add_to(&k->ends, all > in ? all - in : 0, pg->map_bytes - (block_end - pg->start), 0);
 	k->pages++;
@@ -409,7 +433,7 @@ static void take_page(const struct dump *d, const struct dump_page *pg, unsigned
 	struct residence r;
 
 	(void)dirty;
-	if (!st->has_cached)
+	if (!st->has_cached && !st->maps.counting)
 		read_caches(st, d);
 	if (pg->class_ >= d->root.classes)
 		return;
@@ -419,7 +443,10 @@ static void take_page(const struct dump *d, const struct dump_page *pg, unsigned
 	}
 	r.start = pg->start;
 	r.pages = pg->slices * (SLICE / OS_PAGE);
+	r.share = 1;
 	if (pg->slices > SEGMENT_SLICES || !smaps_resident(&st->maps, r.start, r.pages, r.in))
+		return;
+	if (st->maps.estimated && !estimate_page(st, d, pg, &r))
 		return;
 	if (pg->kind == PAGE_RUN)
 		run_page(st, pg, &r);
@@ -440,10 +467,15 @@ static void take_segment(const struct dump *d, const struct dump_segment *s, voi
 		uint64_t start = s->base + i * SLICE;
 		bool clean = (s->unused & ~s->dirty) >> i & 1;
 
+		uint64_t in;
+
 		if (s->in_page >> i & 1)
 			continue;
-		add_to(&st->map.line[clean ? MEMORY_PURGED : MEMORY_UNUSED],
-		       smaps_resident_bytes(&st->maps, start, start + SLICE), SLICE, 0);
+		in = clean && st->maps.estimated
+			     ? 0
+			     : smaps_resident_bytes(&st->maps, start, start + SLICE);
+		if (!st->maps.counting)
+			add_to(&st->map.line[clean ? MEMORY_PURGED : MEMORY_UNUSED], in, SLICE, 0);
 	}
 }
 
@@ -451,7 +483,7 @@ static void take_segment(const struct dump *d, const struct dump_segment *s, voi
 static void take_kept(const struct dump *d, const struct dump_page *pg, void *arg)
 {
 	struct state *st = arg;
-	uint64_t end = pg->start + pg->map_bytes;
+	uint64_t end = pg->start + pg->map_bytes, in;
 	size_t i;
 
 	(void)d;
@@ -463,8 +495,10 @@ static void take_kept(const struct dump *d, const struct dump_page *pg, void *ar
 		return;
 	if (!pg->map_bytes || end < pg->start)
 		return;
-	add_to(&st->map.line[MEMORY_KEPT], smaps_resident_bytes(&st->maps, pg->start, end),
-	       pg->map_bytes, 1);
+	in = smaps_resident_bytes(&st->maps, pg->start, end);
+	if (st->maps.counting)
+		return;
+	add_to(&st->map.line[MEMORY_KEPT], in, pg->map_bytes, 1);
 	add_range(&st->ours, pg->start, end);
 	is_meta(st, pg->at);
 }
@@ -502,8 +536,13 @@ static uint64_t part(struct state *st, const struct ranges *r, const struct vma 
 		*bytes += to - from;
 		/* the kernel's own number where it is all of it: without privilege a page that
 		 * was only read cannot be told from others in pagemap */
-		sum += to - from == v->end - v->start ? v->rss
-						      : smaps_resident_bytes(&st->maps, from, to);
+		if (to - from == v->end - v->start)
+			sum += v->rss;
+		else if (st->maps.estimated)
+			sum += (uint64_t)((double)v->rss * (double)(to - from) /
+					  (double)(v->end - v->start));
+		else
+			sum += smaps_resident_bytes(&st->maps, from, to);
 	}
 	return sum < v->rss ? sum : v->rss;
 }
@@ -568,6 +607,8 @@ static void sort_out(struct state *st)
 		enum memory_line kind = kind_of(&st->maps, v);
 
 		m->huge += v->huge;
+		if (st->maps.estimated)
+			own = v->taken < v->rss ? v->taken : v->rss;
 		if (kind == MEMORY_OTHER && continues_file(&st->maps, v))
 			kind = MEMORY_FILES;
 		if (meta_bytes)
@@ -652,13 +693,22 @@ static bool read_once(struct state *st, const struct target *t)
 	forget(st);
 	r = smaps_open(&st->maps, t->reader);
 	if (r) {
-		snprintf(st->map.error, sizeof(st->map.error),
-			 "cannot read /proc/%d/smaps and pagemap: %s%s", t->pid, strerror(-r),
+		snprintf(st->map.error, sizeof(st->map.error), "cannot read /proc/%d/smaps: %s%s",
+			 t->pid, strerror(-r),
 			 r == -EACCES || r == -EPERM
-				 ? "; of another user's process that takes CAP_SYS_PTRACE or "
-				   "CAP_PERFMON, and CAP_DAC_READ_SEARCH (hakstat doctor)"
+				 ? "; of another user's process that takes CAP_SYS_PTRACE, or "
+				   "CAP_PERFMON since Linux 6.15 (hakstat doctor)"
 				 : "");
 		return true;
+	}
+	st->map.estimated = st->maps.estimated;
+	if (st->maps.estimated) {
+		st->maps.counting = true;
+		if (!dump_read(&d, &mem, t->root_addr, &v))
+			dump_free(&d);
+		st->maps.counting = false;
+		st->ours.n = st->meta.n = st->segments.n = 0;
+		st->sorted = false;
 	}
 	r = dump_read(&d, &mem, t->root_addr, &v);
 	if (r) {
@@ -758,12 +808,13 @@ static void get_class(const uint64_t *w, struct memory_class *k)
 static void save(const void *arg, struct instant *f)
 {
 	const struct memory_map *m = &((const struct state *)arg)->map;
-	uint64_t *w = instant_add(f, SECTION_MEMORY, 1, 2);
+	uint64_t *w = instant_add(f, SECTION_MEMORY, 1, 3);
 
 	if (!w)
 		return;
 	w[0] = m->rss;
 	w[1] = m->huge;
+	w[2] = m->estimated;
 	if (m->error[0]) {
 		w = instant_add(f, SECTION_MEMORY_ERROR, 1, sizeof(m->error) / 8);
 		if (w)
@@ -806,9 +857,10 @@ static void load(void *arg, const struct instant *f)
 	uint64_t w[CLASS_WORDS];
 
 	memset(m, 0, sizeof(*m));
-	section_row(s, 0, w, 2);
+	section_row(s, 0, w, 3);
 	m->rss = w[0];
 	m->huge = w[1];
+	m->estimated = w[2] != 0;
 	error = instant_get(f, SECTION_MEMORY_ERROR);
 	section_row(error, 0, (uint64_t *)(void *)m->error, sizeof(m->error) / 8);
 	m->error[sizeof(m->error) - 1] = '\0';

@@ -54,6 +54,7 @@ struct memory_map {
 	unsigned classes;
 	struct memory_page page[MEMORY_PAGES]; /* least used first */
 	int pages;
+	bool estimated;	 /* which pages are in memory is not known, only how many of a mapping */
 	char error[256]; /* not empty: nothing is known, for this reason */
 };
 

@@ -99,10 +99,10 @@ static int start(struct sampler *s, const struct target *t, const struct sampler
 		return -errno;
 	if (o->switches)
 		s->switches = probes_attach(s->skel->progs.on_stack, t, multi, o->switches,
-					    &s->skel->bss->turn, &r);
+					    &s->skel->bss->program, &r);
 	if (!r)
 		s->on = probes_attach(s->skel->progs.on_stack, t, multi, o->which,
-				      &s->skel->bss->turn, &r);
+				      &s->skel->bss->program, &r);
 	return r;
 }
 
@@ -120,7 +120,9 @@ static void stop(struct sampler *s)
 
 static void explain(int error, const struct target *t, char *err, size_t errlen)
 {
-	if (error == -ENOENT)
+	if (t->closed)
+		snprintf(err, errlen, "%s", target_closed);
+	else if (error == -ENOENT)
 		snprintf(err, errlen, "%s has none of these probes (built with PROBES=0?)", t->lib);
 	else if (error == -EPERM || error == -EACCES)
 		no_permission("for BPF", err, errlen);
@@ -140,8 +142,8 @@ struct sampler *sampler_open(const struct target *t, const struct sampler_option
 		return NULL;
 	}
 	s->bare = o->bare;
-	*error = start(s, t, o, true);
-	if (*error && *error != -EPERM && *error != -ENOENT) { /* a kernel before 6.6 */
+	*error = t->closed ? -EPERM : start(s, t, o, true);
+	if (probes_before_multi(*error)) {
 		stop(s);
 		*error = start(s, t, o, false);
 	}
@@ -186,9 +188,7 @@ void sampler_counts(const struct sampler *s, struct stack_counts *out)
 		out->lost += info.recursion_misses;
 }
 
-int64_t sampler_cost(const struct sampler *s)
+uint64_t sampler_cost(const struct sampler *s)
 {
-	struct bpf_prog_info info;
-
-	return attach_takes_time() && program_info(s, &info) ? (int64_t)info.run_time_ns : -1;
+	return __atomic_load_n(&s->skel->bss->program.spent_ns, __ATOMIC_RELAXED);
 }

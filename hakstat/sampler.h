@@ -29,7 +29,7 @@ bool sampler_drain(struct sampler *s, void (*fn)(void *arg, const struct stack_e
 		   void *arg);
 /* What the kernel could not hand to the program counts as lost. */
 void sampler_counts(const struct sampler *s, struct stack_counts *out);
-/* Time spent in the program, in ns; -1 if unknown. */
-int64_t sampler_cost(const struct sampler *s);
+/* Time spent in the program, in ns. */
+uint64_t sampler_cost(const struct sampler *s);
 
 #endif

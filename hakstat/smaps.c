@@ -185,7 +185,8 @@ int smaps_open(struct smaps *s, pid_t pid)
 	memset(s, 0, sizeof(*s));
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
 	s->pagemap = open(path, O_RDONLY | O_CLOEXEC);
-	if (s->pagemap < 0)
+	s->estimated = s->pagemap < 0 && (errno == EACCES || errno == EPERM);
+	if (s->pagemap < 0 && !s->estimated)
 		return -errno;
 	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
 	f = fopen(path, "re");
@@ -194,7 +195,7 @@ int smaps_open(struct smaps *s, pid_t pid)
 	r = read_smaps(s, f);
 	s->left = ENTRIES_MOST + 16 * s->rss / OS_PAGE;
 	fclose(f);
-	if (!r)
+	if (!r && !s->estimated)
 		find_zeroes(s);
 	return r;
 }
@@ -264,10 +265,45 @@ static bool read_entries(const struct smaps *s, uint64_t start, uint64_t *entry,
 	return true;
 }
 
+double smaps_share(struct smaps *s, uint64_t addr, uint64_t bytes)
+{
+	struct vma *v = smaps_at(s, addr);
+
+	if (!v)
+		return 0;
+	if (s->counting) {
+		v->expected += bytes;
+		return 0;
+	}
+	return v->expected > v->rss ? (double)v->rss / (double)v->expected : 1;
+}
+
+static uint64_t estimate(struct smaps *s, uint64_t start, uint64_t end)
+{
+	uint64_t sum = 0;
+
+	while (start < end) {
+		struct vma *v = smaps_at(s, start);
+		uint64_t to = v && v->end < end ? v->end : end, in;
+
+		if (!v)
+			return sum;
+		in = (uint64_t)((double)(to - start) * smaps_share(s, start, to - start));
+		v->taken += in;
+		sum += in;
+		start = to;
+	}
+	return sum;
+}
+
 bool smaps_resident(const struct smaps *s, uint64_t start, size_t pages, bool *in)
 {
 	uint64_t entry[BATCH];
 
+	if (s->estimated) {
+		memset(in, true, pages);
+		return smaps_at(s, start) != NULL;
+	}
 	for (size_t i = 0; i < pages; i += BATCH) {
 		size_t n = pages - i < BATCH ? pages - i : BATCH;
 
@@ -284,6 +320,8 @@ uint64_t smaps_resident_bytes(struct smaps *s, uint64_t start, uint64_t end)
 	uint64_t entry[BATCH], bytes = 0;
 
 	start &= ~(OS_PAGE - 1);
+	if (s->estimated)
+		return estimate(s, start, (end + OS_PAGE - 1) & ~(OS_PAGE - 1));
 	while (start < end) {
 		uint64_t pages = (end - start + OS_PAGE - 1) / OS_PAGE;
 		size_t n = pages < BATCH ? (size_t)pages : BATCH;

@@ -12,6 +12,8 @@
 struct vma {
 	uint64_t start, end, rss;
 	uint64_t huge;		  /* bytes in huge pages of hugetlbfs, which are no part of rss */
+	uint64_t expected, taken; /* of an estimate: bytes that should be in memory, and that were
+				     told of so far */
 	bool read, write, shared; /* as its permissions say */
 	bool hugetlb;		  /* on such pages */
 	bool file;		  /* a file is mapped */
@@ -21,8 +23,11 @@ struct vma {
 struct smaps {
 	struct vma *vma;
 	size_t n, room;
-	uint64_t rss;  /* of all */
-	int pagemap;   /* /proc/PID/pagemap, or -1 */
+	uint64_t rss; /* of all */
+	int pagemap;  /* /proc/PID/pagemap, or -1 */
+	/* It may not be opened, by who may see the rest: of each mapping it is known how much is
+	 * in memory, but not which pages. While counting, nothing is. */
+	bool estimated, counting;
 	uint64_t left; /* entries of pagemap that may still be read: a mapping may be endless */
 	/* pages of zeroes, mapped where nobody has written: no part of RSS; in order */
 	struct zeroes {
@@ -39,9 +44,16 @@ void smaps_close(struct smaps *s);
 /* The mapping an address is in; NULL: none. */
 struct vma *smaps_at(const struct smaps *s, uint64_t addr);
 
+/*
+ * An estimate is made in two passes: in the first one everything is asked for, with `counting'
+ * set, and found to be all there; in the second what each mapping has is spread over that.
+ */
+
 /* Which OS pages of a range are in memory: in[i] for each. False if that cannot be told. */
 bool smaps_resident(const struct smaps *s, uint64_t start, size_t pages, bool *in);
 /* Bytes of a range, in whole OS pages, that are. */
 uint64_t smaps_resident_bytes(struct smaps *s, uint64_t start, uint64_t end);
+/* Of an estimate: what to take for so many bytes of the mapping at addr that should be there. */
+double smaps_share(struct smaps *s, uint64_t addr, uint64_t bytes);
 
 #endif

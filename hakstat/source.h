@@ -22,7 +22,6 @@ struct watch;
 struct source {
 	const char *name;
 	bool by_itself; /* its own programs are wanted, not those of the samples */
-	bool often; /* its programs run so often that taking their time would cost as much again */
 	/* NULL: no memory. options: what the command has parsed for it, NULL in top. */
 	void *(*open)(const void *options);
 	/* 0 or a negative errno, with what is wrong and what to do in err; the rest goes on. */

@@ -47,7 +47,9 @@ static int attach(void *state, const struct target *t, char *err, size_t errlen)
 	struct state *s = state;
 	int error = 0;
 
-	if (!s->c)
+	if (s->c)
+		calls_new_program(s->c);
+	else
 		s->c = calls_open(t->pid, s->what, &error, err, errlen);
 	s->pid = t->pid;
 	return error;
@@ -107,6 +109,8 @@ static void turn(void *state, struct watch *w)
 	struct state *s = state;
 	int n = target_threads(w->t.pid);
 
+	if (s->c)
+		calls_keep_budget(s->c);
 	if (s->most_threads < n)
 		s->most_threads = n;
 }
@@ -175,6 +179,8 @@ static void fill(void *state, struct model *m)
 	s->out.threads = s->most_threads;
 	fill_top(s);
 	m->syscalls = &s->out;
+	if (m->bpf_ns >= 0)
+		m->bpf_ns += (int64_t)s->out.d.spent_ns;
 }
 
 static void restart(void *state)
@@ -204,7 +210,6 @@ static void close_it(void *state)
 
 const struct source source_calls = {
 	.name = "system calls",
-	.often = true,
 	.open = open_calls,
 	.attach = attach,
 	.turn = turn,
@@ -217,7 +222,6 @@ const struct source source_calls = {
 
 const struct source source_futexes = {
 	.name = "futex waits",
-	.often = true,
 	.open = open_futexes,
 	.attach = attach,
 	.turn = turn,

@@ -107,7 +107,6 @@ static void restart_all(void *state)
 
 const struct source source_several = {
 	.name = "several",
-	.often = true,
 	.open = open_all,
 	.attach = attach_all,
 	.heap = heap_all,

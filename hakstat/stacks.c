@@ -23,7 +23,8 @@ struct collector {
 	struct traces traces;
 	double weight[HAK_PROBE_COUNT]; /* events that the stacks taken stand for */
 	struct stack_counts mark;
-	int64_t bpf_mark, cpu_mark;
+	uint64_t bpf_mark;
+	int64_t cpu_mark;
 	double since;
 	double until;	      /* stacks are unwound in this turn */
 	bool marked;	      /* `since` is when; else all of the program's life counts */
@@ -219,7 +220,8 @@ static int stacks_attach(void *state, const struct target *t, char *err, size_t 
 		traces_look(&c->traces, &c->target, 0);
 		return 0;
 	}
-	if (c->options.refused) {
+	/* what just becomes another program is attached to then */
+	if (c->options.refused && !(error == -ESRCH && target_alive(t->pid))) {
 		*c->options.refused = error;
 		stop_requested = 1;
 	}
@@ -266,7 +268,7 @@ static void stacks_mark(void *state)
 
 static void fill_counts(struct collector *c, struct stacks *out)
 {
-	int64_t bpf = sampler_cost(c->sampler), cpu = cpu_ns();
+	int64_t cpu = cpu_ns();
 
 	sampler_counts(c->sampler, &out->counts);
 	for (int i = 0; i < HAK_PROBE_COUNT; i++) {
@@ -278,7 +280,7 @@ static void fill_counts(struct collector *c, struct stacks *out)
 	out->counts.lost -= c->mark.lost;
 	out->title = c->options.title;
 	out->which = c->options.sampler.which;
-	out->bpf_ns = bpf >= 0 && c->bpf_mark >= 0 ? bpf - c->bpf_mark : -1;
+	out->bpf_ns = (int64_t)(sampler_cost(c->sampler) - c->bpf_mark);
 	out->cpu_ns = cpu >= 0 && c->cpu_mark >= 0 ? cpu - c->cpu_mark : -1;
 	out->closed = modules_closed(c->traces.modules, &out->denied);
 	out->unkept = c->unkept;

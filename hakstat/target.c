@@ -3,6 +3,8 @@
  * bounded, and what is printed of it is made safe for a terminal.
  */
 #include "target.h"
+#include "mapped.h"
+#include "proc_stat.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,8 +26,6 @@
 #define SITES_MOST 4096		/* notes of our probes in one file */
 #define SEGMENTS_MOST 1024	/* program headers */
 #define STRANGERS 16384
-#define KERNEL_THREAD 0x00200000UL /* PF_KTHREAD of the kernel's sched.h */
-#define EXITING 0x00000004UL	   /* PF_EXITING */
 
 const char *const link_names[] = {"preload", "shared", "static", "-"};
 
@@ -59,43 +59,26 @@ void sanitize(char *text)
 			*text = '?';
 }
 
-struct proc_stat {
-	char state;
-	unsigned long flags, threads, pending; /* pending: signals of this thread alone */
-};
-
-static bool read_stat(pid_t pid, struct proc_stat *s)
-{
-	char path[64], line[512], *name_end;
-	FILE *f;
-	bool ok;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	ok = fgets(line, sizeof(line), f) && (name_end = strrchr(line, ')')) &&
-	     sscanf(name_end + 1,
-		    " %c %*d %*d %*d %*d %*d %lu %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lu"
-		    " %*d %*u %*u %*d %*u %*u %*u %*u %*u %*u %lu",
-		    &s->state, &s->flags, &s->threads, &s->pending) == 4;
-	fclose(f);
-	return ok;
-}
-
 bool target_alive(pid_t pid)
 {
 	struct proc_stat s;
 
-	return read_stat(pid, &s) && s.state != 'Z' && s.state != 'X';
+	return proc_stat_read(pid, &s) && s.state != 'Z' && s.state != 'X';
 }
 
 bool thread_runs(pid_t tid)
 {
 	struct proc_stat s;
 
-	return read_stat(tid, &s) && s.state != 'Z' && s.state != 'X' && !(s.flags & EXITING) &&
-	       !(s.pending & 1UL << (SIGKILL - 1));
+	return proc_stat_read(tid, &s) && s.state != 'Z' && s.state != 'X' &&
+	       !(s.flags & PROC_EXITING) && !(s.pending & 1UL << (SIGKILL - 1));
+}
+
+bool thread_sleeps(pid_t tid)
+{
+	struct proc_stat s;
+
+	return proc_stat_read(tid, &s) && s.state == 'S';
 }
 
 pid_t target_reader(pid_t pid)
@@ -124,9 +107,9 @@ static const char *without_memory(pid_t pid)
 {
 	struct proc_stat s;
 
-	if (!read_stat(pid, &s))
+	if (!proc_stat_read(pid, &s))
 		return NULL;
-	if (s.flags & KERNEL_THREAD)
+	if (s.flags & PROC_KERNEL_THREAD)
 		return "a kernel thread, which has no malloc";
 	if (s.state != 'Z' || s.threads > 1) /* its first thread has ended, others have not */
 		return NULL;
@@ -156,6 +139,13 @@ static bool has_memory(pid_t pid)
 	unsigned long kib;
 
 	return status_number(target_reader(pid), "VmRSS:", &kib);
+}
+
+uint64_t target_started(pid_t pid)
+{
+	struct proc_stat s;
+
+	return proc_stat_read(pid, &s) ? s.started : 0;
 }
 
 int target_threads(pid_t pid)
@@ -619,10 +609,9 @@ static void describe(struct target *t, const struct mapping *m)
 	sanitize(t->lib);
 }
 
-/* Is hakmem in this mapping, and has it started? -ENOEXEC: the file is another one for sure. */
-static int try_mapping(struct target *t, const struct mapping *m)
+/* By its file; -ENOEXEC: that is another one for sure. */
+static int look_into_file(struct target *t, const struct mapping *m)
 {
-	struct hak_root head;
 	struct found f = {0};
 	uint64_t vaddr = 0;
 	int fd = open_mapping(t->reader, m, t->open_path), r;
@@ -637,11 +626,40 @@ static int try_mapping(struct target *t, const struct mapping *m)
 	close(fd);
 	if (r)
 		return r;
-	describe(t, m);
 	t->abi = f.abi;
 	t->bias = m->start - m->offset - vaddr;
 	t->root_addr = f.root_vaddr + t->bias;
 	t->call_addr = f.has_call ? f.call_vaddr + t->bias : 0;
+	return 0;
+}
+
+/* By its memory, where the file is closed to us. A program's own copy tells of itself in its file
+ * only. */
+static int look_into_memory(struct target *t, const struct mapping *m)
+{
+	int r = mapped_root(t->reader, m, &t->root_addr, t->build_id);
+
+	t->closed = !r;
+	t->abi = HAK_ABI;
+	t->open_path[0] = '\0';
+	snprintf(t->map_path, sizeof(t->map_path), "/proc/%d/map_files/%lx-%lx", t->reader,
+		 m->start, m->end);
+	return r;
+}
+
+/* Is hakmem in this mapping, and has it started? -ENOEXEC: the file is another one for sure. */
+static int try_mapping(struct target *t, const struct mapping *m)
+{
+	struct hak_root head;
+	int r = look_into_file(t, m), seen;
+
+	if (r == -EACCES || r == -ENOENT) {
+		seen = look_into_memory(t, m);
+		r = seen == -EACCES ? r : seen;
+	}
+	if (r)
+		return r;
+	describe(t, m);
 	switch (target_read(t->reader, t->root_addr, &head, sizeof(head))) {
 	case sizeof(head):
 		break;
@@ -661,6 +679,11 @@ static int try_mapping(struct target *t, const struct mapping *m)
 	return head.abi == HAK_ABI ? 0 : -EPROTO;
 }
 
+const char target_closed[] =
+	"the file of its libhakmem cannot be opened, which probes take: it was deleted or replaced "
+	"(root; or CAP_CHECKPOINT_RESTORE, and for another user's process CAP_DAC_READ_SEARCH), "
+	"or is in another mount namespace (CAP_SYS_PTRACE)";
+
 const char *target_reason(int error)
 {
 	switch (error) {
@@ -669,11 +692,10 @@ const char *target_reason(int error)
 	case -EPERM:
 		return "no permission to read its memory (same user, or CAP_SYS_PTRACE)";
 	case -EACCES:
-		return "a library of it was deleted or replaced, and what it runs cannot be opened "
-		       "(root; or CAP_CHECKPOINT_RESTORE, and for another user's process "
-		       "CAP_DAC_READ_SEARCH), or it is in another mount namespace "
-		       "(CAP_SYS_PTRACE): "
-		       "whether that is libhakmem cannot be told";
+		return "a file it runs cannot be opened: deleted or replaced (root; or "
+		       "CAP_CHECKPOINT_RESTORE, and for another user's process "
+		       "CAP_DAC_READ_SEARCH), or in another mount namespace (CAP_SYS_PTRACE): "
+		       "whether libhakmem is in that cannot be told";
 	case -EAGAIN:
 		return "libhakmem is mapped but has not started";
 	case -EPROTO:

@@ -38,6 +38,7 @@ struct target {
 	uint64_t call_addr; /* where every system call of the library returns to, 0: not told */
 	uint64_t start_ns;  /* of the root */
 	unsigned copies;    /* of libhakmem in the process, of which this one began first */
+	bool closed;	    /* its file cannot be opened: counters alone, no probes */
 	struct probe_site site[HAK_PROBE_COUNT];
 };
 
@@ -72,15 +73,19 @@ int target_open(struct target *t, pid_t pid, char *err, size_t errlen);
 /* The probes of a library file that no process maps yet; the rest of *t is zero. */
 int target_from_file(struct target *t, const char *path, char *err, size_t errlen);
 
+/* Why a library is closed. */
+extern const char target_closed[];
 /* What a negative errno of target_open and target_each means. */
 const char *target_reason(int error);
 
 int target_threads(pid_t pid); /* 0 if unknown */
 uint64_t target_rss(pid_t pid);
 /* Of that: of files and shared memory, which others may have as well. */
-uint64_t target_shared(pid_t pid); /* bytes, 0 if unknown */
+uint64_t target_shared(pid_t pid);  /* bytes, 0 if unknown */
+uint64_t target_started(pid_t pid); /* ticks after the boot, 0 if unknown */
 bool target_alive(pid_t pid);
-bool thread_runs(pid_t tid); /* alive, and neither at its end nor killed */
+bool thread_runs(pid_t tid);   /* alive, and neither at its end nor killed */
+bool thread_sleeps(pid_t tid); /* for something that is no page of a file */
 
 /* The first thread, or one that still runs if that has ended. */
 pid_t target_reader(pid_t pid);

@@ -147,8 +147,8 @@ static int load_waits(struct state *st, const struct target *t, bool multi)
 		r = -EOPNOTSUPP; /* see attach.c:load */
 	if (!r)
 		st->on = probes_attach(st->bpf->progs.on_wait, t, multi,
-				       PROBE_BIT(HAK_P_hakmem_lock_wait_done), &st->bpf->bss->turn,
-				       &r);
+				       PROBE_BIT(HAK_P_hakmem_lock_wait_done),
+				       &st->bpf->bss->program, &r);
 	if (r) {
 		waits_bpf__destroy(st->bpf);
 		st->bpf = NULL;
@@ -169,7 +169,7 @@ static int attach(void *arg, const struct target *t, char *err, size_t errlen)
 	struct state *st = arg;
 	int r = load_waits(st, t, true);
 
-	if (r && r != -EPERM && r != -ENOENT)
+	if (probes_before_multi(r))
 		r = load_waits(st, t, false);
 	if (r)
 		snprintf(err, errlen, "waits by thread are not known: cannot attach BPF: %s",

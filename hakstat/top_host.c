@@ -176,8 +176,6 @@ int top_host(struct host_options *o, bool screen)
 	struct host *h = host_open();
 	int r = h ? 0 : -ENOMEM;
 
-	if (screen)
-		attach_take_time(true); /* of those entered later: it takes a right given up here */
 	keep_to_watch(attach_before_multi(), false);
 	if (!r && screen && !screen_open()) {
 		complain("unknown terminal type: plain frames");

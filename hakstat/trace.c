@@ -1,5 +1,6 @@
 #include "trace.h"
 #include "attach.h"
+#include "budget.h"
 #include "hakstat.h"
 #include "names.h"
 #include "privilege.h"
@@ -20,6 +21,9 @@ struct state {
 	struct trace_bpf *bpf;
 	struct probes_link *on;
 	struct ring_buffer *ring;
+	struct budget *budget;
+	uint64_t off; /* probes that the budget keeps off, a bit each */
+	pid_t pid;
 	struct trace_counts before; /* of programs before this one */
 	bool ended;
 };
@@ -78,6 +82,9 @@ static void detach(struct state *st)
 	probes_detach(st->on);
 	ring_buffer__free(st->ring);
 	trace_bpf__destroy(st->bpf);
+	probes_budget_close(st->budget);
+	st->budget = NULL;
+	st->off = 0;
 	st->on = NULL;
 	st->ring = NULL;
 	st->bpf = NULL;
@@ -100,9 +107,11 @@ static int start(struct state *st, const struct target *t, bool multi)
 		if (!st->ring)
 			r = -errno;
 	}
+	if (!r && !(st->budget = probes_budget_open()))
+		r = -ENOMEM;
 	if (!r)
 		st->on = probes_attach(st->bpf->progs.on_event, t, multi, st->o.which,
-				       &st->bpf->bss->turn, &r);
+				       &st->bpf->bss->program, &r);
 	if (r)
 		detach(st);
 	return r;
@@ -111,14 +120,21 @@ static int start(struct state *st, const struct target *t, bool multi)
 static int attach(void *arg, const struct target *t, char *err, size_t errlen)
 {
 	struct state *st = arg;
-	int r = start(st, t, true);
+	int r;
 
-	if (r && r != -EPERM && r != -ENOENT)
+	st->pid = t->pid;
+	r = t->closed ? -EPERM : start(st, t, true);
+
+	if (probes_before_multi(r))
 		r = start(st, t, false);
 	*st->o.by_events = probes_by_events(st->on);
 	if (!r)
 		return 0;
-	if (r == -ENOENT)
+	if (r == -ESRCH && target_alive(t->pid))
+		return r; /* it just becomes another program, to which we come then */
+	if (t->closed)
+		snprintf(err, errlen, "%s", target_closed);
+	else if (r == -ENOENT)
 		snprintf(err, errlen, "%s has none of these probes (built with PROBES=0?)", t->lib);
 	else if (r == -EPERM || r == -EACCES)
 		no_permission("for BPF", err, errlen);
@@ -145,6 +161,19 @@ static void read_counts(struct state *st)
 		out->lost += info.recursion_misses;
 }
 
+static void keep_budget(struct state *st)
+{
+	uint64_t off;
+
+	probes_keep_budget(st->budget, st->bpf->bss->events, st->pid);
+	off = budget_off(st->budget);
+	budget_time_off(st->budget, clock_s(), st->o.off_s);
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		if ((off ^ st->off) & PROBE_BIT(i))
+			st->o.off(st->o.arg, i, off >> i & 1);
+	st->off = off;
+}
+
 static void turn(void *arg, struct watch *w)
 {
 	struct state *st = arg;
@@ -154,6 +183,7 @@ static void turn(void *arg, struct watch *w)
 		return;
 	ring_buffer__consume(st->ring);
 	read_counts(st);
+	keep_budget(st);
 	st->o.turn(st->o.arg);
 	if (st->ended)
 		stop_requested = 1;
@@ -188,7 +218,6 @@ static void close_trace(void *arg)
 const struct source source_trace = {
 	.name = "trace",
 	.by_itself = true,
-	.often = true,
 	.open = open_trace,
 	.attach = attach,
 	.turn = turn,

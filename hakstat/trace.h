@@ -11,11 +11,13 @@ struct trace_options {
 	uint64_t min_ns;
 	/* False: no more. Names are safe to print. */
 	bool (*event)(void *arg, const struct trace_event *e);
-	void (*turn)(void *arg); /* those that were there are through */
+	void (*turn)(void *arg);		     /* those that were there are through */
+	void (*off)(void *arg, int probe, bool off); /* the budget took it off, or put it back */
 	void *arg;
 	int *refused;		     /* gets a negative errno if nothing can be attached */
 	bool *by_events;	     /* gets whether it is as probes_by_events says */
-	struct trace_counts *counts; /* as of the last turn */
+	struct trace_counts *counts; /* as of the last turn, as is: */
+	double *off_s;		     /* of each probe, how long it has been off in all */
 };
 
 extern const struct source source_trace; /* options: struct trace_options */

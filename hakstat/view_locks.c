@@ -156,9 +156,15 @@ static uint64_t ns_of(const struct model *m, int row)
 	return ns > 0 ? (uint64_t)ns : 0;
 }
 
+/* Words are watched while the budget allows; the allocator counts by itself. */
+static double seconds_of(const struct model *m, int row)
+{
+	return is_ours(row) ? m->seconds : calls_watched(m);
+}
+
 static struct value lock_rate(const struct model *m, int row)
 {
-	return value_per_second(m, (double)waits_of(m, row));
+	return value_ratio(VALUE_RATE, (double)waits_of(m, row), seconds_of(m, row));
 }
 
 static struct value lock_waits(const struct model *m, int row)
@@ -173,7 +179,7 @@ static struct value lock_total(const struct model *m, int row)
 
 static struct value lock_asleep(const struct model *m, int row)
 {
-	if (!m->syscalls || !m->syscalls->d.split)
+	if (!m->syscalls || !m->syscalls->d.split || (is_ours(row) && m->syscalls->d.off_s > 0))
 		return value_none();
 	return value_of(VALUE_NS,
 			(double)(is_ours(row) ? asleep_of(m, row).ns : wait_of(m, row)->ns));
@@ -219,12 +225,12 @@ static struct value lock_max(const struct model *m, int row)
 static struct value lock_share(const struct model *m, int row)
 {
 	return value_ratio(VALUE_PERCENT, 100.0 * (double)ns_of(m, row) / 1e9,
-			   m->seconds * (m->syscalls ? m->syscalls->threads : m->threads));
+			   seconds_of(m, row) * (m->syscalls ? m->syscalls->threads : m->threads));
 }
 
 static struct value lock_threads(const struct model *m, int row)
 {
-	return value_ratio(VALUE_FACTOR, (double)ns_of(m, row) / 1e9, m->seconds);
+	return value_ratio(VALUE_FACTOR, (double)ns_of(m, row) / 1e9, seconds_of(m, row));
 }
 
 static struct value lock_now(const struct model *m, int row)
@@ -318,15 +324,20 @@ static bool lock_note(const struct model *m, int i, char *out, size_t len)
 			 m->recorded ? "recorded" : "without BPF");
 		return i == 0;
 	}
-	if (i == 0)
+	if (i == 0) {
 		futex_note(m, out, len);
-	else if (lost && --i == 0)
+		return true;
+	}
+	if (m->syscalls->d.off_s > 0 && --i == 0)
+		return calls_off_note(m, out, len);
+	if (lost && --i == 0) {
 		snprintf(out, len, "%llu waits could not be counted", (unsigned long long)lost);
-	else if (i == 1 && m->waits && !m->stacks)
-		snprintf(out, len, "where the allocator waits from: hakstat locks --stacks -p %d",
-			 m->target->pid);
-	else
+		return true;
+	}
+	if (i != 1 || !m->waits || m->stacks)
 		return false;
+	snprintf(out, len, "where the allocator waits from: hakstat locks --stacks -p %d",
+		 m->target->pid);
 	return true;
 }
 
@@ -391,6 +402,7 @@ static void lock_json(struct json *j, const struct model *m)
 		json_split(j, "application_others", split_of(m, BY_REST, false));
 		json_close(j, '}');
 		json_number(j, "not_counted", m->syscalls->d.lost);
+		json_real(j, "watched_s", calls_watched(m));
 	}
 	json_open(j, "histograms", '[');
 	for (int row = 0; row < lock_rows(m); row++)

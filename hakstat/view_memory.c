@@ -15,21 +15,32 @@ static bool is_known(const struct model *m)
 
 static bool note(const struct model *m, int i, char *out, size_t len)
 {
+	const struct memory_map *k = m->memory;
 	char text[32];
 
-	if (i > 1 || !m->memory || (i && (m->memory->error[0] || !m->memory->huge)))
+	if (!k)
 		return false;
-	if (m->memory->error[0]) {
-		snprintf(out, len, "%s", m->memory->error);
+	if (k->error[0]) {
+		snprintf(out, len, "%s", k->error);
+		return i == 0;
+	}
+	if (i == 0) {
+		bytes_text((double)k->rss, text, sizeof(text));
+		snprintf(out, len, "together %llu bytes (%s): RSS by /proc/%d/smaps",
+			 (unsigned long long)k->rss, text, m->target->pid);
 		return true;
 	}
-	bytes_text((double)(i ? m->memory->huge : m->memory->rss), text, sizeof(text));
-	if (i)
+	if (k->huge && --i == 0) {
+		bytes_text((double)k->huge, text, sizeof(text));
 		snprintf(out, len, "beside RSS, in huge pages: %llu bytes (%s)",
-			 (unsigned long long)m->memory->huge, text);
-	else
-		snprintf(out, len, "together %llu bytes (%s): RSS by /proc/%d/smaps",
-			 (unsigned long long)m->memory->rss, text, m->target->pid);
+			 (unsigned long long)k->huge, text);
+		return true;
+	}
+	if (!k->estimated || i != 1)
+		return false;
+	snprintf(out, len,
+		 "estimated: the kernel tells how much of a mapping is in memory; which "
+		 "pages, of another user, it tells with CAP_DAC_READ_SEARCH");
 	return true;
 }
 
@@ -101,6 +112,7 @@ static void json(struct json *j, const struct model *m)
 {
 	json_known(j, "rss_bytes", is_known(m) ? (int64_t)m->memory->rss : -1);
 	json_known(j, "huge_bytes", is_known(m) ? (int64_t)m->memory->huge : -1);
+	json_bool(j, "estimated", m->memory && m->memory->estimated);
 	if (m->memory && m->memory->error[0])
 		json_text(j, "error", m->memory->error);
 	report_json_rows(j, "classes", &view_fragments, m);

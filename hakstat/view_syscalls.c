@@ -55,7 +55,9 @@ static struct value call_caller(const struct model *m, int row)
 
 static struct value call_rate(const struct model *m, int row)
 {
-	return value_per_second(m, (double)count_of(m, row).calls);
+	if (!m->syscalls)
+		return value_per_second(m, (double)count_of(m, row).calls);
+	return value_ratio(VALUE_RATE, (double)count_of(m, row).calls, calls_watched(m));
 }
 
 static struct value call_calls(const struct model *m, int row)
@@ -84,7 +86,7 @@ static struct value call_threads(const struct model *m, int row)
 {
 	if (!m->syscalls)
 		return value_none();
-	return value_ratio(VALUE_FACTOR, (double)count_of(m, row).ns / 1e9, m->seconds);
+	return value_ratio(VALUE_FACTOR, (double)count_of(m, row).ns / 1e9, calls_watched(m));
 }
 
 static struct value call_mean(const struct model *m, int row)
@@ -150,11 +152,11 @@ static bool call_note(const struct model *m, int i, char *out, size_t len)
 	else if (i == 0)
 		snprintf(out, len,
 			 "this libhakmem does not tell its system calls from others (older?)");
-	else if (i == 1 && s->d.lost)
-		snprintf(out, len, "%llu calls could not be counted",
-			 (unsigned long long)s->d.lost);
-	else
+	if (i == 0 || (i == 1 && calls_off_note(m, out, len)))
+		return true;
+	if (i != (s->d.off_s > 0 ? 2 : 1) || !s->d.lost)
 		return false;
+	snprintf(out, len, "%llu calls could not be counted", (unsigned long long)s->d.lost);
 	return true;
 }
 
@@ -179,6 +181,7 @@ static void call_json(struct json *j, const struct model *m)
 			json_total(j, &m->syscalls->d, (enum caller)by);
 		json_close(j, '}');
 		json_number(j, "not_counted", m->syscalls->d.lost);
+		json_real(j, "watched_s", calls_watched(m));
 	}
 	/* what the allocator says of itself: maps are mmap and mremap */
 	json_open(j, "counters", '{');

@@ -9,17 +9,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define EXEC_TRIES 30 /* of 10 ms: until a new program has its allocator */
-#define POLL_MS 100   /* the longest wait; what happens wakes it */
-#define TURN_MS 20    /* with a source that has something to do meanwhile */
+#define EXEC_TRIES 300 /* of 10 ms: until a new program has its allocator, where nobody runs */
+#define EXEC_PROGRAMS 8
+#define EXEC_SLEEPS 10 /* of them it may sleep: the dynamic linker does not */
+#define POLL_MS 100    /* the longest wait; what happens wakes it */
+#define TURN_MS 20     /* with a source that has something to do meanwhile */
 
 /* --- the source of a view --- */
 
 static bool attach_source(struct watch *w, char *err, size_t errlen)
 {
 	err[0] = '\0';
-	if (w->a)
-		attach_take_time(!w->source || !w->source->often);
 	return !w->source || !w->source->attach || !w->source->attach(w->state, &w->t, err, errlen);
 }
 
@@ -276,22 +276,9 @@ static int take_sample(struct watch *w, struct sample *s)
 	return collect(&w->t, w->a, s, w->source ? w->source->heap : NULL, w->state);
 }
 
-/* The process became another program: that one is watched from here on, if it has hakmem. */
-static int follow_exec(struct watch *w, struct sample *s)
+static int begin_program(struct watch *w, const struct target *t, struct sample *s)
 {
-	struct target t;
-	char err[512];
-	int r = -ESRCH;
-
-	for (int i = 0; i < EXEC_TRIES; i++) {
-		r = target_open(&t, w->t.pid, err, sizeof(err));
-		if (!r || has_ended(w))
-			break;
-		usleep(10000);
-	}
-	if (r)
-		return -ESRCH;
-	w->t = t;
+	w->t = *t;
 	w->any = false;
 	w->programs++;
 	name_it(w);
@@ -299,6 +286,33 @@ static int follow_exec(struct watch *w, struct sample *s)
 	restart_source(w);
 	try_attach(w);
 	return take_sample(w, s);
+}
+
+/*
+ * The process became another program: that one is watched from here on, if it has hakmem; or the
+ * one after it, where it has become yet another meanwhile.
+ */
+static int follow_exec(struct watch *w, struct sample *s)
+{
+	static struct target t;
+	char err[512];
+	int r = -ESRCH, sleeps = 0, programs = 0;
+
+	for (int i = 0; i < EXEC_TRIES && sleeps < EXEC_SLEEPS && programs < EXEC_PROGRAMS; i++) {
+		if (i)
+			usleep(10000);
+		r = target_open(&t, w->t.pid, err, sizeof(err));
+		if (!r) {
+			programs++;
+			r = begin_program(w, &t, s);
+			if (r != -ESRCH)
+				return r;
+		}
+		if (has_ended(w) || stop_requested)
+			break;
+		sleeps += thread_sleeps(w->t.pid);
+	}
+	return -ESRCH;
 }
 
 /* The counters are there, but another program's, in the same place. */

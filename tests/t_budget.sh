@@ -38,10 +38,28 @@ check "above the budget: sources of refills are unknown, too, not 0" says "$TMP/
 "$HAKSTAT" stacks -p $firing -d 2 --on refill --budget 1000 --json >"$TMP/json" 2>"$TMP/err"
 check "above the budget: stacks, of the time they could be taken" says "$TMP/json" \
 	'r["self"]["off_s"]["refill"] > 0 and len(r["rows"]) > 0'
+timeout 20 "$HAKSTAT" trace -p $firing -d 1.2 --rate 10 --budget 1000 --json >"$TMP/trace" 2>"$TMP/err"
+check "trace: refill goes off, which is told where it happens" grep -q '^{"off":"refill","off_s":' "$TMP/trace"
+check "and at the end" grep -Eq '^hakstat: refill was off for 0\.[3-9] s' "$TMP/err"
 kill $firing
+
+# System calls likewise: tracepoints that are passed too often are left.
+LD_PRELOAD=$SO dd if=/dev/zero of=/dev/null bs=1 2>/dev/null &
+calling=$!
+end_at_exit $calling
+wait_for 20 grep -q libhakmem /proc/$calling/maps
+"$HAKSTAT" syscalls -p $calling -d 1.2 --budget 1000 --json >"$TMP/json" 2>"$TMP/err"
+check "system calls above the budget: some are counted, and for how long is told" \
+	says "$TMP/json" '0 < r["watched_s"] < r["duration_s"] - 0.3 and sum(x["calls"] for x in r["rows"]) > 100'
+check "and rates are of that time" says "$TMP/json" \
+	'all(abs(x["calls_per_s"] * r["watched_s"] - x["calls"]) < 1 for x in r["rows"])'
+"$HAKSTAT" syscalls -p $calling -d 0.7 --budget 0 --json >"$TMP/json" 2>"$TMP/err"
+check "no budget: all the time" says "$TMP/json" 'r["watched_s"] == r["duration_s"]'
+kill $calling
 
 # It comes back: the same process, hot and calm in turn. Whether a probe is on is told by its site.
 start_firing
+kill -USR1 $firing # calm
 # shellcheck disable=SC2034 # of watch.sh
 site_file=$SO
 "$HAKSTAT" stat -p $firing -d 120 --budget 20000 --json >"$TMP/json" 2>"$TMP/err" &
@@ -50,6 +68,7 @@ end_at_exit $watcher
 # shellcheck disable=SC2317 # called by wait_for
 some_are_off() { some_attached $firing && ! all_attached $firing; }
 check "all probes are on at first" wait_for 20 all_attached $firing
+kill -USR1 $firing
 check "those that fire too often go off" wait_for 20 some_are_off
 kill -USR1 $firing
 check "when the rate has fallen they come back" wait_for 30 all_attached $firing

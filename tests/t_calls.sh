@@ -29,7 +29,7 @@ begin() {
 	local command=$1
 
 	shift
-	"$HAKSTAT" "$command" -p "$known_pid" -d 120 "$@" >"$TMP/json" 2>"$TMP/err" 7>&- &
+	"$HAKSTAT" "$command" -p "$known_pid" -d 120 --budget 0 "$@" >"$TMP/json" 2>"$TMP/err" 7>&- &
 	watcher=$!
 	wait_attached "$known_pid" $watcher || not_ok "$command attaches" "$(cat "$TMP/err")"
 }
@@ -64,7 +64,7 @@ watched locks convoy
 watched locks convoy "$TMP/calls.static" "convoy, static"
 
 # By -c it has ended when its words are to be named, and most of its threads when they are counted.
-HAKMEM_LIB=$LIB "$HAKSTAT" locks -c "$TMP/calls convoy $TMP/counts now" --json --stacks >"$TMP/json" 2>"$TMP/err" </dev/null
+HAKMEM_LIB=$LIB "$HAKSTAT" locks -c "$TMP/calls convoy $TMP/counts now" --budget 0 --json --stacks >"$TMP/json" 2>"$TMP/err" </dev/null
 compare "convoy by -c: every number" "$TMP/counts" "$TMP/json"
 check "convoy by -c: the share is of all threads' time" python3 -c 'import json, sys
 r = next(r for r in json.load(open(sys.argv[1]))["rows"] if r["lock"] == "mutex")
@@ -97,7 +97,7 @@ for program in calls calls.static; do
 	[[ $program == *.static ]] && library=
 	setarch -R strace -f -c -U name,calls,errors -o "$TMP/strace" ${library:+-E LD_PRELOAD="$library"} \
 		"$TMP/$program" mapping "$TMP/counts" now </dev/null 2>"$TMP/err"
-	HAKMEM_LIB=$LIB setarch -R "$HAKSTAT" syscalls -c "$TMP/$program mapping $TMP/counts now" --json \
+	HAKMEM_LIB=$LIB setarch -R "$HAKSTAT" syscalls -c "$TMP/$program mapping $TMP/counts now" --budget 0 --json \
 		>"$TMP/json" 2>"$TMP/err" </dev/null
 	check "$program by -c: hakstat ends with 0" [ $? -eq 0 ]
 	compare "$program by -c: as strace -c -f" "$TMP/counts" "$TMP/json" strace "$TMP/strace"
@@ -113,7 +113,7 @@ wait_for 60 told || not_ok "exec: the program comes to its end"
 finish_watch exec
 end_known
 compare "exec: the second program's numbers" "$TMP/counts" "$TMP/json"
-"$HAKSTAT" syscalls -c "$TMP/calls exec $TMP/counts now" --json >"$TMP/json" 2>"$TMP/err" </dev/null
+"$HAKSTAT" syscalls -c "$TMP/calls exec $TMP/counts now" --budget 0 --json >"$TMP/json" 2>"$TMP/err" </dev/null
 compare "exec by -c: the second program's numbers" "$TMP/counts" "$TMP/json"
 
 # Calls that go on are there, with the part of their time that lies in the interval.
@@ -208,6 +208,7 @@ check "top: the classes" wait_for 8 shows '^ *SIZE +ALLOC/s'
 check "top: one BPF program" wait_for 5 programs 1
 on send-keys -t top 9
 check "top: system calls, whose table fits in 80 columns" wait_for 8 shows '^futex +application .*3'
+check "top: and what they cost" shows '^hakstat .* BPF [0-9.]+% of a CPU'
 check "top: two BPF programs more" wait_for 5 programs 3
 check "top: nothing is wider" eval '[[ $(screen | LC_ALL=C.UTF-8 wc -L) -le 80 ]]'
 on send-keys -t top 2
@@ -220,6 +221,7 @@ on resize-window -t top -x 150 -y 40
 check "top: wide, with what a lock protects" wait_for 8 shows '^arena +allocator +segments and their slices'
 on send-keys -t top 1
 check "top: they are gone with the view" wait_for 5 programs 1
+check "top: the cost is still known" shows '^hakstat .* BPF [0-9.]+% of a CPU'
 on kill-server
 end_known
 finish

@@ -48,7 +48,7 @@ exact() {
 exact "two capabilities" "" "${capable[@]}"
 check "it has those two: $caps" [ "$caps" = "cap_perfmon,cap_bpf" -o "$caps" = "cap_bpf,cap_perfmon" ]
 check "and no complaint" test ! -s "$TMP/err"
-check "events came by BPF, none lost" grep -Eq '"self":\{"events":[1-9][0-9]*,"lost":0,' "$TMP/json"
+check "events came by BPF, none lost, at a known cost" grep -Eq '"self":\{"events":[1-9][0-9]*,"lost":0,"bpf_ns":[1-9]' "$TMP/json"
 
 start_known "$TMP/known" threads "${owner[@]}"
 "${capable[@]}" list >"$TMP/out"
@@ -75,15 +75,26 @@ check "watch: an alert on what comes by BPF" test $? -eq 5 -a ! -s "$TMP/err"
 "${capable[@]}" dump -p "$known_pid" --check >"$TMP/out" 2>"$TMP/err"
 check "dump --check reads the whole heap" grep -q '^broken: 0' "$TMP/out"
 "${capable[@]}" memory -p "$known_pid" >"$TMP/out" 2>&1
-check "memory says what it takes" grep -q 'pagemap: .*CAP_DAC_READ_SEARCH' "$TMP/out"
+check "memory: an estimate, and what an exact one takes" grep -q 'estimated: .*CAP_DAC_READ_SEARCH' "$TMP/out"
+"${capable[@]}" memory -p "$known_pid" --json >"$TMP/estimate" 2>"$TMP/err"
 "${nobody[@]}" "$TMP/pages" memory -p "$known_pid" --json >"$TMP/out" 2>"$TMP/err"
-check "with that it adds up" python3 -c '
+check "both add up, one not far from the other: blocks, their sizes, what is not the allocator's" python3 -c '
 import json, sys
-r = json.load(open(sys.argv[1]))
-assert r["rss_bytes"] and sum(x["resident_bytes"] for x in r["rows"]) == r["rss_bytes"]' "$TMP/out"
+a, b = (json.load(open(f)) for f in sys.argv[1:])
+assert [a["estimated"], b["estimated"]] == [True, False]
+rows = [{x["memory"]: x for x in r["rows"]} for r in (a, b)]
+for r, by in zip((a, b), rows):
+    assert r["rss_bytes"] and sum(x["resident_bytes"] for x in r["rows"]) == r["rss_bytes"]
+assert a["rss_bytes"] == b["rss_bytes"] and rows[0].keys() == rows[1].keys()
+for line, x in rows[0].items():
+    y = rows[1][line]
+    assert [x["size_bytes"], x["count"]] == [y["size_bytes"], y["count"]], (x, y)
+    if line in ("files", "stacks", "kernel", "other anonymous", "shared memory"):
+        assert abs(x["resident_bytes"] - y["resident_bytes"]) <= 65536, (x, y)
+assert abs(rows[0]["difference"]["resident_bytes"]) <= 65536, rows[0]["difference"]' "$TMP/estimate" "$TMP/out"
 end_known
 
-# Where the library is in a mount namespace of its own it cannot be opened: said so.
+# Where the library is in a mount namespace of its own it cannot be opened: its counters are read all the same.
 mkdir "$TMP/private"
 unshare -m bash -c "mount -t tmpfs none '$TMP/private'; cp '$LIB' '$TMP/private/lib.so'; chmod 755 '$TMP/private/lib.so'
 	exec ${owner[*]} env LD_PRELOAD='$TMP/private/lib.so' sleep 60" &
@@ -92,9 +103,16 @@ end_at_exit $hidden
 # shellcheck disable=SC2317 # called by wait_for
 private() { grep -q /private/lib.so "/proc/$1/maps"; }
 wait_for 20 private $hidden
-"${capable[@]}" stat -p $hidden -d 0.1 >"$TMP/out" 2>"$TMP/err"
-check "another mount namespace: 4" [ $? -eq 4 ]
-check "and what it takes" grep -q 'mount namespace (CAP_SYS_PTRACE)' "$TMP/err"
+"${capable[@]}" stat -p $hidden -d 0.1 --json >"$TMP/out" 2>"$TMP/err"
+check "another mount namespace: counters" test $? -eq 0 -a "$(grep -c '"live_blocks":[1-9]' "$TMP/out")" -gt 0
+check "and what the rest takes" grep -q 'mount namespace (CAP_SYS_PTRACE)' "$TMP/err"
+for command in list "threads -p $hidden -d 0.1" "memory -p $hidden" "dump -p $hidden --check"; do
+	# shellcheck disable=SC2086 # words are meant
+	"${capable[@]}" $command >"$TMP/out" 2>"$TMP/err"
+	check "another mount namespace: ${command%% *}" test $? -eq 0 -a "$(grep -cE "^ +$hidden sleep|^ sleep +$hidden |^ live +[1-9]|^broken: 0" "$TMP/out")" -gt 0
+done
+"${capable[@]}" stacks -p $hidden --on refill -d 0.1 >"$TMP/out" 2>"$TMP/err"
+check "stacks: 4, and what it takes" test $? -eq 4 -a "$(grep -c 'mount namespace (CAP_SYS_PTRACE)' "$TMP/err")" -gt 0
 cp "$HAKSTAT" "$TMP/traces"
 setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep "$TMP/traces"
 "${nobody[@]}" "$TMP/traces" stat -p $hidden -d 0.1 >"$TMP/out" 2>"$TMP/err"

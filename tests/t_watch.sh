@@ -115,6 +115,8 @@ END
 chmod +x "$TMP/errand"
 cd "$TMP" || exit 1
 code "a command with ; at its end is none" 2 watch -p "$pid" --alert 'ooms>0' --exec "$TMP/errand ;"
+# shellcheck disable=SC2016 # as it is
+code "a variable that is not there yet is none" 2 watch -p "$pid" --alert 'ooms>0' --exec 'sh -c "echo $HAKSTAT_VALUE"'
 code "substitution is none" 2 watch -p "$pid" --alert 'ooms>0' --exec 'echo $(touch y)'
 HOME="/a b" code "--exec with arguments" 5 watch -p "$pid" --alert 'class=40000 live_blocks==5' -i 0.1 --once --json --exec "$TMP/errand 'one two'"
 check "hakstat waits for it" test -s "$TMP/errand.out"

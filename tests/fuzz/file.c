@@ -1,12 +1,14 @@
 /*
  * A fuzz target for what hakstat reads of files it does not trust: core files (hakstat/memory.c,
- * and dump.c behind it), the notes of programs and libraries (hakstat/target.c), and recordings
+ * and dump.c behind it), the notes of programs and libraries (hakstat/target.c; mapped.c for those
+ * in memory alone), and recordings
  * (hakstat/recording.c), with every view of them, where nothing but plain text may come out.
  * An input is the file. Checksums are not compared.
  */
 #include "attach.h"
 #include "dump.h"
 #include "hakstat.h"
+#include "mapped.h"
 #include "recorded.h"
 #include "replay.h"
 #include "stacks.h"
@@ -46,6 +48,18 @@ static void as_library(const char *path)
 
 	if (!target_from_file(&t, path, err, sizeof(err)) &&
 	    strnlen(t.build_id, sizeof(t.build_id)) == sizeof(t.build_id))
+		__builtin_trap();
+}
+
+/* The same where it cannot be opened: as it lies in the memory of a process, here our own. */
+static void as_mapping(const uint8_t *data, size_t size)
+{
+	struct mapping m = {.start = (uintptr_t)data, .end = (uintptr_t)data + size};
+	char build_id[48] = "";
+	uint64_t root;
+
+	mapped_root(getpid(), &m, &root, build_id);
+	if (strnlen(build_id, sizeof(build_id)) == sizeof(build_id))
 		__builtin_trap();
 }
 
@@ -143,10 +157,15 @@ void probes_prepare(struct bpf_program *p, bool multi)
 	(void)multi;
 }
 
-struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
-				  uint64_t wanted, uint32_t *turn, int *error)
+bool probes_before_multi(int error)
 {
-	(void)p, (void)t, (void)multi, (void)wanted, (void)turn;
+	return error != 0;
+}
+
+struct probes_link *probes_attach(const struct bpf_program *p, const struct target *t, bool multi,
+				  uint64_t wanted, struct program_state *state, int *error)
+{
+	(void)p, (void)t, (void)multi, (void)wanted, (void)state;
 	*error = -1;
 	return NULL;
 }
@@ -197,6 +216,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (fd >= 0 && write(fd, data, size) == (ssize_t)size) {
 		as_core(path);
 		as_library(path);
+		as_mapping(data, size);
 		as_recording(path);
 	}
 	close(fd);

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static sem_t go, done;
+static sem_t done;
 
 static void said(const char *what)
 {
@@ -51,11 +51,10 @@ static void *thread(void *arg)
 	pairs(1); /* it has a heap from here on */
 	sem_post(&done);
 	for (;;) {
-		while (sem_wait(&go))
+		while (sem_wait((sem_t *)arg))
 			;
 		pairs(100);
 		sem_post(&done);
-		usleep(200000); /* so that each gets its turn, and no other's */
 	}
 	return arg;
 }
@@ -69,19 +68,20 @@ static void wait_all(int n)
 
 static int threads(int n)
 {
+	sem_t *go = calloc((size_t)n, sizeof(*go)); /* each thread its own */
 	pthread_attr_t small;
 	pthread_t t;
 
 	pthread_attr_init(&small);
 	pthread_attr_setstacksize(&small, 65536);
 	for (int i = 0; i < n; i++)
-		if (pthread_create(&t, &small, thread, NULL))
+		if (!go || sem_init(&go[i], 0, 0) || pthread_create(&t, &small, thread, &go[i]))
 			return 1;
 	wait_all(n);
 	said("ready");
 	while (next_line()) {
 		for (int i = 0; i < n; i++)
-			sem_post(&go);
+			sem_post(&go[i]);
 		wait_all(n);
 		said("done");
 	}
@@ -143,7 +143,6 @@ int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "";
 
-	sem_init(&go, 0, 0);
 	sem_init(&done, 0, 0);
 	if (!strcmp(mode, "threads") && argc > 2)
 		return threads(atoi(argv[2]));
