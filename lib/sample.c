@@ -167,12 +167,23 @@ void sample_follow(struct heap *h)
 		hurry_others(h);
 }
 
+/*
+ * What this request stands for if it is one to be sampled, else 0. The mean is the one it was drawn
+ * with: to allocate it is a slow operation, which may find that another is asked for.
+ */
+uint64_t sample_due(struct heap *h, size_t bytes)
+{
+	double size = (double)(bytes ? bytes : 1);
+
+	if (likely(sample_counts_down(h, bytes)))
+		return 0;
+	return (uint64_t)(size / probability(size / (double)((uint64_t)1 << h->sample_mean)) + 0.5);
+}
+
 /* p was allocated, with this mark, and is handed out next. */
-HAK_NOINLINE void sample_taken(struct heap *h, void *p, struct mark *m)
+HAK_NOINLINE void sample_taken(void *p, struct mark *m, uint64_t weight)
 {
 	uint64_t size = m->bytes ? m->bytes : 1;
-	double share = probability((double)size / (double)((uint64_t)1 << h->sample_mean));
-	uint64_t weight = (uint64_t)((double)size / share + 0.5);
 
 	add_relaxed(&hakmem_root.sampling.samples, 1);
 	if (hak_options.profile) {
