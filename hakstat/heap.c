@@ -3,6 +3,7 @@
 #include "heap.h"
 #include "attach.h"
 #include "hakstat.h"
+#include "hurry.h"
 #include "leaks.h"
 #include "watch.h"
 
@@ -241,6 +242,7 @@ static int heap_attach(void *state, const struct target *t, char *err, size_t er
 		return refuse(c, error);
 	c->attached_ns = now_ns();
 	c->store.begin_ns = c->attached_ns;
+	c->hurried = t->root_addr && hurry(t);
 	traces_look(&c->traces, t, 0);
 	if (t->root_addr) {
 		/* before the first event is taken: a block that is freed meanwhile must be known */
@@ -287,6 +289,8 @@ static void heap_look(void *state, struct watch *w, const struct sample *s)
 		       : c->options.mean_log2 ? c->options.mean_log2
 					      : MEAN_LOG2_DEFAULT;
 	h->classes = s->root.classes;
+	h->unnoticed = !(s->root.sampling.turns & 1);
+	h->hurried = c->hurried;
 	h->sampled_by_target = s->root.sampling.samples;
 	h->freed_by_target = s->root.sampling.sample_frees;
 	for (unsigned i = 0; i < h->classes; i++) {

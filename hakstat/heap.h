@@ -60,6 +60,8 @@ struct heap_profile {
 	double seconds;	      /* since we attached */
 	unsigned mean_log2;
 	bool begun_with; /* we were there from the start: nothing was there before */
+	bool unnoticed;	 /* no thread has noticed yet that sampling was switched on */
+	bool hurried;	 /* although the next free of each should */
 	bool history;	 /* HAKMEM_PROFILE=1 */
 	uint64_t history_blocks, history_lost;
 	unsigned classes;
@@ -103,6 +105,7 @@ struct heap_collector {
 	double names_read;
 	uint64_t attached_ns;
 	bool looked; /* `before' is known */
+	bool hurried;
 	struct heap_profile result;
 	uint64_t unkept; /* stacks */
 	struct heap_site *site_mark;

@@ -198,6 +198,15 @@ static void note_history(const struct heap_profile *h, char *out, size_t len)
 	}
 }
 
+static void note_unnoticed(const struct heap_profile *h, char *out, size_t len)
+{
+	snprintf(out, len,
+		 "no sample can be taken yet: no thread has noticed that they are wanted, %s",
+		 h->hurried ? "since none has freed anything"
+			    : "since its allocator had nothing to do but hits, and hakstat may not "
+			      "write to the process (ptrace(2) access) to call it");
+}
+
 static bool heap_note(const struct model *m, int i, char *out, size_t len)
 {
 	const struct heap_profile *h = m->heap;
@@ -218,9 +227,11 @@ static bool heap_note(const struct model *m, int i, char *out, size_t len)
 		stack_note_cost(&h->stacks, out, len);
 		return true;
 	case 4:
-		if (h->history)
+		if (h->unnoticed)
+			note_unnoticed(h, out, len);
+		else if (h->history)
 			note_history(h, out, len);
-		return h->history;
+		return h->unnoticed || h->history;
 	default:
 		return false;
 	}
@@ -249,6 +260,7 @@ static void heap_json(struct json *j, const struct model *m)
 	json_number(j, "lost", h->stacks.counts.lost);
 	json_number(j, "unkept", h->unkept);
 	json_bool(j, "from_start", h->begun_with);
+	json_bool(j, "noticed", !h->unnoticed);
 	json_bool(j, "history", h->history);
 	json_number(j, "history_blocks", h->history_blocks);
 	json_number(j, "history_lost", h->history_lost);

@@ -139,7 +139,8 @@ enum hak_heap_state {
  */
 struct hak_bin {
 	void **top;   /* slot of the block freed last */
-	void **limit; /* a free is a hit while top < limit */
+	void **limit; /* a free is a hit while top < limit; who sets it to 0 makes the next one none
+		       */
 	__u64 frees;  /* frees of this class by this heap's threads, ever */
 	void **slots; /* slot 0 */
 };
@@ -362,6 +363,21 @@ struct hak_root {
 	struct hak_layout layout;
 	struct hak_sampling sampling;
 };
+
+/* Address of a heap, 0 if there can be none of that index. */
+static inline __u64 hak_heap_addr(const struct hak_root *r, __u32 index)
+{
+	__u32 first = 0;
+
+	for (unsigned k = 0; k < HAK_HEAP_CHUNKS; k++) {
+		__u32 n = HAK_HEAP_FIRST << k;
+
+		if (index - first < n)
+			return r->heap_chunk[k] + (__u64)(index - first) * r->heap_bytes;
+		first += n;
+	}
+	return 0;
+}
 
 #define HAK_SHARED_SIZE(type, bytes) \
 	_Static_assert(sizeof(type) == (bytes), "layout of " #type " is the contract")
