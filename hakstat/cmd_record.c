@@ -1,13 +1,13 @@
 /* hakstat record: what top would have shown, kept in a file. */
 #include "hakstat.h"
 #include "privilege.h"
+#include "quantity.h"
 #include "recorded.h"
 #include "recorder.h"
 #include "sample_instant.h"
 #include "watch.h"
 
 #include <argp.h>
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -43,14 +43,11 @@ static const struct argp_option option_table[] = {
 
 static bool parse_size(const char *text, uint64_t *bytes)
 {
-	static const char units[] = "KMG";
-	char *end;
-	unsigned long v = strtoul(text, &end, 10);
-	const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+	double v;
 
-	if (!isdigit((unsigned char)*text) || v > UINT32_MAX || (*end && (!unit || end[1])))
+	if (!size_parse(text, &v) || v >= 0x1p63)
 		return false;
-	*bytes = (uint64_t)v << (unit ? 10 * (unit - units + 1) : 0);
+	*bytes = (uint64_t)v;
 	return *bytes == 0 || *bytes >= SIZE_LEAST;
 }
 

@@ -1,5 +1,8 @@
 #include "stack_print.h"
+#include "hakstat.h"
+#include "privilege.h"
 
+#include <errno.h>
 #include <string.h>
 
 static void print_frame(FILE *out, const struct frame *f, int width)
@@ -102,4 +105,17 @@ bool stack_line(const struct stack_row *r, unsigned i, char *out, size_t len)
 	frame_place(&f, place, sizeof(place));
 	snprintf(out, len, "%-44s  %s%s", name, place, f.inlined ? " (inlined)" : "");
 	return true;
+}
+
+void stack_tell_denied(const struct stacks *s, pid_t pid, int *refused)
+{
+	char what_to_do[PATH_MAX + 128];
+
+	if (!s->denied)
+		return;
+	remedy(CAPS_ALL, CAPS_PAGES, what_to_do, sizeof(what_to_do));
+	complain("no permission to open %u files of process %d: stacks go by frame pointers where "
+		 "those are missing, and may be wrong or cut (%s)",
+		 s->closed, pid, what_to_do);
+	*refused = -EPERM;
 }

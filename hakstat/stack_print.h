@@ -16,6 +16,17 @@ bool stack_print(FILE *out, const struct model *m, const struct report_options *
 /* One line of a stack; false: there are no more. */
 bool stack_line(const struct stack_row *r, unsigned i, char *out, size_t len);
 
+/* --- shared by commands of stacks --- */
+
+/* Options; its input is a struct stacks_options. (stack_argp.c) */
+extern const struct argp stack_argp;
+/* A whole number, as 100, 16K; argp_error if it is none within these. */
+uint32_t stack_number(struct argp_state *state, const char *text, uint32_t least, uint32_t most,
+		      const char *option);
+/* Says so, and sets *refused, if files of the process could not be opened for want of permission.
+ */
+void stack_tell_denied(const struct stacks *s, pid_t pid, int *refused);
+
 /* --- shared by views of stacks (view_stacks.c) --- */
 
 /* "whole" and "frames" of a row's JSON. */

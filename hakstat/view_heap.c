@@ -1,5 +1,6 @@
 /* Which code holds the memory, by stack, function, class, thread or site; what was there before. */
 #include "heap.h"
+#include "heap_print.h"
 #include "stack_print.h"
 #include "views.h"
 
@@ -154,7 +155,7 @@ static bool heap_shown(const struct model *m, int row)
 
 /* --- notes --- */
 
-static void note_before(const struct heap_profile *h, char *out, size_t len)
+void heap_note_before(const struct heap_profile *h, bool by_class, char *out, size_t len)
 {
 	char before[32], now[32];
 
@@ -165,11 +166,11 @@ static void note_before(const struct heap_profile *h, char *out, size_t len)
 	}
 	bytes_text((double)h->all_before.bytes, before, sizeof(before));
 	bytes_text((double)h->all_remain.bytes, now, sizeof(now));
-	snprintf(
-		out, len,
-		"there before we attached, and not in here: %s in %llu blocks (exact); of it still "
-		"there: %s (estimated)",
-		before, (unsigned long long)h->all_before.blocks, now);
+	snprintf(out, len,
+		 "there before we attached, and %s: %s in %llu blocks (exact); of it still "
+		 "there: %s (estimated)",
+		 by_class ? "in here by size class alone" : "not in here", before,
+		 (unsigned long long)h->all_before.blocks, now);
 }
 
 static void note_samples(const struct heap_profile *h, char *out, size_t len)
@@ -198,7 +199,7 @@ static void note_history(const struct heap_profile *h, char *out, size_t len)
 	}
 }
 
-static void note_unnoticed(const struct heap_profile *h, char *out, size_t len)
+void heap_note_unnoticed(const struct heap_profile *h, char *out, size_t len)
 {
 	snprintf(out, len,
 		 "no sample can be taken yet: no thread has noticed that they are wanted, %s",
@@ -215,7 +216,7 @@ static bool heap_note(const struct model *m, int i, char *out, size_t len)
 		return false;
 	switch (i) {
 	case 0:
-		note_before(h, out, len);
+		heap_note_before(h, false, out, len);
 		return true;
 	case 1:
 		note_samples(h, out, len);
@@ -228,7 +229,7 @@ static bool heap_note(const struct model *m, int i, char *out, size_t len)
 		return true;
 	case 4:
 		if (h->unnoticed)
-			note_unnoticed(h, out, len);
+			heap_note_unnoticed(h, out, len);
 		else if (h->history)
 			note_history(h, out, len);
 		return h->unnoticed || h->history;
@@ -303,7 +304,7 @@ const struct view view_heap = {
 
 static struct value before_size(const struct model *m, int row)
 {
-	return value_of(VALUE_ID, m->heap->class_bytes[row]);
+	return row ? value_of(VALUE_ID, m->heap->class_bytes[row]) : value_text_of("large", 1e18);
 }
 
 static struct value before_blocks(const struct model *m, int row)
@@ -338,8 +339,8 @@ static struct value before_since(const struct model *m, int row)
 }
 
 static const struct column before_columns[] = {
-	{"class_bytes", "SIZE", UNIT_BYTES, "size of its blocks, 0: large ones", 8, 100,
-	 before_size},
+	{"class_bytes", "SIZE", UNIT_BYTES, "size of its blocks; large: above the largest class", 8,
+	 100, before_size},
 	{"before_blocks", "BLOCKS", UNIT_COUNT, "that were there when we attached, exactly", 9, 90,
 	 before_blocks},
 	{"before_bytes", "BEFORE", UNIT_BYTES, "the same in bytes", 8, 99, before_bytes},
