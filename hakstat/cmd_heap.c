@@ -55,7 +55,7 @@ bool heap_parse_mean(const char *text, unsigned *log2)
 	if (!size_parse(text, &v) || frexp(v, &power) != 0.5) /* times 2^power */
 		return false;
 	*log2 = (unsigned)power - 1;
-	return power - 1 >= MEAN_LOG2_LEAST && power - 1 <= MEAN_LOG2_MOST;
+	return power - 1 >= (int)HAK_MEAN_LEAST && power - 1 <= (int)HAK_MEAN_MOST;
 }
 
 static void parse_by(struct options *o, struct argp_state *state, const char *arg)

@@ -188,8 +188,27 @@ static uint64_t switches_of(const struct heap_options *o)
 	return which;
 }
 
+/* Options of the library, in order. */
+#define X(name, ...) OPTION_##name,
+enum {
+#include "../lib/options.def"
+	OPTIONS
+};
+#undef X
+
+/* Where nobody asks for another. */
+static unsigned mean_of_process(const struct target *t, const struct hak_layout *l)
+{
+	uint64_t value = 0;
+
+	if (l->options_count > OPTION_profile)
+		target_read(t->reader ? t->reader : t->pid,
+			    l->options + OPTION_profile * sizeof(value), &value, sizeof(value));
+	return hak_mean_of_profile(value);
+}
+
 /* What the process samples by: others who watch may have asked for something else. */
-static unsigned mean_in_use(const struct heap_collector *c)
+static unsigned mean_in_use(const struct heap_collector *c, const struct hak_layout *l)
 {
 	const struct target *t = &c->target;
 	unsigned log2 = 0;
@@ -204,7 +223,7 @@ static unsigned mean_in_use(const struct heap_collector *c)
 			return 0;
 		log2 |= count ? 1U << i : 0;
 	}
-	return log2 && log2 < MEAN_LOG2_LEAST ? MEAN_LOG2_LEAST : log2 ? log2 : MEAN_LOG2_DEFAULT;
+	return !log2 ? mean_of_process(t, l) : log2 < HAK_MEAN_LEAST ? HAK_MEAN_LEAST : log2;
 }
 
 static void mark_sites(struct heap_collector *c)
@@ -284,10 +303,8 @@ static void heap_look(void *state, struct watch *w, const struct sample *s)
 	if (!c->sampler)
 		return;
 	c->target = w->t;
-	mean = mean_in_use(c);
-	h->mean_log2 = mean		      ? mean
-		       : c->options.mean_log2 ? c->options.mean_log2
-					      : MEAN_LOG2_DEFAULT;
+	mean = mean_in_use(c, &s->root.layout);
+	h->mean_log2 = mean ? mean : c->options.mean_log2 ? c->options.mean_log2 : HAK_MEAN_USUAL;
 	h->classes = s->root.classes;
 	h->unnoticed = !(s->root.sampling.turns & 1);
 	h->hurried = c->hurried;

@@ -13,12 +13,6 @@ enum heap_by { HEAP_BY_STACK, HEAP_BY_FUNCTION, HEAP_BY_CLASS, HEAP_BY_THREAD, H
 /* What of a row there must be something of, for it to be shown. */
 enum heap_show { HEAP_SHOW_ANY, HEAP_SHOW_LIVE, HEAP_SHOW_ALLOC };
 
-#define MEAN_LOG2_LEAST                                                          \
-	12 /* what the library takes for the mean: a power of two, from 4 KiB on \
-	    */
-#define MEAN_LOG2_MOST 31
-#define MEAN_LOG2_DEFAULT 19
-
 struct heap_options {
 	enum heap_by by;
 	enum heap_show show;

@@ -15,9 +15,6 @@
 
 #include <string.h>
 
-#define MEAN_USUAL 19U /* 512 KiB */
-#define MEAN_LEAST 12U /* 4 KiB: also what is seen for a moment while its bits are attached to */
-
 uint32_t hak_xdetour;
 unsigned short hak_sample_always __attribute__((section(".probes"), visibility("hidden")));
 
@@ -32,7 +29,9 @@ static unsigned mean_now(void)
 			(unsigned)hak_watched(hakmem, sample_bit3) << 3 |
 			(unsigned)hak_watched(hakmem, sample_bit4) << 4;
 
-	return !bits ? MEAN_USUAL : bits < MEAN_LEAST ? MEAN_LEAST : bits;
+	if (!bits)
+		return hak_mean_of_profile(hak_options.profile);
+	return bits < HAK_MEAN_LEAST ? HAK_MEAN_LEAST : bits;
 }
 
 /* ln x, 0 < x <= 1. Within 1e-10: the bits give the power of two, a series the rest. */

@@ -324,6 +324,24 @@ struct hak_site {
 	__u64 frees, free_bytes;   /* live blocks = allocs - frees, live bytes likewise */
 };
 
+/* The mean distance of two samples, in bytes, as its binary logarithm. */
+#define HAK_MEAN_USUAL 19U /* 512 KiB */
+#define HAK_MEAN_LEAST \
+	12U /* 4 KiB: also what is seen for a moment while its bits are attached to */
+#define HAK_MEAN_MOST 31U
+
+/* That of a process whose HAKMEM_PROFILE has this value, unless who watches asks for another. */
+static inline __u32 hak_mean_of_profile(__u64 value)
+{
+	__u32 log2 = 0;
+
+	if (value <= 1)
+		return HAK_MEAN_USUAL;
+	while (value >>= 1)
+		log2++;
+	return log2 < HAK_MEAN_LEAST ? HAK_MEAN_LEAST : log2 > HAK_MEAN_MOST ? HAK_MEAN_MOST : log2;
+}
+
 struct hak_sampling {
 	__u64 turns;	    /* odd: on, as far as a thread has noticed */
 	__u64 samples;	    /* allocations sampled, ever; atomic */
