@@ -96,7 +96,12 @@ check "killed, the switch falls back" wait_for 20 is_off
 
 # The hit paths, stepped through in a process that was watched: as in one that never was.
 LD_PRELOAD=$SO "$TMP/hit" >"$TMP/steps.never"
-# It does nothing but hits: hakstat has to see to it that the switch is seen.
+# It does nothing but hits: hakstat has to see to it that the switch is seen, or say that it may not.
+if command -v setpriv >/dev/null; then
+	setpriv --bounding-set=-sys_ptrace "$HAKSTAT" heap -p $hit -d 0.1 >"$TMP/unseen" 2>"$TMP/err" 7>&- 8>&-
+	check "who may not write to it says that no thread has noticed" \
+		grep -q 'no thread has noticed.* may not write to the process' "$TMP/unseen"
+fi
 "$HAKSTAT" heap -p $hit -d 60 --mean 4K >/dev/null 2>"$TMP/err" 7>&- 8>&- &
 watcher=$!
 end_at_exit $watcher
