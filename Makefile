@@ -76,7 +76,8 @@ TOOL_CFLAGS = $(BASE_CFLAGS) $(HARDEN_TOOL) -Ihakstat -Iprobes -I$(B)/bpf -Ibpf
 # libstdc++ for its demangler alone
 TOOL_LIBS := -lbpf -ldw -lelf -lz -lm -lncursesw -ltinfo -lstdc++
 BENCH_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g -O2 $(WARN) -fno-builtin-malloc -pthread
-LDFLAGS_SO := -Wl,-soname,$(SONAME) -Wl,-z,nodelete -Wl,--version-script=lib/libhakmem.map $(HARDEN_LINK) -Wl,--no-undefined -Wl,--build-id=sha1
+# -Bsymbolic: what is ours is ours, also beside another copy
+LDFLAGS_SO := -Wl,-soname,$(SONAME) -Wl,-Bsymbolic -Wl,-z,nodelete -Wl,--version-script=lib/libhakmem.map $(HARDEN_LINK) -Wl,--no-undefined -Wl,--build-id=sha1
 LDFLAGS_TOOL := -pie $(HARDEN_LINK) -Wl,--build-id=sha1
 
 Q := $(if $(filter 1,$(V)),,@)

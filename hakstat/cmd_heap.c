@@ -5,10 +5,10 @@
 #include "heap_diff.h"
 #include "heap_print.h"
 #include "profile.h"
+#include "quantity.h"
 #include "stack_print.h"
 #include "views.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -17,18 +17,7 @@
 
 #define ROWS_DEFAULT 20 /* of a table of stacks */
 
-enum {
-	KEY_MEAN = 1024,
-	KEY_ALLOC,
-	KEY_LIVE,
-	KEY_BY,
-	KEY_FOLDED,
-	KEY_SVG,
-	KEY_DIFF,
-	KEY_DEPTH,
-	KEY_SLICE,
-	KEY_INTERNALS
-};
+enum { KEY_MEAN = 1024, KEY_ALLOC, KEY_LIVE, KEY_BY, KEY_FOLDED, KEY_SVG, KEY_DIFF };
 
 struct options {
 	struct report_options report;
@@ -55,38 +44,18 @@ static const struct argp_option option_table[] = {
 	 0},
 	{"diff", KEY_DIFF, "A.pb.gz B.pb.gz", 0,
 	 "instead of a process: what changed between two profiles", 0},
-	{"internals", KEY_INTERNALS, NULL, 0, "with the functions inside libhakmem", 0},
-	{"depth", KEY_DEPTH, "FRAMES", 0, "frames of a stack at most (default 128)", 0},
-	{"slice", KEY_SLICE, "BYTES", 0,
-	 "of a stack copied, up to 64K; 0: go by frame pointers alone (default 16K)", 0},
 	{0},
 };
 
 bool heap_parse_mean(const char *text, unsigned *log2)
 {
-	char *end;
-	double v = strtod(text, &end);
+	double v;
+	int power;
 
-	if (end == text || !isfinite(v) || v <= 0)
+	if (!size_parse(text, &v) || frexp(v, &power) != 0.5) /* times 2^power */
 		return false;
-	if (toupper((unsigned char)*end) == 'K')
-		v *= 1024, end++;
-	else if (toupper((unsigned char)*end) == 'M')
-		v *= 1024 * 1024, end++;
-	*log2 = (unsigned)lround(log(v) / log(2));
-	return !*end && exp2(*log2) == v && *log2 >= MEAN_LOG2_LEAST && *log2 <= MEAN_LOG2_MOST;
-}
-
-static long number(struct argp_state *state, const char *text, long most, const char *what)
-{
-	char *end;
-	long v = strtol(text, &end, 10);
-
-	if (toupper((unsigned char)*end) == 'K')
-		v *= 1024, end++;
-	if (end == text || *end || v < 0 || v > most)
-		argp_error(state, "%s: not a number up to %ld: %s", what, most, text);
-	return v;
+	*log2 = (unsigned)power - 1;
+	return power - 1 >= (int)HAK_MEAN_LEAST && power - 1 <= (int)HAK_MEAN_MOST;
 }
 
 static void parse_by(struct options *o, struct argp_state *state, const char *arg)
@@ -137,6 +106,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &o->report;
+		state->child_inputs[1] = &o->heap.stacks;
 		return 0;
 	case KEY_MEAN:
 		if (!heap_parse_mean(arg, &o->heap.mean_log2))
@@ -156,17 +126,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_SVG:
 		o->svg = arg;
-		return 0;
-	case KEY_INTERNALS:
-		o->heap.stacks.internals = true;
-		return 0;
-	case KEY_DEPTH:
-		o->heap.stacks.depth = (unsigned)number(state, arg, UNWIND_DEPTH_MAX, "--depth");
-		return 0;
-	case KEY_SLICE:
-		o->heap.stacks.sampler.slice_bytes =
-			(uint32_t)number(state, arg, SLICE_BYTES_MAX, "--slice");
-		o->heap.stacks.frame_pointers = o->heap.stacks.sampler.slice_bytes == 0;
 		return 0;
 	case ARGP_KEY_END:
 		end(o, state);
@@ -243,7 +202,20 @@ static bool draw(const struct model *m, const struct options *o)
 	return false;
 }
 
-static void say_what_is_missing(const struct model *m)
+/* A file says nothing by itself. */
+static void say_written(const struct model *m, const char *file)
+{
+	const struct heap_profile *h = m->heap;
+	char live[32], all[32];
+
+	bytes_text(h->all.live_bytes, live, sizeof(live));
+	bytes_text(h->all.alloc_bytes, all, sizeof(all));
+	complain("wrote %s: %s live in %.0f blocks, %s allocated in %.1f s (%llu samples)", file,
+		 live, h->all.live_objects, all, h->seconds, (unsigned long long)h->all.samples);
+}
+
+/* by_class: what was there before is among it as far as that is known. */
+static void say_what_is_missing(const struct model *m, bool by_class)
 {
 	const struct heap_profile *h = m->heap;
 	char line[320];
@@ -252,32 +224,52 @@ static void say_what_is_missing(const struct model *m)
 		complain("%llu samples are missing: numbers are low where they were allocations, "
 			 "high where they were frees (give a larger --mean)",
 			 (unsigned long long)(h->stacks.counts.lost + h->unkept));
-	if (!h->begun_with && !h->history && view_heap.note(m, 0, line, sizeof(line)))
+	if (!h->begun_with && !h->history) {
+		heap_note_before(h, by_class, line, sizeof(line));
 		complain("%s", line);
+	}
+	if (h->unnoticed) {
+		heap_note_unnoticed(h, line, sizeof(line));
+		complain("%s", line);
+	}
+}
+
+static bool write_pprof(FILE *out, const struct model *m, const struct options *o)
+{
+	if (!pprof_write(out, m->heap)) {
+		complain("no memory");
+		*o->heap.stacks.refused = -ENOMEM;
+		return false;
+	}
+	return !fflush(out); /* if not, that is told at the end */
 }
 
 static void print(FILE *out, const struct model *m, const struct report_options *report)
 {
 	const struct options *o = (const struct options *)report; /* its first member */
+	bool table = false;					  /* with the notes below it */
 
 	if (!m->heap)
 		return;
-	if (o->svg && !draw(m, o))
+	if (o->svg && draw(m, o))
+		say_written(m, o->svg);
+	else if (o->svg)
 		*o->heap.stacks.refused = -EIO;
 	if (o->pprof) {
-		if (!pprof_write(out, m->heap)) {
-			complain("no memory");
-			*o->heap.stacks.refused = -ENOMEM;
-		}
+		if (write_pprof(out, m, o))
+			say_written(m, report->output);
 	} else if (o->folded) {
 		print_folded(out, m, o);
 	} else if (report->format != REPORT_TABLE) {
 		report_view(out, report->view, m, report);
 	} else if (!o->svg || report->output) {
 		heap_print_table(out, m, report, NULL);
-		return;
+		table = true;
 	}
-	say_what_is_missing(m);
+	stack_tell_denied(&m->heap->stacks, m->target->pid, o->heap.stacks.refused);
+	if (!table)
+		say_what_is_missing(m, o->heap.show != HEAP_SHOW_ALLOC &&
+					       (o->svg || o->pprof || o->folded));
 }
 
 static bool is_diff(int argc, char **argv)
@@ -290,7 +282,8 @@ static bool is_diff(int argc, char **argv)
 
 int cmd_heap(int argc, char **argv)
 {
-	static const struct argp_child children[] = {{&report_argp, 0, NULL, 0}, {0}};
+	static const struct argp_child children[] = {
+		{&report_argp, 0, NULL, 0}, {&stack_argp, 0, NULL, 0}, {0}};
 	static const struct argp argp = {
 		option_table,
 		parse,

@@ -1,30 +1,19 @@
 /* hakstat stacks: which code makes a probe fire. */
 #include "hakstat.h"
-#include "privilege.h"
+#include "quantity.h"
 #include "report.h"
 #include "stack_print.h"
 #include "views.h"
 
 #include "../lib/class.h" /* the sizes of classes, before there is a process to ask */
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ROWS_DEFAULT 20 /* of a table */
 
-enum {
-	KEY_ON = 1024,
-	KEY_CLASS,
-	KEY_LOCK,
-	KEY_BY,
-	KEY_FOLDED,
-	KEY_DEPTH,
-	KEY_RATE,
-	KEY_SLICE,
-	KEY_INTERNALS
-};
+enum { KEY_ON = 1024, KEY_CLASS, KEY_LOCK, KEY_BY, KEY_FOLDED, KEY_RATE };
 
 struct options {
 	struct report_options report;
@@ -43,32 +32,10 @@ static const struct argp_option option_table[] = {
 	 "a row for each stack (default), or for each function that called the allocator", 0},
 	{"folded", KEY_FOLDED, NULL, 0,
 	 "folded stacks, for flame graphs; of events, or of what --sort says", 0},
-	{"internals", KEY_INTERNALS, NULL, 0, "with the functions inside libhakmem", 0},
-	{"depth", KEY_DEPTH, "FRAMES", 0, "frames of a stack at most (default 128)", 0},
 	{"rate", KEY_RATE, "STACKS", 0,
 	 "stacks of a probe taken a second at most, chosen at random; 0: all (default 1000)", 0},
-	{"slice", KEY_SLICE, "BYTES", 0,
-	 "of a stack copied, up to 64K; 0: go by frame pointers alone (default 16K)", 0},
 	{0},
 };
-
-/* Bytes as "100", "33K", "1M"; negative on anything else. */
-static long parse_bytes(const char *text)
-{
-	char *end;
-	long v = strtol(text, &end, 10);
-
-	if (end == text || v < 0 || v > LONG_MAX >> 20)
-		return -1;
-	if (toupper((unsigned char)*end) == 'K') {
-		v <<= 10;
-		end++;
-	} else if (toupper((unsigned char)*end) == 'M') {
-		v <<= 20;
-		end++;
-	}
-	return *end ? -1 : v;
-}
 
 static void parse_probes(struct options *o, struct argp_state *state, const char *list)
 {
@@ -103,12 +70,13 @@ static void filter_by(struct options *o, struct argp_state *state, const char *u
 static void filter_class(struct options *o, struct argp_state *state)
 {
 	const char *text = o->class;
-	long n = parse_bytes(*text == '#' ? text + 1 : text);
-	unsigned class = *text == '#' ? (unsigned)n : (unsigned)HAK_CLASS_OF(n);
+	double n;
+	unsigned class;
 
-	if (n < 0)
+	if (!size_parse(*text == '#' ? text + 1 : text, &n) || n > UINT32_MAX)
 		argp_error(state, "--class: neither a size nor #N: %s", text);
-	else if (class >= HAK_CLASSES)
+	class = *text == '#' ? (unsigned)n : (unsigned)HAK_CLASS_OF((uint64_t)n);
+	if (class >= HAK_CLASSES)
 		argp_error(state, "--class: the largest class is %d, of 512K", HAK_CLASSES - 1);
 	else
 		filter_by(o, state, "class", class, "--class");
@@ -145,16 +113,6 @@ static void end(struct options *o, struct argp_state *state)
 		o->report.limit = ROWS_DEFAULT;
 }
 
-static uint32_t number(struct argp_state *state, const char *text, long least, long most,
-		       const char *what)
-{
-	long v = parse_bytes(text);
-
-	if (v < least || v > most)
-		argp_error(state, "%s: not a number from %ld to %ld: %s", what, least, most, text);
-	return (uint32_t)v;
-}
-
 static void parse_by(struct options *o, struct argp_state *state, const char *arg)
 {
 	if (!strcmp(arg, "function"))
@@ -172,6 +130,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &o->report;
+		state->child_inputs[1] = &o->stacks;
 		return 0;
 	case KEY_ON:
 		parse_probes(o, state, arg);
@@ -188,18 +147,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_FOLDED:
 		o->folded = true;
 		return 0;
-	case KEY_INTERNALS:
-		o->stacks.internals = true;
-		return 0;
-	case KEY_DEPTH:
-		o->stacks.depth = number(state, arg, 1, UNWIND_DEPTH_MAX, "--depth");
-		return 0;
 	case KEY_RATE:
-		o->stacks.sampler.per_second = number(state, arg, 0, 1000000, "--rate");
-		return 0;
-	case KEY_SLICE:
-		o->stacks.sampler.slice_bytes = number(state, arg, 0, SLICE_BYTES_MAX, "--slice");
-		o->stacks.frame_pointers = o->stacks.sampler.slice_bytes == 0;
+		o->stacks.sampler.per_second = stack_number(state, arg, 0, 1000000, "--rate");
 		return 0;
 	case ARGP_KEY_END:
 		end(o, state);
@@ -291,20 +240,13 @@ static void print(FILE *out, const struct model *m, const struct report_options 
 		    report->view->note(m, 0, line, sizeof(line)))
 			complain("%s", line);
 	}
-	if (m->stacks->denied) {
-		char what_to_do[PATH_MAX + 128];
-
-		remedy(CAPS_ALL, CAPS_PAGES, what_to_do, sizeof(what_to_do));
-		complain("no permission to open %u files of process %d: stacks go by frame "
-			 "pointers where those are missing, and may be wrong or cut (%s)",
-			 m->stacks->closed, m->target->pid, what_to_do);
-		*o->stacks.refused = -EPERM;
-	}
+	stack_tell_denied(m->stacks, m->target->pid, o->stacks.refused);
 }
 
 int cmd_stacks(int argc, char **argv)
 {
-	static const struct argp_child children[] = {{&report_argp, 0, NULL, 0}, {0}};
+	static const struct argp_child children[] = {
+		{&report_argp, 0, NULL, 0}, {&stack_argp, 0, NULL, 0}, {0}};
 	static const struct argp argp = {
 		option_table,
 		parse,

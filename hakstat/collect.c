@@ -26,20 +26,6 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
 }
 
-static uint64_t heap_addr(const struct hak_root *r, uint32_t index)
-{
-	uint32_t first = 0;
-
-	for (unsigned k = 0; k < HAK_HEAP_CHUNKS; k++) {
-		uint32_t n = HAK_HEAP_FIRST << k;
-
-		if (index - first < n)
-			return r->heap_chunk[k] + (uint64_t)(index - first) * r->heap_bytes;
-		first += n;
-	}
-	return 0;
-}
-
 static void add_heap(struct sample *s, const struct hak_heap_view *v)
 {
 	for (unsigned c = 0; c < s->root.classes; c++) {
@@ -88,7 +74,7 @@ static int read_copies(const struct target *t, const struct hak_root *root, stru
 	ssize_t want = (ssize_t)(n * sizeof(*buf)), got;
 
 	for (uint32_t i = 0; i < n; i++) {
-		uint64_t at = heap_addr(root, first + i);
+		uint64_t at = hak_heap_addr(root, first + i);
 		void *seq = (void *)(uintptr_t)(at + offsetof(struct hak_heap_view, seq));
 
 		to[3 * i] = (struct iovec){&buf[i].before, sizeof(buf->before)};

@@ -130,20 +130,6 @@ static bool page_read(const struct dump *d, uint64_t at, struct dump_page *pg)
 
 /* --- heaps --- */
 
-static uint64_t heap_addr(const struct hak_root *r, uint32_t index)
-{
-	uint32_t first = 0;
-
-	for (unsigned k = 0; k < HAK_HEAP_CHUNKS; k++) {
-		uint32_t n = HAK_HEAP_FIRST << k;
-
-		if (index - first < n)
-			return r->heap_chunk[k] + (uint64_t)(index - first) * r->heap_bytes;
-		first += n;
-	}
-	return 0;
-}
-
 static void read_bins(struct dump *d, struct dump_heap *h, const struct hak_heap_view *v)
 {
 	for (unsigned c = 0; c < d->root.classes; c++) {
@@ -170,7 +156,7 @@ static void read_heap(struct dump *d, uint32_t i)
 	char raw[HEAP_BYTES_MAX];
 	struct hak_heap_view v;
 
-	h->addr = heap_addr(&d->root, i);
+	h->addr = hak_heap_addr(&d->root, i);
 	h->readable = memory_read(d->m, h->addr, raw, d->root.heap_bytes);
 	if (!h->readable) {
 		broken(d, "heap %u at %#llx cannot be read", i, (unsigned long long)h->addr);

@@ -3,6 +3,7 @@
 #include "heap.h"
 #include "attach.h"
 #include "hakstat.h"
+#include "hurry.h"
 #include "leaks.h"
 #include "watch.h"
 
@@ -187,8 +188,27 @@ static uint64_t switches_of(const struct heap_options *o)
 	return which;
 }
 
+/* Options of the library, in order. */
+#define X(name, ...) OPTION_##name,
+enum {
+#include "../lib/options.def"
+	OPTIONS
+};
+#undef X
+
+/* Where nobody asks for another. */
+static unsigned mean_of_process(const struct target *t, const struct hak_layout *l)
+{
+	uint64_t value = 0;
+
+	if (l->options_count > OPTION_profile)
+		target_read(t->reader ? t->reader : t->pid,
+			    l->options + OPTION_profile * sizeof(value), &value, sizeof(value));
+	return hak_mean_of_profile(value);
+}
+
 /* What the process samples by: others who watch may have asked for something else. */
-static unsigned mean_in_use(const struct heap_collector *c)
+static unsigned mean_in_use(const struct heap_collector *c, const struct hak_layout *l)
 {
 	const struct target *t = &c->target;
 	unsigned log2 = 0;
@@ -203,7 +223,7 @@ static unsigned mean_in_use(const struct heap_collector *c)
 			return 0;
 		log2 |= count ? 1U << i : 0;
 	}
-	return log2 && log2 < MEAN_LOG2_LEAST ? MEAN_LOG2_LEAST : log2 ? log2 : MEAN_LOG2_DEFAULT;
+	return !log2 ? mean_of_process(t, l) : log2 < HAK_MEAN_LEAST ? HAK_MEAN_LEAST : log2;
 }
 
 static void mark_sites(struct heap_collector *c)
@@ -245,6 +265,7 @@ static int heap_attach(void *state, const struct target *t, char *err, size_t er
 		return refuse(c, error);
 	c->attached_ns = now_ns();
 	c->store.begin_ns = c->attached_ns;
+	c->hurried = t->root_addr && hurry(t);
 	traces_look(&c->traces, t, 0);
 	if (t->root_addr) {
 		/* before the first event is taken: a block that is freed meanwhile must be known */
@@ -286,11 +307,11 @@ static void heap_look(void *state, struct watch *w, const struct sample *s)
 	if (!c->sampler)
 		return;
 	c->target = w->t;
-	mean = mean_in_use(c);
-	h->mean_log2 = mean		      ? mean
-		       : c->options.mean_log2 ? c->options.mean_log2
-					      : MEAN_LOG2_DEFAULT;
+	mean = mean_in_use(c, &s->root.layout);
+	h->mean_log2 = mean ? mean : c->options.mean_log2 ? c->options.mean_log2 : HAK_MEAN_USUAL;
 	h->classes = s->root.classes;
+	h->unnoticed = !(s->root.sampling.turns & 1);
+	h->hurried = c->hurried;
 	h->sampled_by_target = s->root.sampling.samples;
 	h->freed_by_target = s->root.sampling.sample_frees;
 	for (unsigned i = 0; i < h->classes; i++) {

@@ -13,12 +13,6 @@ enum heap_by { HEAP_BY_STACK, HEAP_BY_FUNCTION, HEAP_BY_CLASS, HEAP_BY_THREAD, H
 /* What of a row there must be something of, for it to be shown. */
 enum heap_show { HEAP_SHOW_ANY, HEAP_SHOW_LIVE, HEAP_SHOW_ALLOC };
 
-#define MEAN_LOG2_LEAST                                                          \
-	12 /* what the library takes for the mean: a power of two, from 4 KiB on \
-	    */
-#define MEAN_LOG2_MOST 31
-#define MEAN_LOG2_DEFAULT 19
-
 struct heap_options {
 	enum heap_by by;
 	enum heap_show show;
@@ -60,6 +54,8 @@ struct heap_profile {
 	double seconds;	      /* since we attached */
 	unsigned mean_log2;
 	bool begun_with; /* we were there from the start: nothing was there before */
+	bool unnoticed;	 /* no thread has noticed yet that sampling was switched on */
+	bool hurried;	 /* although the next free of each should */
 	bool history;	 /* HAKMEM_PROFILE=1 */
 	uint64_t history_blocks, history_lost;
 	unsigned classes;
@@ -103,6 +99,7 @@ struct heap_collector {
 	double names_read;
 	uint64_t attached_ns;
 	bool looked; /* `before' is known */
+	bool hurried;
 	struct heap_profile result;
 	uint64_t unkept; /* stacks */
 	struct heap_site *site_mark;

@@ -289,24 +289,32 @@ static void before_sample(struct writer *w, unsigned class)
 	wire_message(&w->out, 2, &m);
 }
 
-/* pprof takes the first mapping for the program. */
+struct program {
+	const char *exe;
+	Dwarf_Addr start;
+};
+
+static int is_program(Dwfl_Module *mod, void **data, const char *name, Dwarf_Addr start, void *arg)
+{
+	struct program *p = arg;
+
+	(void)mod;
+	(void)data;
+	if (!name || strcmp(name, p->exe) != 0)
+		return DWARF_CB_OK;
+	p->start = start;
+	return DWARF_CB_ABORT;
+}
+
+/* pprof takes the first mapping for the program, whether or not it is on a stack. */
 static void program_first(struct writer *w)
 {
-	const struct traces *t = w->h->traces;
+	const struct modules *m = w->h->traces->modules;
+	struct program p = {.exe = w->h->target->exe};
+	Dwfl *dwfl = modules_dwfl(m);
 
-	for (size_t i = 0; i < t->used; i++) {
-		const struct raw_stack *r = w->h->raw[i];
-
-		for (unsigned k = r->n; k--;) {
-			unsigned n;
-			const struct frame *f = symbols_of(t->symbols, r->generation, r->pc[k], &n);
-
-			if (f && f->module && !strcmp(f->module, w->h->target->exe)) {
-				mapping(w, r->generation, r->pc[k]);
-				return;
-			}
-		}
-	}
+	if (dwfl && dwfl_getmodules(dwfl, is_program, &p, 0) > 0)
+		mapping(w, modules_generation(m), p.start);
 }
 
 static uint64_t wall_ns(void)

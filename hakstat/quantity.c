@@ -11,10 +11,10 @@ struct factor {
 };
 
 static const struct factor of_bytes[] = {
-	{"B", 1},	 {"K", 0x1p10}, {"KiB", 0x1p10}, {"M", 0x1p20},
-	{"MiB", 0x1p20}, {"G", 0x1p30}, {"GiB", 0x1p30}, {"T", 0x1p40},
-	{"TiB", 0x1p40}, {"k", 0x1p10}, {"kB", 1e3},	 {"KB", 1e3},
-	{"MB", 1e6},	 {"GB", 1e9},	{"TB", 1e12},	 {NULL, 0}};
+	{"B", 1},      {"K", 0x1p10},	{"KiB", 0x1p10}, {"M", 0x1p20},	  {"MiB", 0x1p20},
+	{"G", 0x1p30}, {"GiB", 0x1p30}, {"T", 0x1p40},	 {"TiB", 0x1p40}, {"k", 0x1p10},
+	{"m", 0x1p20}, {"g", 0x1p30},	{"kB", 1e3},	 {"KB", 1e3},	  {"MB", 1e6},
+	{"GB", 1e9},   {"TB", 1e12},	{NULL, 0}};
 static const struct factor of_counts[] = {
 	{"k", 1e3}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}, {NULL, 0}};
 static const struct factor of_ratios[] = {{"%", 1}, {NULL, 0}};
@@ -162,4 +162,17 @@ const char *duration_parse(const char *text, double *seconds, char *err, size_t 
 	}
 	*seconds *= f->times;
 	return s + word(s);
+}
+
+bool size_parse(const char *text, double *bytes)
+{
+	struct quantity q;
+	const char *at, *end;
+	char err[160];
+
+	end = quantity_parse(text, UNIT_BYTES, &q, err, sizeof(err), &at);
+	if (!end || *skip(end) || q.per > 0 || q.number < 0)
+		return false;
+	*bytes = q.number;
+	return true;
 }

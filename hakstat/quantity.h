@@ -17,4 +17,7 @@ const char *quantity_parse(const char *text, enum unit unit, struct quantity *q,
 const char *duration_parse(const char *text, double *seconds, char *err, size_t errlen,
 			   const char **at);
 
+/* The whole text is a number of bytes, as 100, 64K, 1.5 MiB. */
+bool size_parse(const char *text, double *bytes);
+
 #endif

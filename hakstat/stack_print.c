@@ -1,6 +1,9 @@
 #include "stack_print.h"
+#include "hakstat.h"
+#include "privilege.h"
 #include "text.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define NAME_WIDTH 44 /* of a function, where places are in line below each other */
@@ -136,4 +139,17 @@ bool stack_line(const struct stack_row *r, unsigned i, char *out, size_t len)
 		snprintf(out, len, "%.*s", (int)room, name);
 	}
 	return true;
+}
+
+void stack_tell_denied(const struct stacks *s, pid_t pid, int *refused)
+{
+	char what_to_do[PATH_MAX + 128];
+
+	if (!s->denied)
+		return;
+	remedy(CAPS_ALL, CAPS_PAGES, what_to_do, sizeof(what_to_do));
+	complain("no permission to open %u files of process %d: stacks go by frame pointers where "
+		 "those are missing, and may be wrong or cut (%s)",
+		 s->closed, pid, what_to_do);
+	*refused = -EPERM;
 }

@@ -19,6 +19,17 @@ int stack_print_room(const struct stack_printer *p, const struct report_options 
 /* Line i of a stack, as much as fits into len; false: there are no more. */
 bool stack_line(const struct stack_row *r, unsigned i, char *out, size_t len);
 
+/* --- shared by commands of stacks --- */
+
+/* Options; its input is a struct stacks_options. (stack_argp.c) */
+extern const struct argp stack_argp;
+/* A whole number, as 100, 16K; argp_error if it is none within these. */
+uint32_t stack_number(struct argp_state *state, const char *text, uint32_t least, uint32_t most,
+		      const char *option);
+/* Says so, and sets *refused, if files of the process could not be opened for want of permission.
+ */
+void stack_tell_denied(const struct stacks *s, pid_t pid, int *refused);
+
 /* --- shared by views of stacks (view_stacks.c) --- */
 
 /* "whole" and "frames" of a row's JSON. */

@@ -1,5 +1,6 @@
 /* Which code holds the memory, by stack, function, class, thread or site; what was there before. */
 #include "heap.h"
+#include "heap_print.h"
 #include "stack_print.h"
 #include "views.h"
 
@@ -154,7 +155,7 @@ static bool heap_shown(const struct model *m, int row)
 
 /* --- notes --- */
 
-static void note_before(const struct heap_profile *h, char *out, size_t len)
+void heap_note_before(const struct heap_profile *h, bool by_class, char *out, size_t len)
 {
 	char before[32], now[32];
 
@@ -165,11 +166,11 @@ static void note_before(const struct heap_profile *h, char *out, size_t len)
 	}
 	bytes_text((double)h->all_before.bytes, before, sizeof(before));
 	bytes_text((double)h->all_remain.bytes, now, sizeof(now));
-	snprintf(
-		out, len,
-		"there before we attached, and not in here: %s in %llu blocks (exact); of it still "
-		"there: %s (estimated)",
-		before, (unsigned long long)h->all_before.blocks, now);
+	snprintf(out, len,
+		 "there before we attached, and %s: %s in %llu blocks (exact); of it still "
+		 "there: %s (estimated)",
+		 by_class ? "in here by size class alone" : "not in here", before,
+		 (unsigned long long)h->all_before.blocks, now);
 }
 
 static void note_samples(const struct heap_profile *h, char *out, size_t len)
@@ -198,6 +199,15 @@ static void note_history(const struct heap_profile *h, char *out, size_t len)
 	}
 }
 
+void heap_note_unnoticed(const struct heap_profile *h, char *out, size_t len)
+{
+	snprintf(out, len,
+		 "no sample can be taken yet: no thread has noticed that they are wanted, %s",
+		 h->hurried ? "since none has freed anything"
+			    : "since its allocator had nothing to do but hits, and hakstat may not "
+			      "write to the process (ptrace(2) access) to call it");
+}
+
 static bool heap_note(const struct model *m, int i, char *out, size_t len)
 {
 	const struct heap_profile *h = m->heap;
@@ -206,7 +216,7 @@ static bool heap_note(const struct model *m, int i, char *out, size_t len)
 		return false;
 	switch (i) {
 	case 0:
-		note_before(h, out, len);
+		heap_note_before(h, false, out, len);
 		return true;
 	case 1:
 		note_samples(h, out, len);
@@ -218,9 +228,11 @@ static bool heap_note(const struct model *m, int i, char *out, size_t len)
 		stack_note_cost(&h->stacks, out, len);
 		return true;
 	case 4:
-		if (h->history)
+		if (h->unnoticed)
+			heap_note_unnoticed(h, out, len);
+		else if (h->history)
 			note_history(h, out, len);
-		return h->history;
+		return h->unnoticed || h->history;
 	default:
 		return false;
 	}
@@ -249,6 +261,7 @@ static void heap_json(struct json *j, const struct model *m)
 	json_number(j, "lost", h->stacks.counts.lost);
 	json_number(j, "unkept", h->unkept);
 	json_bool(j, "from_start", h->begun_with);
+	json_bool(j, "noticed", !h->unnoticed);
 	json_bool(j, "history", h->history);
 	json_number(j, "history_blocks", h->history_blocks);
 	json_number(j, "history_lost", h->history_lost);
@@ -291,9 +304,7 @@ const struct view view_heap = {
 
 static struct value before_size(const struct model *m, int row)
 {
-	if (!row)
-		return value_text_of("large", 1e18);
-	return value_of(VALUE_ID, m->heap->class_bytes[row]);
+	return row ? value_of(VALUE_ID, m->heap->class_bytes[row]) : value_text_of("large", 1e18);
 }
 
 static struct value before_blocks(const struct model *m, int row)

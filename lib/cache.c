@@ -606,13 +606,14 @@ unsigned cache_check(const struct heap *h)
 
 	for (unsigned c = 1; c < HAK_CLASSES; c++) {
 		const struct hak_bin *bin = &h->view.bin[c];
+		void **limit = peek(&bin->limit); /* NULL: whoever hurries it, at any time */
 		uint64_t length = length_of(h, c);
 
 		bad += bin->slots[0] != NULL;
 		bad += length > (h->in_map[c] ? slots_max(c) : slots_start(c));
 		for (uint64_t i = 1; i <= length; i++)
 			bad += pagemap_class(bin->slots[i]) != c;
-		bad += peek(&bin->limit) && bin->limit != bin->slots + h->view.stat[c].limit;
+		bad += limit && limit != bin->slots + h->view.stat[c].limit;
 	}
 	return bad;
 }

@@ -86,13 +86,14 @@ static HAK_NOINLINE void *small_sample(size_t bytes, unsigned class)
 {
 	struct heap *h = heap_to_sample();
 	struct mark m = {.bytes = bytes, .live = true, .sampled = true};
+	uint64_t weight = h ? sample_due(h, bytes) : 0;
 	void *p;
 
-	if (likely(!h || !sample_is_due(h, bytes)))
+	if (likely(!weight))
 		return NULL;
 	p = marked_alloc(class, &m);
 	if (p)
-		sample_taken(h, p, &m);
+		sample_taken(p, &m, weight);
 	sample_draw(h);
 	return p;
 }
@@ -169,23 +170,24 @@ static struct page *large_once(size_t bytes, size_t alignment, enum hak_oom_reas
 }
 
 /* It is sampled from now on, if it can be marked. */
-static void sample_large(struct heap *h, struct page *pg, size_t bytes)
+static void sample_large(struct heap *h, struct page *pg, size_t bytes, uint64_t weight)
 {
 	struct mark m = {.bytes = bytes, .live = true, .sampled = true};
 
 	if (peek(&pg->marks)) /* by site */
 		m.site = pg->marks->site;
 	if (marked_set_large(pg, &m))
-		sample_taken(h, pg->start, &m);
+		sample_taken(pg->start, &m, weight);
 	sample_draw(h);
 }
 
 static HAK_COLD void maybe_sample_large(struct page *pg, size_t bytes)
 {
 	struct heap *h = heap_to_sample();
+	uint64_t weight = h ? sample_due(h, bytes) : 0;
 
-	if (h && sample_is_due(h, bytes))
-		sample_large(h, pg, bytes);
+	if (weight)
+		sample_large(h, pg, bytes, weight);
 }
 
 static struct page *large_or_oom(size_t bytes, size_t alignment)
@@ -224,14 +226,15 @@ HAK_NOINLINE void *alloc_large(size_t bytes, size_t alignment)
 void *alloc_sampled_large(size_t bytes, size_t alignment)
 {
 	struct heap *h = heap_to_sample();
+	uint64_t weight = h ? sample_due(h, bytes) : 0;
 	enum hak_oom_reason why;
 	struct page *pg;
 
-	if (likely(!h || !sample_is_due(h, bytes)))
+	if (likely(!weight))
 		return NULL;
 	pg = large_once(bytes, alignment, &why);
 	if (pg)
-		sample_large(h, pg, bytes);
+		sample_large(h, pg, bytes, weight);
 	return pg ? pg->start : NULL;
 }
 
@@ -264,7 +267,7 @@ static void forget_site(struct mark *m)
 	m->site = 0;
 }
 
-static void *large_at(size_t bytes, struct heap *to_sample, struct mark *m)
+static void *large_at(size_t bytes, uint64_t weight, struct mark *m)
 {
 	struct page *pg = large_or_oom(bytes, 0);
 
@@ -273,11 +276,11 @@ static void *large_at(size_t bytes, struct heap *to_sample, struct mark *m)
 	if (!marked_set_large(pg, m))
 		forget_site(m);
 	else if (m->sampled)
-		sample_taken(to_sample, pg->start, m);
+		sample_taken(pg->start, m, weight);
 	return pg->start;
 }
 
-static void *small_at(size_t bytes, struct heap *to_sample, struct mark *m)
+static void *small_at(size_t bytes, uint64_t weight, struct mark *m)
 {
 	unsigned class = class_of(bytes);
 	void *p = marked_alloc(class, m);
@@ -287,7 +290,7 @@ static void *small_at(size_t bytes, struct heap *to_sample, struct mark *m)
 		return small_or_oom(bytes, class);
 	}
 	if (m->sampled)
-		sample_taken(to_sample, p, m);
+		sample_taken(p, m, weight);
 	return p;
 }
 
@@ -296,18 +299,20 @@ HAK_NOINLINE void *alloc_at(size_t bytes, const char *site)
 {
 	struct heap *h = heap_to_sample();
 	struct mark m = {.bytes = bytes, .live = true};
+	uint64_t weight;
 	void *p;
 
 	if (unlikely(bytes > PTRDIFF_MAX))
 		return hak_oom(bytes, HAK_OOM_TOO_LARGE);
-	m.sampled = h && sample_is_due(h, bytes);
 	m.site = site_alloc(site, bytes);
-	if (!m.site && !m.sampled)
+	if (!m.site) /* the table is full; it is counted down there */
 		return alloc_fast(bytes);
+	weight = h ? sample_due(h, bytes) : 0;
+	m.sampled = weight != 0;
 	if (bytes > HAK_SMALL_MAX || hak_options.secure)
-		p = large_at(bytes, h, &m);
+		p = large_at(bytes, weight, &m);
 	else
-		p = small_at(bytes, h, &m);
+		p = small_at(bytes, weight, &m);
 	if (m.sampled)
 		sample_draw(h);
 	if (!p)

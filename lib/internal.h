@@ -66,7 +66,8 @@ extern uint32_t hak_xdetour;
 void sample_start(void);
 void sample_follow(struct heap *h);
 void sample_draw(struct heap *h);
-void sample_taken(struct heap *h, void *p, struct mark *m);
+uint64_t sample_due(struct heap *h, size_t bytes);
+void sample_taken(void *p, struct mark *m, uint64_t weight);
 void sample_freed(const void *p, const struct mark *m);
 
 /* HAKMEM_PROFILE; beside the semaphores, for one cache line. */
@@ -93,11 +94,6 @@ HAK_INLINE bool sample_counts_down(struct heap *h, size_t bytes)
 		return false;
 	h->sample_left = left;
 	return true;
-}
-
-HAK_INLINE bool sample_is_due(struct heap *h, size_t bytes)
-{
-	return !sample_counts_down(h, bytes);
 }
 
 /* secure.c: what HAKMEM_SECURE=1 does in place of the thread caches */

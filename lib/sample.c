@@ -15,9 +15,6 @@
 
 #include <string.h>
 
-#define MEAN_USUAL 19U /* 512 KiB */
-#define MEAN_LEAST 12U /* 4 KiB: also what is seen for a moment while its bits are attached to */
-
 uint32_t hak_xdetour;
 unsigned short hak_sample_always __attribute__((section(".probes"), visibility("hidden")));
 
@@ -32,7 +29,9 @@ static unsigned mean_now(void)
 			(unsigned)hak_watched(hakmem, sample_bit3) << 3 |
 			(unsigned)hak_watched(hakmem, sample_bit4) << 4;
 
-	return !bits ? MEAN_USUAL : bits < MEAN_LEAST ? MEAN_LEAST : bits;
+	if (!bits)
+		return hak_mean_of_profile(hak_options.profile);
+	return bits < HAK_MEAN_LEAST ? HAK_MEAN_LEAST : bits;
 }
 
 /* ln x, 0 < x <= 1. Within 1e-10: the bits give the power of two, a series the rest. */
@@ -167,12 +166,23 @@ void sample_follow(struct heap *h)
 		hurry_others(h);
 }
 
+/*
+ * What this request stands for if it is one to be sampled, else 0. The mean is the one it was drawn
+ * with: to allocate it is a slow operation, which may find that another is asked for.
+ */
+uint64_t sample_due(struct heap *h, size_t bytes)
+{
+	double size = (double)(bytes ? bytes : 1);
+
+	if (likely(sample_counts_down(h, bytes)))
+		return 0;
+	return (uint64_t)(size / probability(size / (double)((uint64_t)1 << h->sample_mean)) + 0.5);
+}
+
 /* p was allocated, with this mark, and is handed out next. */
-HAK_NOINLINE void sample_taken(struct heap *h, void *p, struct mark *m)
+HAK_NOINLINE void sample_taken(void *p, struct mark *m, uint64_t weight)
 {
 	uint64_t size = m->bytes ? m->bytes : 1;
-	double share = probability((double)size / (double)((uint64_t)1 << h->sample_mean));
-	uint64_t weight = (uint64_t)((double)size / share + 0.5);
 
 	add_relaxed(&hakmem_root.sampling.samples, 1);
 	if (hak_options.profile) {

@@ -140,7 +140,8 @@ enum hak_heap_state {
  */
 struct hak_bin {
 	void **top;   /* slot of the block freed last */
-	void **limit; /* a free is a hit while top < limit */
+	void **limit; /* a free is a hit while top < limit; who sets it to 0 makes the next one none
+		       */
 	__u64 frees;  /* frees of this class by this heap's threads, ever */
 	void **slots; /* slot 0 */
 };
@@ -324,6 +325,24 @@ struct hak_site {
 	__u64 frees, free_bytes;   /* live blocks = allocs - frees, live bytes likewise */
 };
 
+/* The mean distance of two samples, in bytes, as its binary logarithm. */
+#define HAK_MEAN_USUAL 19U /* 512 KiB */
+#define HAK_MEAN_LEAST \
+	12U /* 4 KiB: also what is seen for a moment while its bits are attached to */
+#define HAK_MEAN_MOST 31U
+
+/* That of a process whose HAKMEM_PROFILE has this value, unless who watches asks for another. */
+static inline __u32 hak_mean_of_profile(__u64 value)
+{
+	__u32 log2 = 0;
+
+	if (value <= 1)
+		return HAK_MEAN_USUAL;
+	while (value >>= 1)
+		log2++;
+	return log2 < HAK_MEAN_LEAST ? HAK_MEAN_LEAST : log2 > HAK_MEAN_MOST ? HAK_MEAN_MOST : log2;
+}
+
 struct hak_sampling {
 	__u64 turns;	    /* odd: on, as far as a thread has noticed */
 	__u64 samples;	    /* allocations sampled, ever; atomic */
@@ -363,6 +382,21 @@ struct hak_root {
 	struct hak_layout layout;
 	struct hak_sampling sampling;
 };
+
+/* Address of a heap, 0 if there can be none of that index. */
+static inline __u64 hak_heap_addr(const struct hak_root *r, __u32 index)
+{
+	__u32 first = 0;
+
+	for (unsigned k = 0; k < HAK_HEAP_CHUNKS; k++) {
+		__u32 n = HAK_HEAP_FIRST << k;
+
+		if (index - first < n)
+			return r->heap_chunk[k] + (__u64)(index - first) * r->heap_bytes;
+		first += n;
+	}
+	return 0;
+}
 
 #define HAK_SHARED_SIZE(type, bytes) \
 	_Static_assert(sizeof(type) == (bytes), "layout of " #type " is the contract")

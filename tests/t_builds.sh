@@ -118,6 +118,14 @@ programs() {
 		passes "stress" "" "$TMP/stress" 1
 }
 
+# Sampling and the table of HAKMEM_PROFILE on another processor: registers, and stacks to copy.
+samples() {
+	compile sample -DTEST_SANITIZED=1 "$ROOT/tests/t_sample.c" "$D"/obj/lib/*.o -lm \
+		-Wl,--wrap=hak_probe_otel_memory_alloc,--wrap=hak_probe_otel_memory_free || return
+	passes "samples" "" "$TMP/sample" only
+	HAKMEM_PROFILE=1 passes "samples from the start" "" "$TMP/sample" HAKMEM_PROFILE
+}
+
 notes() {
 	"$(tool readelf)" -n "$1" 2>/dev/null | awk '
 		$1 == "Provider:" { p = $2 }
@@ -189,6 +197,7 @@ row() { # NAME MAKE-ARGUMENTS
 	read -ra args <<<"$2"
 	build "$name" "${args[@]}" || return
 	programs
+	[[ -z $runner || $2 == *LTO=1* ]] || samples # elsewhere tests/t_sample.c is run as it is
 	misuses
 	contract
 	versions

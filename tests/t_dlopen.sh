@@ -91,6 +91,25 @@ END
 "$CC" "$TMP/closed.c" -o "$TMP/closed" -pthread -ldl
 works "closed by the thread that opened it" closed "$TMP/closed" "$LIB"
 
+# A copy beside the one that is preloaded: two allocators, each with counters of its own.
+cat >"$TMP/copy.c" <<'END'
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+int main(int argc, char **argv)
+{
+	void *lib = dlopen(argv[argc - 1], RTLD_NOW | RTLD_LOCAL);
+	void *(*get)(unsigned long) = (void *(*)(unsigned long))dlsym(lib, "hak_malloc");
+	const char *root = dlsym(lib, "hakmem_root"), *first = dlsym(RTLD_DEFAULT, "hakmem_root");
+
+	get(100);
+	return puts(root == first ? "one" : strcmp(first, "hakmem\n") || strcmp(root, "hakmem\n") ? "shared" : "two") < 0;
+}
+END
+"$CC" -D_GNU_SOURCE "$TMP/copy.c" -o "$TMP/copy" -ldl
+cp "$LIB" "$TMP/copy.so"
+works "a copy beside it" two env LD_PRELOAD="$LIB" "$TMP/copy" "$TMP/copy.so"
+
 # And with it, though a static program has of it only what it names.
 cat >"$TMP/oom.cc" <<'END'
 #include <cstdio>

@@ -128,7 +128,9 @@ check "pprof: objects allocated" grep -q hold_nothing "$TMP/top"
 check "folded: well-formed" bash -c "test -s '$TMP/folded' && ! grep -Ev '^[^; ][^;]*(;[^;]+)+ [0-9]+\$' '$TMP/folded'"
 check "folded: from the program to the function" grep -q '^holders;_start;.*;main;hold_mid [0-9]*$' "$TMP/folded"
 check "folded: what was there before, by class" grep -q '^holders;\[before attach\];\[class 10240\] 10240000$' "$TMP/folded"
-check "stderr says how much was there before" grep -q 'there before we attached, and not in here: 9.8M in 1' "$TMP/folded.err"
+check "files: stderr says what was written" \
+	[ "$(grep -Ec "^hakstat: wrote $TMP/a\.(svg|pb\.gz): [0-9.]+M live in [0-9]+ blocks, [0-9.]+M allocated" "$TMP/a.out.err")" -eq 2 ]
+check "stderr says how much was there before" grep -q 'there before we attached, and in here by size class alone: 9.8M in 1' "$TMP/folded.err"
 check "sites: exact counts" bash -c "grep -Eq '^ +195K +- +2000 .* holders: index\$' '$TMP/table' && grep -Eq '^ +2.9M +- +1000 .* holders: cache\$' '$TMP/table'"
 check "what was there before is a table, by class" grep -Eq '^ +10240 +1000 +9.8M ' "$TMP/table"
 check "csv by class: of 49152 bytes nobody holds any, of 512 many" python3 -c '
@@ -240,7 +242,7 @@ assert abs(main - 1e7) < 5 * math.sqrt(1000 * 1e8 * (1 - p) / p), main
 END
 check "a command that becomes another: from its first allocation on" python3 "$TMP/start.py" "$TMP/start.json"
 
-export HAKMEM_PROFILE=1
+export HAKMEM_PROFILE=100k # 64K
 start 8 "$TMP/known"
 unset HAKMEM_PROFILE
 echo >&8
@@ -250,24 +252,24 @@ cat >"$TMP/history.py" <<'END'
 import json, math, sys
 r = json.load(open(sys.argv[1]))
 h = r["heap"]
-assert h["history"] and h["history_lost"] == 0, h
+assert h["history"] and h["history_lost"] == 0 and h["mean_bytes"] == 65536, h
 assert h["history_blocks"] == h["live_samples"] == h["sampled_by_target"] - h["freed_by_target"], h
 total = var = 0
 for line in open(sys.argv[2]):
     if " " in line:
         name, n, b, each = line.split()
         n, each = int(n), int(each)
-        p = 1 - math.exp(-each / 524288)
+        p = 1 - math.exp(-each / 65536)
         total += n * each
         var += n * each * each * (1 - p) / p
 total += 1000 * 10000 + 1000 * 3000 + 2000 * 100
-var += 1000 * 1e8 / (10000 / 524288)
+var += 1000 * 1e8 / (10000 / 65536)
 assert abs(h["live_bytes"] - total) < 5 * math.sqrt(var) + 1e4, (h["live_bytes"], total, math.sqrt(var))
 for x in r["rows"]:
     names = [f["function"] for f in x["frames"]]
     assert "main" in names and x["whole"], names
 END
-says "HAKMEM_PROFILE=1: all of its history, with whole stacks" "$(python3 "$TMP/history.py" "$TMP/history.json" "$TMP/known" 2>&1)"
+says "HAKMEM_PROFILE: all of its history, with whole stacks" "$(python3 "$TMP/history.py" "$TMP/history.json" "$TMP/known" 2>&1)"
 check "and no note that something is missing" bash -c "! grep -q 'not in here' '$TMP/err'"
 
 "$HAKSTAT" heap -p $holders -d 60 --mean 16K >/dev/null 2>&1 7>&- 8>&- &
@@ -300,6 +302,7 @@ usage() { # NAME PATTERN ARGS...
 	check "$name: exit code 2, and why" [ "$?,$(grep -Ec -- "$pattern" "$TMP/err")" = 2,1 ]
 }
 usage "a mean that is no power of two" "not a power of two from 4K" -p $$ --mean 5000
+usage "no frames at all" "not a number from 1 to 1024" -p $$ --depth 0
 usage "by what nobody knows" "class, thread or site, not 'x'" -p $$ --by x
 usage "a profile as JSON" "pprof's format: no --json" -p $$ --json -o "$TMP/x.pb.gz"
 usage "a difference of one" "takes two profiles" --diff "$TMP/a.pb.gz"

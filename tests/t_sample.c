@@ -33,7 +33,7 @@ static struct sample {
 	uint64_t size, weight;
 } live[SLOTS];
 static unsigned nlive, slots_used;
-static uint64_t allocs, frees, strange;
+static uint64_t allocs, frees, strange, last_weight;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static struct sample *find(uint64_t ptr)
@@ -74,6 +74,7 @@ void __wrap_hak_probe_otel_memory_alloc(uint64_t ptr, uint64_t size, uint64_t we
 	*s = (struct sample){ptr, size, weight};
 	nlive++;
 	allocs++;
+	last_weight = weight;
 	pthread_mutex_unlock(&mutex);
 	__real_hak_probe_otel_memory_alloc(ptr, size, weight);
 }
@@ -333,6 +334,30 @@ static void used_as_any_other(void)
 	hak_free(p);
 	CHECK_EQ(nlive, 0);
 	CHECK_EQ(strange, 0);
+	turn(0);
+}
+
+static void hits_until_a_sample(void)
+{
+	uint64_t was = allocs;
+
+	while (allocs == was)
+		hak_free(HIDE(hak_malloc(100)));
+}
+
+/* While nothing but hits goes on another mean is asked for: the sample due by then is of the old.
+ */
+static void another_mean_under_hits(void)
+{
+	turn(12);
+	hits_until_a_sample();
+	set(&hakmem_sample_bit4_semaphore, 1); /* 2^28 */
+	if (!hak_options.secure) {	       /* where nothing is a hit */
+		hits_until_a_sample();
+		CHECK_EQ(last_weight, 4146); /* 100 / (1 - exp(-100 / 4096)) */
+		CHECK_EQ(hak_thread.heap->sample_mean, 28);
+	}
+	set(&hakmem_sample_bit4_semaphore, 0);
 	turn(0);
 }
 
@@ -696,6 +721,25 @@ static void counted_by_site(void)
 	CHECK_EQ(hak_check(), 0);
 }
 
+/* With the table full a request is of no site, and as likely a sample as any other. */
+static void more_sites_than_the_table_has(void)
+{
+	static const char names[2000];
+	struct hak_sampling *s = &hakmem_root.sampling;
+	unsigned n = 40000;
+
+	set(&hakmem_watch_sites_semaphore, 1);
+	for (unsigned i = 0; i < sizeof(names); i++)
+		hak_free(hak_alloc_at(1, &names[i]));
+	CHECK(s->site_lost > sizeof(names) - s->sites);
+	turn(12);
+	for (unsigned i = 0; i < n; i++)
+		hak_free(hak_alloc_at(100, "of no site"));
+	CHECK(allocs > n / 41 - 160 && allocs < n / 41 + 160); /* five standard errors */
+	turn(0);
+	set(&hakmem_watch_sites_semaphore, 0);
+}
+
 /* --- HAKMEM_PROFILE=1 --- */
 
 static struct hak_sample *record(uint32_t i)
@@ -786,11 +830,13 @@ static void run_all(void)
 {
 	RUN(freed_once);
 	RUN(used_as_any_other);
+	RUN(another_mean_under_hits);
 	RUN(large_realloc);
 	RUN(remote_frees);
 	RUN(forked);
 	RUN(misuse_is_found);
 	RUN(counted_by_site);
+	RUN(more_sites_than_the_table_has);
 }
 
 /* Once more, in a process of its own with this in its environment. */

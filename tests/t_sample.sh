@@ -96,14 +96,22 @@ check "killed, the switch falls back" wait_for 20 is_off
 
 # The hit paths, stepped through in a process that was watched: as in one that never was.
 LD_PRELOAD=$SO "$TMP/hit" >"$TMP/steps.never"
-attach $hit 2 3 # 2^12
+# It does nothing but hits: hakstat has to see to it that the switch is seen, or say that it may not.
+if command -v setpriv >/dev/null; then
+	setpriv --bounding-set=-sys_ptrace "$HAKSTAT" heap -p $hit -d 0.1 >"$TMP/unseen" 2>"$TMP/err" 7>&- 8>&-
+	check "who may not write to it says that no thread has noticed" \
+		grep -q 'no thread has noticed.* may not write to the process' "$TMP/unseen"
+fi
+"$HAKSTAT" heap -p $hit -d 60 --mean 4K >/dev/null 2>"$TMP/err" 7>&- 8>&- &
+watcher=$!
+end_at_exit $watcher
 # shellcheck disable=SC2317 # called by wait_for
 hit_is_on() { [[ $(tail -n 1 "$TMP/steps") == on ]]; }
 # shellcheck disable=SC2317 # called by wait_for
 hit_is_off() { [[ $(tail -n 1 "$TMP/steps") == off ]]; }
-check "a program of hits is sampled" wait_for 20 hit_is_on
+check "a program of nothing but hits is sampled" wait_for 20 hit_is_on
 kill_watcher
-check "until the watcher dies" wait_for 20 hit_is_off
+check "until hakstat is killed" wait_for 20 hit_is_off
 exec 8>&-
 wait $hit
 sed -i '/^o/d' "$TMP/steps"
