@@ -43,17 +43,12 @@ static const struct argp_option option_table[] = {
 
 static void parse_size(struct argp_state *state, const char *text, uint64_t *bytes)
 {
-	struct quantity q;
-	char err[128];
-	const char *at, *end = quantity_parse(text, UNIT_BYTES, &q, err, sizeof(err), &at);
+	double v;
 
-	if (!end)
-		argp_error(state, "--max-size %s: %s", text, err);
-	else if (*end || q.per || q.number > SIZE_MOST ||
-		 (q.number != 0 && !(q.number >= SIZE_LEAST)))
+	if (!size_parse(text, &v) || v > SIZE_MOST || (v != 0 && v < SIZE_LEAST))
 		argp_error(state, "--max-size: 0, or from 1M to 1T: %s", text);
 	else
-		*bytes = (uint64_t)q.number;
+		*bytes = (uint64_t)v;
 }
 
 static void end_options(const struct options *o, struct argp_state *state)
