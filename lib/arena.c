@@ -528,13 +528,22 @@ static size_t purge_runs(struct segment *s, uint64_t mask, enum hak_os_reason wh
 	return purged;
 }
 
-/* The lock, for who can do without: a trim insists. */
-static bool lock_to_purge(enum hak_os_reason why)
+/*
+ * The lock, for who can do without: a trim insists. What exceeds the limit is left to whoever has
+ * it, who looks at arena_xover when he leaves. seq_cst: he sees it, or else the lock is free now.
+ */
+bool arena_lock_to_purge(struct lock *l, enum hak_os_reason why)
 {
-	if (why != HAK_OS_TRIM)
-		return lock_try(&arena_lock);
-	lock_take(&arena_lock);
-	return true;
+	if (why == HAK_OS_TRIM) {
+		lock_take(l);
+		return true;
+	}
+	if (lock_try(l))
+		return true;
+	if (why != HAK_OS_LIMIT)
+		return false;
+	__atomic_store_n(&arena_xover, 1, __ATOMIC_SEQ_CST);
+	return lock_try(l);
 }
 
 /* One segment's worth; bytes given to the system, 0 if there is nothing (more) to do. */
@@ -545,7 +554,7 @@ static size_t purge_one(uint64_t now_ms, enum hak_os_reason why)
 	size_t bytes;
 
 	do {
-		if (!lock_to_purge(why))
+		if (!arena_lock_to_purge(&arena_lock, why))
 			return 0;
 		take_returned();
 		s = next_to_purge(now_ms, why, &mask);

@@ -245,12 +245,15 @@ bool heap_steal(struct heap *me, unsigned class)
 	return false;
 }
 
-/* What is unused beyond its limit goes back to the system; no lock held. */
+/*
+ * What is unused beyond its limit goes back to the system; no lock held. seq_cst: somebody may have
+ * left it to us because we had a lock; and whose word we take away, his memory we see.
+ */
 static void purge_excess(void)
 {
-	if (likely(!peek(&arena_xover)))
+	if (likely(!load_seq_cst(&arena_xover)))
 		return;
-	poke(&arena_xover, 0);
+	__atomic_exchange_n(&arena_xover, 0, __ATOMIC_SEQ_CST);
 	large_purge(0, HAK_OS_LIMIT);
 	arena_purge(0, HAK_OS_LIMIT);
 }

@@ -134,7 +134,7 @@ void remote_send_home(struct heap *h, void **blocks, uint64_t n);
 unsigned remote_drain(struct heap *h);
 
 /* transfer.c: blocks that others than their owners may take on the way */
-uint32_t transfer_give(struct page *pg, void **blocks, uint32_t n);
+uint32_t transfer_give(struct page *pg, void **blocks, uint32_t n, uint32_t *sent);
 uint32_t transfer_take(struct heap *h, unsigned class, uint32_t want, void **out);
 void transfer_tick(struct heap *h, uint64_t now_ms);
 void transfer_trim(struct heap *h);
@@ -217,6 +217,7 @@ bool arena_unmap_unused(void);
 size_t arena_excess(unsigned parts);
 size_t arena_used_bytes(void);
 bool arena_is_over(void);
+bool arena_lock_to_purge(struct lock *l, enum hak_os_reason why);
 void arena_note_given(size_t bytes);
 void arena_note_taken(size_t bytes);
 unsigned arena_check(void);

@@ -322,14 +322,6 @@ static size_t cut_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, 
 	return bytes;
 }
 
-static bool lock_to_purge(enum hak_os_reason why)
-{
-	if (why != HAK_OS_TRIM)
-		return lock_try(&large_lock);
-	lock_take(&large_lock);
-	return true;
-}
-
 /* Bytes to unmap from *start, 0 if there is nothing (more) to do. */
 static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start)
 {
@@ -337,7 +329,7 @@ static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start)
 	size_t bytes = 0;
 
 	do {
-		if (!lock_to_purge(why))
+		if (!arena_lock_to_purge(&large_lock, why))
 			break;
 		take_returned(&spare);
 		bytes = cut_oldest(now_ms, why, start, &spare);

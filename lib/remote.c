@@ -29,6 +29,7 @@ struct batch {
 	struct letter *first, *last; /* the first is being written */
 	uint32_t room, filled;	     /* addresses the first can take, and has */
 	uint64_t bytes;
+	uint64_t work;	 /* of them, those that travel: as they count in xpending */
 	uint32_t blocks; /* 0: the batch is not in use */
 	uint32_t class;	 /* of all blocks, 0 if mixed */
 };
@@ -150,7 +151,7 @@ static void send(struct heap *me, const struct outbox *box, struct batch *b)
 	if (!box->on)
 		count_push(me, b, was_empty);
 	if (travels && !was_empty)
-		add_relaxed(&to->xpending, b->bytes + b->blocks * BLOCK_WORK);
+		add_relaxed(&to->xpending, b->work);
 	b->first = NULL;
 	b->blocks = 0;
 	/* the owner is gone, or sleeps */
@@ -197,10 +198,14 @@ static void write_group(struct batch *b, const struct page *pg, size_t k, uint64
 	}
 }
 
-/* Blocks of a page, those of a word of its mask that come one after the other as a group. */
-static void write_blocks(struct batch *b, const struct page *pg, void **blocks, uint32_t n)
+/*
+ * Blocks of a page, those of a word of its mask that come one after the other as a group. Returns
+ * how many.
+ */
+static uint32_t write_blocks(struct batch *b, const struct page *pg, void **blocks, uint32_t n)
 {
 	uint64_t mask = 0;
+	uint32_t wrong = 0;
 	size_t word = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -208,6 +213,7 @@ static void write_blocks(struct batch *b, const struct page *pg, void **blocks, 
 
 		if (unlikely(!page_index(pg, blocks[i], &k))) {
 			hak_misuse(blocks[i], HAK_MISUSE_MISALIGNED, "free");
+			wrong++;
 			continue;
 		}
 		if (k / 64 != word || mask >> k % 64 & 1) {
@@ -218,11 +224,11 @@ static void write_blocks(struct batch *b, const struct page *pg, void **blocks, 
 		mask |= (uint64_t)1 << k % 64;
 	}
 	write_group(b, pg, word * 64, mask);
+	return n - wrong;
 }
 
 /* The batch for a page's owner. */
-static struct batch *batch_for(struct heap *me, struct outbox *box, const struct page *pg,
-			       uint32_t blocks)
+static struct batch *batch_for(struct heap *me, struct outbox *box, const struct page *pg)
 {
 	struct heap *owner = peek(&pg->xowner);
 	struct batch *b = slot_for(box, owner);
@@ -233,11 +239,21 @@ static struct batch *batch_for(struct heap *me, struct outbox *box, const struct
 		*b = (struct batch){.owner = owner, .class = pg->class};
 	if (b->class != pg->class)
 		b->class = 0;
-	b->blocks += blocks;
-	b->bytes += (uint64_t)blocks * pg->block_bytes;
-	if (!box->on)
-		count_add(&me->view.stat[pg->class].remote_blocks, blocks);
 	return b;
+}
+
+/* Blocks of a class are in the batch, or are told with it. */
+static void count_sent(struct heap *me, const struct outbox *box, struct batch *b, unsigned class,
+		       uint32_t blocks, bool travel)
+{
+	uint64_t bytes = (uint64_t)blocks * hak_class_bytes[class];
+
+	b->blocks += blocks;
+	b->bytes += bytes;
+	if (travel)
+		b->work += bytes + blocks * BLOCK_WORK;
+	if (!box->on)
+		count_add(&me->view.stat[class].remote_blocks, blocks);
 }
 
 static bool lies_in(const struct page *pg, const void *p)
@@ -255,12 +271,16 @@ static void count_arrived(struct heap *h, uint64_t blocks, uint64_t bytes)
 static uint32_t give_others(struct heap *h, struct outbox *box, struct page *pg, void **blocks,
 			    uint32_t n)
 {
-	uint32_t taken = box->home ? 0 : transfer_give(pg, blocks, n);
-	struct batch *b = batch_for(h, box, pg, taken ? taken : n);
+	struct batch *b = batch_for(h, box, pg);
+	unsigned class = pg->class; /* once others may take its blocks the page may be gone */
+	uint32_t sent, done = box->home ? 0 : transfer_give(pg, blocks, n, &sent);
 
-	if (taken)
-		return taken;
-	write_blocks(b, pg, blocks, n);
+	if (done) {
+		count_sent(h, box, b, class, sent, false);
+		return done;
+	}
+	sent = write_blocks(b, pg, blocks, n);
+	count_sent(h, box, b, class, sent, true);
 	return n;
 }
 
@@ -349,6 +369,7 @@ static bool take_group(struct heap *h, struct outbox *box, const char *first, ui
 {
 	struct page *pg = pagemap_page(first);
 	uint32_t n = (uint32_t)__builtin_popcountll(mask);
+	struct batch *b;
 	size_t k;
 
 	if (unlikely(!pg || peek(&pg->kind) != PAGE_SMALL || !page_index(pg, first, &k)))
@@ -356,7 +377,9 @@ static bool take_group(struct heap *h, struct outbox *box, const char *first, ui
 	drained(d, n, pg->block_bytes);
 	if (peek(&pg->xowner) == h)
 		return page_give_mask(h, pg, k / 64, mask, HAK_FLUSH_REMOTE_FREE);
-	write_group(batch_for(h, box, pg, n), pg, k & ~(size_t)63, mask);
+	b = batch_for(h, box, pg);
+	write_group(b, pg, k & ~(size_t)63, mask);
+	count_sent(h, box, b, pg->class, n, true);
 	return true;
 }
 
@@ -438,7 +461,7 @@ unsigned remote_drain(struct heap *h)
 {
 	/* acquire: pairs with the release of push() */
 	struct letter *l = swap_acq_rel(&h->xqueue, NULL);
-	struct outbox box = {0};
+	struct outbox box = {.home = true}; /* they have been on offer, or are not to be */
 	struct drained d = {0};
 
 	if (!l)

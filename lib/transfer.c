@@ -76,23 +76,22 @@ static enum hak_misuse push(struct stack *s, struct page *pg, void *p)
 
 /*
  * Some of n freed blocks, all of this page; how many, 0 if there is no room or this is not the way
- * for them.
+ * for them. *sent: of these, the ones that are in here. The page may be gone then.
  */
-uint32_t transfer_give(struct page *pg, void **blocks, uint32_t n)
+uint32_t transfer_give(struct page *pg, void **blocks, uint32_t n, uint32_t *sent)
 {
 	struct stack *s = stack_of(pg->class);
 	enum hak_misuse wrong = HAK_MISUSE_COUNT;
-	uint64_t bytes = (uint64_t)n * pg->block_bytes;
 	uint32_t done = 0;
 
 	if (!s || pg->capacity > 64 || hak_options.secure || peek(&s->n) + n > ROOM ||
-	    !fits(bytes) || !lock_try(&s->lock))
+	    !fits((uint64_t)n * pg->block_bytes) || !lock_try(&s->lock))
 		return 0;
 	while (done < n && s->n < ROOM && wrong == HAK_MISUSE_COUNT)
 		wrong = push(s, pg, blocks[done++]);
+	*sent = done - (wrong != HAK_MISUSE_COUNT);
+	add_relaxed(&xbytes, (uint64_t)*sent * pg->block_bytes);
 	lock_drop(&s->lock);
-	bytes = (uint64_t)(done - (wrong != HAK_MISUSE_COUNT)) * pg->block_bytes;
-	add_relaxed(&xbytes, bytes);
 	if (unlikely(wrong != HAK_MISUSE_COUNT))
 		hak_misuse(blocks[done - 1], wrong, "free");
 	return done;
@@ -182,11 +181,12 @@ void transfer_tick(struct heap *h, uint64_t now_ms)
 	}
 }
 
-/* All of them go home. */
+/* All of them go home, but for what comes meanwhile. */
 void transfer_trim(struct heap *h)
 {
 	for (struct stack *s = stacks; s < stacks + CLASSES; s++) {
-		while (peek(&s->n)) {
+		for (uint32_t n = peek(&s->n), some; n; n -= some) {
+			some = portion(n);
 			lock_take(&s->lock);
 			send_home(h, s, portion(s->n));
 		}

@@ -18,7 +18,8 @@
  *   remote free   a block freed by a thread that does not own its page; it travels in a batch
  *                 on the owner's queue.
  *   transfer cache  per class of 2 to 64 KiB: blocks on their way to their owners, for whoever
- * needs such meanwhile. dirty         unused but still backed by memory; clean slices read as zero.
+ *                 needs such meanwhile.
+ *   dirty         unused but still backed by memory; clean slices read as zero.
  *
  * Ownership tags on fields
  *   const:  set before the structure becomes visible, then only read
