@@ -9,6 +9,8 @@
 #include "internal.h"
 #include "pagemap.h"
 
+#include <linux/futex.h>
+
 struct lock arena_lock = {.id = HAK_LOCK_ARENA};
 
 uint32_t arena_xshrinks, arena_xover;
@@ -506,6 +508,41 @@ static struct segment *next_to_purge(uint64_t now_ms, enum hak_os_reason why, ui
 	return s;
 }
 
+/*
+ * What is on its way to the system is in nobody's books and under no lock: fork waits for it, or
+ * the child would never have it again.
+ */
+#define FORK_WAITS ((uint32_t)1 << 31)
+static uint32_t xpurging; /* by how many threads; or with the bit above */
+static __thread uint32_t purging_here __attribute__((tls_model("initial-exec")));
+
+/* The lock of what is taken out is held. */
+void arena_purge_begins(void)
+{
+	purging_here++;
+	add_relaxed(&xpurging, 1);
+}
+
+/* It is gone, or back. */
+void arena_purge_ends(void)
+{
+	/* release: who forks sees what came back */
+	if (__atomic_sub_fetch(&xpurging, 1, __ATOMIC_RELEASE) & FORK_WAITS)
+		os_futex(&xpurging, FUTEX_WAKE_PRIVATE, 1);
+	purging_here--;
+}
+
+/* No purge is under way, but for one that a signal handler forks in. Both locks are held. */
+void arena_fork_before(void)
+{
+	uint32_t n;
+
+	while ((n = __atomic_or_fetch(&xpurging, FORK_WAITS, __ATOMIC_ACQUIRE)) - FORK_WAITS >
+	       purging_here)
+		os_futex(&xpurging, FUTEX_WAIT_PRIVATE, n);
+	__atomic_fetch_and(&xpurging, ~FORK_WAITS, __ATOMIC_RELAXED);
+}
+
 /* Slices the system refused to take stay dirty. Returns the bytes it took. */
 static size_t purge_runs(struct segment *s, uint64_t mask, enum hak_os_reason why)
 {
@@ -558,6 +595,8 @@ static size_t purge_one(uint64_t now_ms, enum hak_os_reason why)
 			return 0;
 		take_returned();
 		s = next_to_purge(now_ms, why, &mask);
+		if (s)
+			arena_purge_begins();
 		lock_drop(&arena_lock);
 		/* again if somebody pushed and, finding the lock held, left it to us; seq_cst: not
 		   read before others can see the lock free */
@@ -565,6 +604,7 @@ static size_t purge_one(uint64_t now_ms, enum hak_os_reason why)
 	if (!s)
 		return 0;
 	bytes = purge_runs(s, mask, why);
+	arena_purge_ends();
 	if (why == HAK_OS_LIMIT)
 		arena_note_given(bytes);
 	return bytes;
@@ -611,6 +651,8 @@ bool arena_unmap_unused(void)
 		lock_take(&arena_lock);
 		take_returned();
 		s = take_unused();
+		if (s)
+			arena_purge_begins();
 		lock_drop(&arena_lock);
 		if (!s)
 			return any;
@@ -618,6 +660,7 @@ bool arena_unmap_unused(void)
 		pagemap_set(s->base, HAK_SEGMENT_SLICES, NULL, 0);
 		sub_relaxed(&hakmem_root.now.arena_bytes, HAK_SEGMENT);
 		os_unmap(s->base, HAK_SEGMENT, HAK_OS_TRIM);
+		arena_purge_ends();
 		spare_descriptors(s);
 		any = true;
 	}

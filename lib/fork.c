@@ -29,8 +29,11 @@ static void before(void)
 		return;
 	heap_fork_before();
 	transfer_each_lock(lock_hold_over_fork);
-	for (unsigned i = 0; i < LOCKS; i++)
+	for (unsigned i = 0; i < LOCKS; i++) {
+		if (locks[i] == &meta_lock) /* which a purge may need before it ends */
+			arena_fork_before();
 		lock_hold_over_fork(locks[i]);
+	}
 	lock_forking = true;
 }
 

@@ -136,6 +136,7 @@ unsigned remote_drain(struct heap *h);
 /* transfer.c: blocks that others than their owners may take on the way */
 uint32_t transfer_give(struct page *pg, void **blocks, uint32_t n, uint32_t *sent);
 uint32_t transfer_take(struct heap *h, unsigned class, uint32_t want, void **out);
+bool transfer_has(const struct page *pg, size_t k);
 void transfer_tick(struct heap *h, uint64_t now_ms);
 void transfer_trim(struct heap *h);
 void transfer_each_lock(void (*visit)(struct lock *l));
@@ -218,6 +219,9 @@ size_t arena_excess(unsigned parts);
 size_t arena_used_bytes(void);
 bool arena_is_over(void);
 bool arena_lock_to_purge(struct lock *l, enum hak_os_reason why);
+void arena_purge_begins(void);
+void arena_purge_ends(void);
+void arena_fork_before(void);
 void arena_note_given(size_t bytes);
 void arena_note_taken(size_t bytes);
 unsigned arena_check(void);

@@ -333,6 +333,8 @@ static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start)
 			break;
 		take_returned(&spare);
 		bytes = cut_oldest(now_ms, why, start, &spare);
+		if (bytes)
+			arena_purge_begins();
 		lock_drop(&large_lock);
 		/* again if somebody pushed and, finding the lock held, left it to us; seq_cst: not
 		   read before others can see the lock free */
@@ -349,6 +351,7 @@ bool large_purge(uint64_t now_ms, enum hak_os_reason why)
 
 	while ((bytes = take_oldest(now_ms, why, &start))) {
 		os_unmap(start, bytes, why);
+		arena_purge_ends();
 		if (why == HAK_OS_LIMIT)
 			arena_note_given(bytes);
 		any = true;

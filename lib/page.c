@@ -366,6 +366,7 @@ static unsigned check_page(const struct page *pg, const struct heap *h, bool ful
 		bad += i < pg->hint && pg->bits[i];
 	}
 	bad += bits != pg->nfree;
+	bad += (peek(&pg->xmoving) & pg->bits[0]) != 0;
 	bad += full != (pg->nfree == 0);
 	bad += pg->kind != PAGE_SMALL || peek(&pg->xowner) != h;
 	bad += pagemap_page(pg->start) != pg || pagemap_class(pg->start) != pg->class;

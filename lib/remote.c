@@ -198,6 +198,13 @@ static void write_group(struct batch *b, const struct page *pg, size_t k, uint64
 	}
 }
 
+static enum hak_misuse why_not_sent(const struct page *pg, const void *p, size_t *k)
+{
+	if (unlikely(!page_index(pg, p, k)))
+		return HAK_MISUSE_MISALIGNED;
+	return unlikely(transfer_has(pg, *k)) ? HAK_MISUSE_DOUBLE_FREE : HAK_MISUSE_COUNT;
+}
+
 /*
  * Blocks of a page, those of a word of its mask that come one after the other as a group. Returns
  * how many.
@@ -210,9 +217,10 @@ static uint32_t write_blocks(struct batch *b, const struct page *pg, void **bloc
 
 	for (uint32_t i = 0; i < n; i++) {
 		size_t k;
+		enum hak_misuse why = why_not_sent(pg, blocks[i], &k);
 
-		if (unlikely(!page_index(pg, blocks[i], &k))) {
-			hak_misuse(blocks[i], HAK_MISUSE_MISALIGNED, "free");
+		if (unlikely(why != HAK_MISUSE_COUNT)) {
+			hak_misuse(blocks[i], why, "free");
 			wrong++;
 			continue;
 		}

@@ -97,6 +97,12 @@ uint32_t transfer_give(struct page *pg, void **blocks, uint32_t n, uint32_t *sen
 	return done;
 }
 
+/* Whether block k of the page is in here, as far as one sees without the lock. */
+bool transfer_has(const struct page *pg, size_t k)
+{
+	return stack_of(pg->class) && peek(&pg->xmoving) >> k % 64 & 1;
+}
+
 /* n blocks have left; lock held. */
 static void left(const struct stack *s, void *const *blocks, uint32_t n)
 {

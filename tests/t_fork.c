@@ -396,6 +396,63 @@ static void fork_within_fork(void)
 	CHECK_EQ(hak_check(), 0);
 }
 
+/* Memory that goes back to the system at that moment is the child's, too. */
+#define PURGED 500
+#define PURGE_FORKS 40
+
+static void *purger(void *arg)
+{
+	static void *p[PURGED];
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		for (int i = 0; i < PURGED; i++)
+			*(char *)(p[i] = malloc(60000)) = 1;
+		for (int i = 0; i < PURGED; i++)
+			free(p[i]);
+		arena_purge(UINT64_MAX, HAK_OS_DECAY); /* as by a tick, only more often */
+	}
+	return arg;
+}
+
+/* Slices that are neither in a page nor free. */
+static unsigned slices_lost(void)
+{
+	unsigned lost = 0;
+
+	hak_check(); /* those on their way to the arena are there now */
+	for (const struct segment *s = arena_segments; s; s = s->all_next) {
+		uint64_t known = s->free;
+
+		for (unsigned i = 0; i < HAK_SEGMENT_SLICES; i++)
+			if (s->pages[i].kind != PAGE_UNUSED)
+				known |= segment_mask(i, s->pages[i].slices);
+		lost += (unsigned)__builtin_popcountll(~known);
+	}
+	return lost;
+}
+
+static void nothing_is_lost_in_a_purge(void)
+{
+	pthread_t t;
+
+	stop = false;
+	pthread_create(&t, NULL, purger, NULL);
+	for (int i = 0; i < PURGE_FORKS; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			unsigned lost = slices_lost();
+
+			_exit(lost < 100 ? (int)lost : 100);
+		}
+		CHECK(succeeded(pid));
+		usleep(300);
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	pthread_join(t, NULL);
+	CHECK_EQ(slices_lost(), 0);
+}
+
 int main(void)
 {
 	alarm(110); /* what hangs is not to hang for ever */
@@ -409,6 +466,7 @@ int main(void)
 	RUN(from_several_threads);
 	RUN(chain_of_generations);
 	RUN(every_heap_is_at_rest);
+	RUN(nothing_is_lost_in_a_purge);
 	RUN(calloc_after_a_free_cut_short);
 	return test_done();
 }

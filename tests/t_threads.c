@@ -272,11 +272,121 @@ static void big_blocks_are_taken_on_their_way(void)
 	hak_free(ballast);
 }
 
+/* Sent to their owners and not arrived anywhere. */
+static int64_t waiting(void)
+{
+	int64_t n = 0;
+
+	for (uint32_t i = 0; i < hakmem_root.heaps; i++)
+		n += (int64_t)(heap_at(i)->view.remote_blocks - heap_at(i)->view.drain_blocks);
+	return n;
+}
+
+static void *free_one(void *p)
+{
+	hak_free(p);
+	return NULL;
+}
+
+/* What is none, or was there before, is not counted among those on their way. */
+static void nobody_waits_for_wrong_blocks(void)
+{
+	void *ballast = hak_malloc(32U << 20);
+	uint64_t bad = hakmem_root.os.misuses;
+	int64_t before;
+	pthread_t t;
+
+	hak_trim();
+	before = waiting();
+	hak_options.abort = 0;
+	for (int i = 0; i < BIG; i++)
+		big[i] = hak_malloc(5000);
+	pthread_create(&t, NULL, free_big, NULL);
+	pthread_join(t, NULL);
+	pthread_create(&t, NULL, free_one, big[BIG / 2]);
+	pthread_join(t, NULL);
+	pthread_create(&t, NULL, free_one, (char *)big[1] + 16);
+	pthread_join(t, NULL);
+	hak_trim();
+	hak_options.abort = 1;
+	CHECK_EQ(hakmem_root.os.misuses - bad, 2);
+	CHECK_EQ(waiting(), before);
+	CHECK_EQ(hak_check(), 0);
+	hak_free(ballast);
+}
+
+/* Blocks whose page got another owner while they were on a queue are home after a trim. */
+static void let_go(struct lock *l)
+{
+	lock_drop(l);
+}
+
+static void hold(struct lock *l)
+{
+	lock_take(l);
+}
+
+static void *take_one(void *arg)
+{
+	*(void **)arg = hak_malloc(5000);
+	return NULL;
+}
+
+static void a_trim_leaves_none_on_the_way(void)
+{
+	void *ballast = hak_malloc(32U << 20), *other[BIG] = {NULL};
+	uint64_t out;
+	pthread_t t;
+
+	hak_trim();
+	out = blocks_out();
+	for (int i = 0; i < BIG; i++)
+		big[i] = hak_malloc(5000);
+	for (int i = 0; i < BIG; i++) /* pages that are nearly empty go to others */
+		if (i % 10)
+			hak_free(big[i]);
+	hak_trim();
+	for (int i = 0; i < BIG; i++)
+		if (i % 10)
+			big[i] = NULL;
+	transfer_each_lock(hold); /* by the queue */
+	pthread_create(&t, NULL, free_big, NULL);
+	pthread_join(t, NULL);
+	transfer_each_lock(let_go);
+	for (int i = 0; i < BIG; i++) {
+		pthread_create(&t, NULL, take_one, &other[i]);
+		pthread_join(t, NULL);
+	}
+	hak_trim();
+	CHECK_EQ(blocks_out() - out, BIG);
+	for (int i = 0; i < BIG; i++)
+		hak_free(other[i]);
+	hak_trim();
+	CHECK_EQ(blocks_out(), out);
+	hak_free(ballast);
+}
+
+/* Who frees and finds the lock held leaves it to others to give the memory back. */
+static void a_lock_held_makes_it_late(void)
+{
+	void *p = hak_malloc(256U << 20);
+
+	lock_take(&large_lock);
+	hak_free(p);
+	lock_drop(&large_lock);
+	CHECK(hakmem_root.now.cached_bytes >= 256U << 20);
+	heap_leave(heap_enter());
+	CHECK(hakmem_root.now.cached_bytes < 128U << 20);
+}
+
 int main(void)
 {
 	RUN(blocks_change_hands);
 	RUN(all_frees_remote);
 	RUN(big_blocks_are_taken_on_their_way);
+	RUN(a_trim_leaves_none_on_the_way);
+	RUN(nobody_waits_for_wrong_blocks);
+	RUN(a_lock_held_makes_it_late);
 	RUN(no_block_is_left_on_a_queue);
 	return test_done();
 }
