@@ -198,11 +198,13 @@ static void write_group(struct batch *b, const struct page *pg, size_t k, uint64
 	}
 }
 
-static enum hak_misuse why_not_sent(const struct page *pg, const void *p, size_t *k)
+/* HAK_MISUSE_COUNT: p is a block, *k its index. moving: the page's in the transfer cache. */
+static enum hak_misuse why_not_sent(const struct page *pg, const void *p, uint64_t moving,
+				    size_t *k)
 {
 	if (unlikely(!page_index(pg, p, k)))
 		return HAK_MISUSE_MISALIGNED;
-	return unlikely(transfer_has(pg, *k)) ? HAK_MISUSE_DOUBLE_FREE : HAK_MISUSE_COUNT;
+	return unlikely(moving >> *k % 64 & 1) ? HAK_MISUSE_DOUBLE_FREE : HAK_MISUSE_COUNT;
 }
 
 /*
@@ -211,13 +213,13 @@ static enum hak_misuse why_not_sent(const struct page *pg, const void *p, size_t
  */
 static uint32_t write_blocks(struct batch *b, const struct page *pg, void **blocks, uint32_t n)
 {
-	uint64_t mask = 0;
+	uint64_t mask = 0, moving = transfer_has(pg);
 	uint32_t wrong = 0;
 	size_t word = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
 		size_t k;
-		enum hak_misuse why = why_not_sent(pg, blocks[i], &k);
+		enum hak_misuse why = why_not_sent(pg, blocks[i], moving, &k);
 
 		if (unlikely(why != HAK_MISUSE_COUNT)) {
 			hak_misuse(blocks[i], why, "free");

@@ -97,10 +97,10 @@ uint32_t transfer_give(struct page *pg, void **blocks, uint32_t n, uint32_t *sen
 	return done;
 }
 
-/* Whether block k of the page is in here, as far as one sees without the lock. */
-bool transfer_has(const struct page *pg, size_t k)
+/* Which blocks of the page are in here, as far as one sees without the lock. */
+uint64_t transfer_has(const struct page *pg)
 {
-	return stack_of(pg->class) && peek(&pg->xmoving) >> k % 64 & 1;
+	return stack_of(pg->class) ? peek(&pg->xmoving) : 0;
 }
 
 /* n blocks have left; lock held. */
