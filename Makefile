@@ -203,6 +203,8 @@ comma := ,
 $(B)/tests/t_faults: TEST_LIB = $(LIB_OBJ)
 $(B)/tests/t_faults: TEST_LIBS += $(addprefix -Wl$(comma)--wrap=,os_call clock_gettime \
 	pthread_setspecific pthread_key_create pthread_atfork)
+$(B)/tests/t_transfer: TEST_LIB = $(LIB_OBJ)
+$(B)/tests/t_transfer: TEST_LIBS += -Wl,--wrap=transfer_give
 $(B)/tests/t_sample: TEST_LIB = $(LIB_OBJ)
 $(B)/tests/t_sample $(B)/tests/san_sample: TEST_LIBS += -lm $(addprefix -Wl$(comma)--wrap=hak_probe_otel_memory_, alloc free)
 # Those that use hak_ names only, under a sanitizer: make SANITIZE=... san-bin
