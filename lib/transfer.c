@@ -171,19 +171,31 @@ static uint32_t portion(uint32_t n)
 	return n < PORTION ? n : PORTION;
 }
 
-/* Once per decay time, whoever comes: what was not needed meanwhile goes home. */
+/*
+ * What nobody needed goes home, all of it: each may be the only block that holds a whole page.
+ * Lock held, and dropped.
+ */
+static void send_unneeded(struct heap *h, struct stack *s)
+{
+	uint32_t n = s->least, some;
+
+	do {
+		n = n < s->n ? n : s->n; /* others may take some in between */
+		some = portion(n);
+		send_home(h, s, some);
+		n -= some;
+	} while (n && lock_try(&s->lock));
+}
+
+/* Once per decay time, whoever comes. */
 void transfer_tick(struct heap *h, uint64_t now_ms)
 {
 	if (now_ms < peek(&xlook_ms))
 		return;
 	poke(&xlook_ms, now_ms + hak_options.decay_ms);
 	for (struct stack *s = stacks; s < stacks + CLASSES; s++) {
-		uint32_t n;
-
-		if (!peek(&s->n) || !lock_try(&s->lock))
-			continue;
-		n = portion(s->least);
-		send_home(h, s, n);
+		if (peek(&s->n) && lock_try(&s->lock))
+			send_unneeded(h, s);
 	}
 }
 
