@@ -283,7 +283,9 @@ static uint32_t give_others(struct heap *h, struct outbox *box, struct page *pg,
 {
 	struct batch *b = batch_for(h, box, pg);
 	unsigned class = pg->class; /* once others may take its blocks the page may be gone */
-	uint32_t sent, done = box->home ? 0 : transfer_give(pg, blocks, n, &sent);
+	/* what a thread that ended has left is given back, or taken over, by whole pages */
+	bool home = box->home || peek(&b->owner->view.state) != HAK_HEAP_LIVE;
+	uint32_t sent, done = home ? 0 : transfer_give(pg, blocks, n, &sent);
 
 	if (done) {
 		count_sent(h, box, b, class, sent, false);
