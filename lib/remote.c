@@ -255,7 +255,9 @@ static void count_arrived(struct heap *h, uint64_t blocks, uint64_t bytes)
 static uint32_t give_others(struct heap *h, struct outbox *box, struct page *pg, void **blocks,
 			    uint32_t n)
 {
-	uint32_t taken = box->home ? 0 : transfer_give(pg, blocks, n);
+	/* a thread that has ended needs no blocks back, but its pages should become empty */
+	bool home = box->home || peek(&peek(&pg->xowner)->view.state) != HAK_HEAP_LIVE;
+	uint32_t taken = home ? 0 : transfer_give(pg, blocks, n);
 	struct batch *b = batch_for(h, box, pg, taken ? taken : n);
 
 	if (taken)
@@ -438,7 +440,7 @@ unsigned remote_drain(struct heap *h)
 {
 	/* acquire: pairs with the release of push() */
 	struct letter *l = swap_acq_rel(&h->xqueue, NULL);
-	struct outbox box = {0};
+	struct outbox box = {.home = true};
 	struct drained d = {0};
 
 	if (!l)
