@@ -192,7 +192,7 @@ check "without BPF: says so" grep -q 'without BPF' "$TMP/out"
 setpriv "--bounding-set=-bpf,-perfmon,-sys_admin" "$TMP/hakstat" locks -p "$known_pid" -d 0.5 --json >"$TMP/json" 2>"$TMP/err" 7>&-
 check "without BPF: what is unknown is null" python3 -c 'import json, sys
 j = json.load(open(sys.argv[1]))
-sys.exit(j["futex"] is not None or len(j["rows"]) != 6 or any(r["now"] is not None or r["waits"] is None for r in j["rows"]))' "$TMP/json"
+sys.exit(j["futex"] is not None or len(j["rows"]) != 7 or any(r["now"] is not None or r["waits"] is None for r in j["rows"]))' "$TMP/json"
 
 # Screens: the tracepoints are attached while the view is shown.
 export TERM=xterm-256color TMUX_TMPDIR=$TMP
