@@ -92,8 +92,11 @@ bool os_can_read(const void *p)
 {
 	struct timespec none = {0};
 
-	/* any value the word will not have: then there is nothing to wait for */
-	return call6(futex, p, FUTEX_WAIT_PRIVATE, 0x5A17C0DE, &none, 0, 0) != -EFAULT;
+	/* any value the word will not have: then there is nothing to wait for. Refused for another
+	   reason: who cannot ask does not read */
+	long said = call6(futex, p, FUTEX_WAIT_PRIVATE, 0x5A17C0DE, &none, 0, 0);
+
+	return said == -EAGAIN || said == -ETIMEDOUT;
 }
 
 static void *map_flags(void *hint, size_t bytes, int prot, int flags, enum hak_os_reason why)

@@ -6,8 +6,10 @@
  * to its own peak, and memory that is still warm is not used again.
  *
  * One stack a class, last in first out, under a lock that is only tried: who finds it held sends
- * home, or looks elsewhere. What nobody took between two looks goes home, oldest first, and so does
- * what a thread leaves behind at its end.
+ * home, or looks elsewhere. Room has to be earned: it is for a few blocks, and for more as some are
+ * taken. What nobody took between two looks goes home, oldest first, and all if nobody took any: a
+ * block that waits here keeps its page from the system. What a thread leaves behind at its end goes
+ * straight home.
  *
  * A block in here has its bit set in `xmoving` of its page, so that a second free is seen to be
  * one.
@@ -17,8 +19,9 @@
 
 #include <string.h>
 
-#define LEAST 2048U  /* bytes: smaller blocks travel by the letter, which costs less */
-#define ROOM 2048U   /* blocks of a class */
+#define LEAST 2048U /* bytes: smaller blocks travel by the letter, which costs less */
+#define ROOM 2048U  /* most blocks of a class */
+#define ROOM_FIRST 8U
 #define PORTION 256U /* that leave at once */
 #define USED_PART 8U /* of the memory in use, that all blocks in here may have */
 
@@ -26,14 +29,23 @@ enum { FIRST = HAK_CLASS_OF(LEAST), CLASSES = HAK_FIRST_RUN - FIRST };
 
 struct stack {
 	struct lock lock;
-	uint32_t n;	/* looked at without the lock, as a hint */
-	uint32_t least; /* since the last look */
+	uint32_t n;	 /* looked at without the lock, as a hint */
+	uint32_t least;	 /* since the last look */
+	uint32_t earned; /* room beyond the first; as a hint, too */
+	bool taken;	 /* any, since the last look */
 } __attribute__((aligned(HAK_CACHE_LINE)));
 
 static struct stack stacks[CLASSES] = {[0 ... CLASSES - 1] = {.lock.id = HAK_LOCK_TRANSFER}};
 static void *slots[CLASSES][ROOM];
 static uint64_t xbytes; /* in here */
 static uint64_t xlook_ms;
+
+static uint32_t room_of(const struct stack *s)
+{
+	uint32_t room = ROOM_FIRST + peek(&s->earned);
+
+	return room < ROOM ? room : ROOM;
+}
 
 /* NULL: blocks of the class go home. */
 static struct stack *stack_of(unsigned class)
@@ -84,7 +96,7 @@ uint32_t transfer_give(struct page *pg, void **blocks, uint32_t n, uint32_t *sen
 	enum hak_misuse wrong = HAK_MISUSE_COUNT;
 	uint32_t done = 0;
 
-	if (!s || pg->capacity > 64 || hak_options.secure || peek(&s->n) + n > ROOM ||
+	if (!s || pg->capacity > 64 || hak_options.secure || peek(&s->n) + n > room_of(s) ||
 	    !fits((uint64_t)n * pg->block_bytes) || !lock_try(&s->lock))
 		return 0;
 	while (done < n && s->n < ROOM && wrong == HAK_MISUSE_COUNT)
@@ -143,6 +155,9 @@ uint32_t transfer_take(struct heap *h, unsigned class, uint32_t want, void **out
 	poke(&s->n, s->n - n);
 	if (s->n < s->least)
 		s->least = s->n;
+	s->taken = true;
+	if (s->earned < ROOM)
+		poke(&s->earned, s->earned + 2 * n);
 	memcpy(out, blocks_of(s) + s->n, n * sizeof(*out));
 	left(s, out, n);
 	lock_drop(&s->lock);
@@ -152,39 +167,42 @@ uint32_t transfer_take(struct heap *h, unsigned class, uint32_t want, void **out
 	return n;
 }
 
-/* The n oldest go home. Lock held, and dropped. */
-static void send_home(struct heap *h, struct stack *s, uint32_t n)
-{
-	void *blocks[PORTION], **all = blocks_of(s);
-
-	memcpy(blocks, all, n * sizeof(*blocks));
-	memmove(all, all + n, (s->n - n) * sizeof(*blocks));
-	poke(&s->n, s->n - n);
-	s->least = s->n;
-	left(s, blocks, n);
-	lock_drop(&s->lock);
-	remote_send_home(h, blocks, n);
-}
-
 static uint32_t portion(uint32_t n)
 {
 	return n < PORTION ? n : PORTION;
 }
 
-/*
- * What nobody needed goes home, all of it: each may be the only block that holds a whole page.
- * Lock held, and dropped.
- */
-static void send_unneeded(struct heap *h, struct stack *s)
+/* The n oldest, at most, go home. */
+static void send_home(struct heap *h, struct stack *s, uint32_t n)
 {
-	uint32_t n = s->least, some;
+	void *blocks[PORTION], **all = blocks_of(s);
+	uint32_t some;
 
-	do {
-		n = n < s->n ? n : s->n; /* others may take some in between */
-		some = portion(n);
-		send_home(h, s, some);
-		n -= some;
-	} while (n && lock_try(&s->lock));
+	for (; n; n -= some) {
+		lock_take(&s->lock);
+		some = portion(n < s->n ? n : s->n);
+		memcpy(blocks, all, some * sizeof(*blocks));
+		memmove(all, all + some, (s->n - some) * sizeof(*blocks));
+		poke(&s->n, s->n - some);
+		s->least = s->n;
+		left(s, blocks, some);
+		lock_drop(&s->lock);
+		if (!some)
+			return;
+		remote_send_home(h, blocks, some);
+	}
+}
+
+/* What was not needed since the last look; lock held. */
+static uint32_t not_needed(struct stack *s)
+{
+	uint32_t n = s->taken ? s->least : s->n;
+
+	if (!s->taken)
+		poke(&s->earned, 0);
+	s->taken = false;
+	s->least = s->n;
+	return n;
 }
 
 /* Once per decay time, whoever comes. */
@@ -194,21 +212,21 @@ void transfer_tick(struct heap *h, uint64_t now_ms)
 		return;
 	poke(&xlook_ms, now_ms + hak_options.decay_ms);
 	for (struct stack *s = stacks; s < stacks + CLASSES; s++) {
-		if (peek(&s->n) && lock_try(&s->lock))
-			send_unneeded(h, s);
+		uint32_t n;
+
+		if (!lock_try(&s->lock))
+			continue;
+		n = not_needed(s);
+		lock_drop(&s->lock);
+		send_home(h, s, n);
 	}
 }
 
 /* All of them go home, but for what comes meanwhile. */
 void transfer_trim(struct heap *h)
 {
-	for (struct stack *s = stacks; s < stacks + CLASSES; s++) {
-		for (uint32_t n = peek(&s->n), some; n; n -= some) {
-			some = portion(n);
-			lock_take(&s->lock);
-			send_home(h, s, portion(s->n));
-		}
-	}
+	for (struct stack *s = stacks; s < stacks + CLASSES; s++)
+		send_home(h, s, ROOM);
 }
 
 void transfer_each_lock(void (*visit)(struct lock *l))

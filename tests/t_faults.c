@@ -6,8 +6,8 @@
  * one that goes through the phase with that call refused, and some with all from one on. Afterwards
  * everything must work, with as little held as without a fault. What is called before main is
  * refused in processes of its own. All of it as usual, with HAKMEM_SECURE=1, and with a limit on
- * unused memory in place of decay. `t_faults usual 0 growing`, with the variant's environment, is a
- * part of it.
+ * unused memory in place of decay; a phase of it with HAKMEM_PROFILE. `t_faults usual 0 growing`,
+ * with the variant's environment, is a part of it.
  */
 #include "hakmem.h"
 #include "internal.h"
@@ -704,14 +704,20 @@ static int all_runs_of(const char *variant, const char *only)
 
 /* ---- a process for each variant and part ---- */
 
-static pid_t start_variant(const char *name, const char *number, char **environment)
+struct variant {
+	const char *name, *only; /* a phase; NULL: all */
+	char **environment;
+};
+
+static pid_t start_variant(const struct variant *v, const char *number)
 {
-	char *argv[] = {"t_faults", (char *)(uintptr_t)name, (char *)(uintptr_t)number, NULL};
+	char *argv[] = {"t_faults", (char *)(uintptr_t)v->name, (char *)(uintptr_t)number,
+			(char *)(uintptr_t)v->only, NULL};
 	pid_t child = fork();
 
 	if (child)
 		return child;
-	execve("/proc/self/exe", argv, environment);
+	execve("/proc/self/exe", argv, v->environment);
 	_exit(127);
 }
 
@@ -721,19 +727,19 @@ static int all_variants(void)
 	static char *secure[] = {"HAKMEM_DECAY_MS=0", "HAKMEM_ABORT=0", "HAKMEM_SECURE=1", NULL};
 	static char *limit[] = {"HAKMEM_KEEP_BYTES=0", "HAKMEM_DECAY_MS=3600000", "HAKMEM_ABORT=0",
 				NULL};
-	static const struct variant {
-		const char *name;
-		char **environment;
-	} variants[] = {{"usual", usual}, {"secure", secure}, {"limit", limit}};
+	static char *profile[] = {"HAKMEM_PROFILE=4K", "HAKMEM_DECAY_MS=0", "HAKMEM_ABORT=0", NULL};
+	static const struct variant variants[] = {{"usual", NULL, usual},
+						  {"secure", NULL, secure},
+						  {"limit", NULL, limit},
+						  {"profile", "growing", profile}};
 	static const char *const numbers[PARTS] = {"0", "1"};
 	int bad = 0;
 
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < sizeof(variants) / sizeof(variants[0]); i++) {
 		pid_t children[PARTS];
 
 		for (unsigned k = 0; k < PARTS; k++)
-			children[k] = start_variant(variants[i].name, numbers[k],
-						    variants[i].environment);
+			children[k] = start_variant(&variants[i], numbers[k]);
 		for (unsigned k = 0; k < PARTS; k++) {
 			int status = -1;
 
