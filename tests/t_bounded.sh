@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # timeout: 240
 # Memory stays in proportion to what is live (bench/bounded.c): never more than 1.5 times its peak
-# and the documented constant, and no growth from the middle third of the work to the last. Judged
-# by bytes. The constant is made small by options, so that what is live counts; once it is as usual.
+# and the documented constant, and no growth from the middle third of the work to the last, beyond what
+# runs differ by. Judged by bytes. The constant is made small by options, so that what is live counts; once it is as usual.
 # shellcheck source=tests/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -31,7 +31,7 @@ pattern() {
 	check "$name: RSS stays within bounds" [ "$rss_peak" -le "$most" ]
 	[[ $name == *"(grows)" ]] ||
 		check "$name: no growth in the last third" \
-			[ "$last" -le $((middle + middle / 20 + 2048)) ]
+			[ "$last" -le $((middle + middle / 8 + 4096)) ]
 }
 
 pattern "a wave, as usual" 6 1 wave 96 6
