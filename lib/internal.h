@@ -136,7 +136,6 @@ unsigned remote_drain(struct heap *h);
 /* transfer.c: blocks that others than their owners may take on the way */
 uint32_t transfer_give(struct page *pg, void **blocks, uint32_t n, uint32_t *sent);
 uint32_t transfer_take(struct heap *h, unsigned class, uint32_t want, void **out);
-uint64_t transfer_has(const struct page *pg);
 void transfer_tick(struct heap *h, uint64_t now_ms);
 void transfer_trim(struct heap *h);
 void transfer_each_lock(void (*visit)(struct lock *l));

@@ -213,7 +213,7 @@ static enum hak_misuse why_not_sent(const struct page *pg, const void *p, uint64
  */
 static uint32_t write_blocks(struct batch *b, const struct page *pg, void **blocks, uint32_t n)
 {
-	uint64_t mask = 0, moving = transfer_has(pg);
+	uint64_t mask = 0, moving = peek(&pg->xmoving);
 	uint32_t wrong = 0;
 	size_t word = 0;
 

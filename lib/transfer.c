@@ -109,12 +109,6 @@ uint32_t transfer_give(struct page *pg, void **blocks, uint32_t n, uint32_t *sen
 	return done;
 }
 
-/* Which blocks of the page are in here, as far as one sees without the lock. */
-uint64_t transfer_has(const struct page *pg)
-{
-	return stack_of(pg->class) ? peek(&pg->xmoving) : 0;
-}
-
 /* n blocks have left; lock held. */
 static void left(const struct stack *s, void *const *blocks, uint32_t n)
 {
