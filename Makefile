@@ -189,7 +189,7 @@ $(B)/hakstat: $(TOOL_OBJ)
 $(B)/gen: probes/gen.c probes/probes.def probes/shared.h lib/options.def $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(BASE_CFLAGS) -Iprobes $< -o $@
 
-$(B)/bench/%: bench/%.c $(B)/.flags
+$(B)/bench/%: bench/%.c $(wildcard bench/*.h) $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(BENCH_CFLAGS) $< -o $@ -lm
 bench-bin: $(BENCH_BIN)
 
