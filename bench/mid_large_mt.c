@@ -16,7 +16,6 @@
 #define MAX_THREADS 1024
 
 struct thread {
-	pthread_t id;
 	unsigned char **slot;
 	uint32_t slots, seed;
 	uint64_t cycles;
@@ -81,15 +80,9 @@ static void *run(void *arg)
 
 static void run_all(struct thread *t, unsigned threads)
 {
-	for (unsigned i = 0; i < threads; i++) {
-		t[i].slot = bench_need(calloc(t[i].slots, sizeof(*t[i].slot)), t[i].slots);
-		if (pthread_create(&t[i].id, NULL, run, &t[i])) {
-			fprintf(stderr, "mid_large_mt: cannot start thread %u\n", i);
-			exit(1);
-		}
-	}
 	for (unsigned i = 0; i < threads; i++)
-		pthread_join(t[i].id, NULL);
+		t[i].slot = bench_need(calloc(t[i].slots, sizeof(*t[i].slot)), t[i].slots);
+	bench_threads(threads, run, t, sizeof(t[0]));
 	for (unsigned i = 0; i < threads; i++) {
 		if (t[i].percent)
 			receive(&t[i]);
