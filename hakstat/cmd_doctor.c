@@ -120,6 +120,7 @@ static void say(enum verdict v, const char *what, const char *found, const char 
 		say_text(&f);
 		break;
 	}
+	m.own = NULL;
 }
 
 static bool read_line(const char *path, char *out, size_t len)

@@ -389,6 +389,7 @@ static void show_found(const struct dump *d, const struct options *o, const stru
 		show_text(&m, o, l->lost);
 		break;
 	}
+	m.own = NULL;
 }
 
 /* --- */

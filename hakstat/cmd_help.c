@@ -20,24 +20,24 @@ struct options {
 /* A column of a view, or an argument of a probe, which are columns of `hakstat trace'. */
 struct entry {
 	const struct view *view;
-	const struct column *column; /* NULL: an argument */
+	const struct column *column;
 	const struct probe_desc *probe;
-	const struct probe_arg *arg;
+	const struct probe_arg *arg; /* NULL: a column */
 };
 #define ENTRY(m) ((const struct entry *)(m)->own)
 
 static const char *alerts_of(const struct entry *e)
 {
-	return e->column && e->column->unit != UNIT_TEXT ? alert_selector(e->view) : NULL;
+	return !e->arg && e->column->unit != UNIT_TEXT ? alert_selector(e->view) : NULL;
 }
 
-#define TEXT_(name, of_column, of_argument)                                         \
-	static struct value name(const struct model *m, int row)                    \
-	{                                                                           \
-		const struct entry *e = ENTRY(m);                                   \
-                                                                                    \
-		(void)row;                                                          \
-		return value_text_or_none(e->column ? (of_column) : (of_argument)); \
+#define TEXT_(name, of_column, of_argument)                                      \
+	static struct value name(const struct model *m, int row)                 \
+	{                                                                        \
+		const struct entry *e = ENTRY(m);                                \
+                                                                                 \
+		(void)row;                                                       \
+		return value_text_or_none(e->arg ? (of_argument) : (of_column)); \
 	}
 TEXT_(column, e->column->id, e->arg->name)
 TEXT_(title, e->column->width ? e->column->title : NULL, NULL)
@@ -91,16 +91,17 @@ static void print_entry(const struct entry *e)
 	const char *alerts = alerts_of(e);
 	char prefix[64], text[256];
 
-	snprintf(prefix, sizeof(prefix), "%-20s %-8s ", c ? c->id : e->arg->name,
-		 c && c->width ? c->title : "-");
-	text_print_after(stdout, prefix, c ? c->help : e->arg->meaning, text_fold_width());
-	snprintf(prefix, sizeof(prefix), "%-20s %-8s ", "", "");
-	if (c)
-		snprintf(text, sizeof(text), "%s; in: %s%s%s%s", unit_names[c->unit], e->view->name,
-			 alerts ? "; in alerts: " : "", alerts ? alerts : "", alerts ? c->id : "");
-	else
+	if (e->arg) {
+		snprintf(prefix, sizeof(prefix), "%-20s %-8s ", e->arg->name, "-");
 		snprintf(text, sizeof(text), "%s; in: %s, of %s", e->arg->unit, e->view->name,
 			 e->probe->name);
+	} else {
+		snprintf(prefix, sizeof(prefix), "%-20s %-8s ", c->id, c->width ? c->title : "-");
+		snprintf(text, sizeof(text), "%s; in: %s%s%s%s", unit_names[c->unit], e->view->name,
+			 alerts ? "; in alerts: " : "", alerts ? alerts : "", alerts ? c->id : "");
+	}
+	text_print_after(stdout, prefix, e->arg ? e->arg->meaning : c->help, text_fold_width());
+	snprintf(prefix, sizeof(prefix), "%-20s %-8s ", "", "");
 	text_print_after(stdout, prefix, text, text_fold_width());
 }
 
@@ -129,6 +130,7 @@ static void tell(struct printer *p, const struct entry *e)
 		print_entry(e);
 		break;
 	}
+	m.own = NULL;
 }
 
 /* --- which ones --- */

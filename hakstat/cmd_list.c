@@ -159,6 +159,7 @@ static bool one(const struct target *t, void *arg)
 	} else {
 		print_text(l, &m);
 	}
+	m.own = NULL;
 	return true;
 }
 

@@ -53,9 +53,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 #define ARGS_MAX 6
 #define TARGET(m) ((const struct target *)(m)->own)
 
+static int index_of(int row)
+{
+	return row / ARGS_MAX;
+}
+
 static const struct probe_desc *probe_of(int row)
 {
-	return &hak_probes[row / ARGS_MAX];
+	return &hak_probes[index_of(row)];
 }
 
 static const struct probe_arg *argument_of(int row)
@@ -79,7 +84,7 @@ TEXT_(meaning, argument_of(row)->meaning)
 
 static struct value present(const struct model *m, int row)
 {
-	return TARGET(m) ? value_of(VALUE_BOOL, TARGET(m)->site[row / ARGS_MAX].found)
+	return TARGET(m) ? value_of(VALUE_BOOL, TARGET(m)->site[index_of(row)].found)
 			 : value_none();
 }
 

@@ -397,6 +397,7 @@ static bool on_event(void *arg, const struct trace_event *e)
 		print_csv(s, &m);
 	else
 		print_line(e, wall_ns);
+	m.own = NULL;
 	s->shown++;
 	return !s->o->count || --s->left;
 }

@@ -248,6 +248,7 @@ static void tell(const struct guard *g, const struct alert *a, bool on, const ch
 		tell_text(g, &t);
 		break;
 	}
+	m.own = NULL;
 	if (fflush(stdout))
 		output_error = errno;
 }

@@ -311,6 +311,7 @@ static void print_csv(const struct rows *rows)
 
 		m.own = &t;
 		report_csv_row(stdout, &view_heap_diff, &m, 0);
+		m.own = NULL;
 		free(t.folded);
 	}
 }
@@ -338,6 +339,7 @@ static void json_stack(struct json *j, const struct row *r)
 		json_text(j, NULL, n->name);
 	json_close(j, ']');
 	json_close(j, '}');
+	m.own = NULL;
 	free(t.folded);
 }
 

@@ -159,9 +159,19 @@ for profile in a b; do
 	"$HAKSTAT" heap -p $busy -d 0.2 --mean 4K -o "$TMP/$profile.pb.gz" 2>>"$TMP/err"
 done
 wait $!
+# on a terminal it says how long it will take
+TERM=xterm python3 - $busy >"$TMP/tty" <<'END' &
+import os, pty, sys
+os.environ["COLUMNS"] = "80"
+pty.spawn([os.environ["HAKSTAT"], "threads", "-p", sys.argv[1], "-d", "2"], stdin_read=lambda fd: b"")
+END
+waits=$!
 wrong=$(python3 "$ROOT/tests/hakstat/formats.py" "$HAKSTAT" $busy "$TMP" 2>&1)
 if [[ -z $wrong ]]; then ok "every command has text, JSON and CSV, of columns that help knows"
 else not_ok "every command has text, JSON and CSV, of columns that help knows" "$(tail -n 20 <<<"$wrong")" "$(head -n 3 "$TMP/err")"; fi
+wait $waits
+check "who waits for an interval is told how long, on a terminal" grep -q $'\rwatching: [01] of 2 s\033\[K.*\r\033\[K.*' "$TMP/tty"
+check "and not once it is there" eval '! sed -n "/THREAD/,\$p" "$TMP/tty" | grep -q watching && grep -q THREAD "$TMP/tty"'
 kill $busy
 
 # --- the columns, from one table ----------------------------------------------------------------
