@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 120
+# timeout: 180
 # hakstat threads, remote, route and memory tell what a program is known to do, in every format.
 # Needs root.
 # shellcheck source=tests/lib.sh
@@ -154,11 +154,14 @@ HAKMEM_ABORT=0 LD_PRELOAD=$SO "$TMP/busy" >"$TMP/busy.out" 2>/dev/null &
 busy=$!
 end_at_exit $busy
 wait_for 20 grep -q ready "$TMP/busy.out" || not_ok "busy starts"
-"$HAKSTAT" record -p $busy -o "$TMP/recording" -i 0.1 -d 0.5 2>"$TMP/err" &
+"$HAKSTAT" record -p $busy -o "$TMP/recording" -i 0.1 2>"$TMP/err" &
+recorder=$!
 for profile in a b; do
 	"$HAKSTAT" heap -p $busy -d 0.2 --mean 4K -o "$TMP/$profile.pb.gz" 2>>"$TMP/err"
 done
-wait $!
+wait_for 30 "$HAKSTAT" report --replay "$TMP/recording" || not_ok "busy is recorded"
+kill -INT $recorder
+wait $recorder
 # on a terminal it says how long it will take
 TERM=xterm python3 - $busy >"$TMP/tty" <<'END' &
 import os, pty, sys
@@ -169,8 +172,12 @@ waits=$!
 wrong=$(python3 "$ROOT/tests/hakstat/formats.py" "$HAKSTAT" $busy "$TMP" 2>&1)
 if [[ -z $wrong ]]; then ok "every command has text, JSON and CSV, of columns that help knows"
 else not_ok "every command has text, JSON and CSV, of columns that help knows" "$(tail -n 20 <<<"$wrong")" "$(head -n 3 "$TMP/err")"; fi
+for bar in C:# C.UTF-8:█; do
+	LC_ALL=${bar%:*} "$HAKSTAT" locks -p $busy -d 0.5 --histogram >"$TMP/out" 2>"$TMP/err"
+	check "locks --histogram: bars of ${bar#*:}" grep -Eq "^ +[0-9.]+[mun]?s - [0-9.]+[mun]?s +[1-9][0-9]* (${bar#*:})+\$" "$TMP/out"
+done
 wait $waits
-check "who waits for an interval is told how long, on a terminal" grep -q $'\rwatching: [01] of 2 s\033\[K.*\r\033\[K.*' "$TMP/tty"
+check "who waits for an interval is told how long, on a terminal" grep -q $'\rwatching: [0-9]* of 2 s\033\[K.*\r\033\[K.*' "$TMP/tty"
 check "and not once it is there" eval '! sed -n "/THREAD/,\$p" "$TMP/tty" | grep -q watching && grep -q THREAD "$TMP/tty"'
 kill $busy
 
