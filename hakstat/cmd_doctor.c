@@ -1,10 +1,10 @@
 /* hakstat doctor: what works here, what does not, and the remedy. */
 #include "attach.h"
 #include "collect.h"
-#include "emit.h"
 #include "hakstat.h"
 #include "launch.h"
 #include "privilege.h"
+#include "report.h"
 #include "target.h"
 #include "text.h"
 #include "views.h"
@@ -23,34 +23,104 @@
 
 enum verdict { OK, NOTE, MISSING };
 
+enum { KEY_CSV = 256 };
+
 struct checkup {
 	const char *process;
-	bool json;
 	int result; /* worst exit code of what hakstat itself needs */
 };
 
-static struct json report; /* out is NULL for plain text */
+static enum report_format format;
+static struct json report;
+
+/* --- a check, as a row --- */
+
+struct found {
+	enum verdict verdict;
+	const char *check, *text, *remedy; /* remedy: NULL if there is nothing to mend */
+};
+#define FOUND(m) ((const struct found *)(m)->own)
+
+static struct value check(const struct model *m, int row)
+{
+	(void)row;
+	return value_text_of(FOUND(m)->check, 0);
+}
+
+static struct value verdict(const struct model *m, int row)
+{
+	static const char *const words[] = {"ok", "note", "missing"};
+
+	(void)row;
+	return value_text_of(words[FOUND(m)->verdict], 0);
+}
+
+static struct value text(const struct model *m, int row)
+{
+	(void)row;
+	return value_text_of(FOUND(m)->text, 0);
+}
+
+static struct value mending(const struct model *m, int row)
+{
+	(void)row;
+	return value_text_or_none(FOUND(m)->remedy);
+}
+
+static const struct column columns[] = {
+	{"check", "CHECK", UNIT_TEXT, "what was looked at", 22, 99, check},
+	{"verdict", "VERDICT", UNIT_TEXT, "of a check: ok, note (hakstat does without) or missing",
+	 8, 98, verdict},
+	{"found", "FOUND", UNIT_TEXT, "what is there, or what it is for", 40, 97, text},
+	{"remedy", "REMEDY", UNIT_TEXT, "what to do, where something is to be done", 40, 96,
+	 mending},
+};
+
+static int rows(const struct model *m)
+{
+	return m->own != NULL;
+}
+
+const struct view view_doctor = {
+	.name = "doctor",
+	.title = "what works here",
+	.columns = COLUMNS(columns),
+	.rows = rows,
+	.shown = always_shown,
+	.sort = VIEW_UNSORTED,
+};
+
+static void say_text(const struct found *f)
+{
+	static const char *const words[] = {"ok", "note", "MISSING"};
+	char prefix[128];
+
+	snprintf(prefix, sizeof(prefix), "%-8s %-22s ", words[f->verdict], f->check);
+	text_print_after(stdout, prefix, f->text, text_fold_width());
+	if (f->remedy) /* in one line, to be copied */
+		printf("%-8s %-22s -> %s\n", "", "", f->remedy);
+}
 
 static void say(enum verdict v, const char *what, const char *found, const char *remedy)
 {
-	static const char *const words[] = {"ok", "note", "MISSING"};
-	bool mend = v != OK && remedy && *remedy;
-	char prefix[128];
+	const struct found f = {v, what, found, v != OK && remedy && *remedy ? remedy : NULL};
+	static struct model m;
 
-	if (report.out) {
+	m.own = &f;
+	switch (format) {
+	case REPORT_JSON:
 		json_open(&report, NULL, '{');
-		json_text(&report, "check", what);
-		json_text(&report, "verdict", v == OK ? "ok" : v == NOTE ? "note" : "missing");
-		json_text(&report, "found", found);
-		if (mend)
-			json_text(&report, "remedy", remedy);
+		report_json_columns(&report, &view_doctor, &m, 0);
 		json_close(&report, '}');
-		return;
+		break;
+	case REPORT_CSV:
+		report_csv_row(stdout, &view_doctor, &m, 0);
+		break;
+	case REPORT_TABLE:
+		say_text(&f);
+		break;
 	}
-	snprintf(prefix, sizeof(prefix), "%-8s %-22s ", words[v], what);
-	text_print_after(stdout, prefix, found, text_fold_width());
-	if (mend) /* in one line, to be copied */
-		printf("%-8s %-22s -> %s\n", "", "", remedy);
+	m.own = NULL;
 }
 
 static bool read_line(const char *path, char *out, size_t len)
@@ -232,6 +302,7 @@ static bool check_target(struct checkup *c, struct target *t, pid_t pid)
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "also check this process", 0},
 	{"json", 'j', NULL, 0, "JSON", 0},
+	{"csv", KEY_CSV, NULL, 0, "CSV, a line for each check", 0},
 	{0},
 };
 
@@ -244,7 +315,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		c->process = arg;
 		break;
 	case 'j':
-		c->json = true;
+		format = REPORT_JSON;
+		break;
+	case KEY_CSV:
+		format = REPORT_CSV;
 		break;
 	case ARGP_KEY_ARG:
 		argp_usage(state);
@@ -287,7 +361,9 @@ int cmd_doctor(int argc, char **argv)
 	static struct target t;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &c);
-	if (c.json) {
+	if (format == REPORT_CSV)
+		report_csv_head(stdout, &view_doctor);
+	if (format == REPORT_JSON) {
 		report.out = stdout;
 		json_open(&report, NULL, '{');
 		json_text(&report, "schema", "hakstat.doctor/1");
@@ -299,7 +375,7 @@ int cmd_doctor(int argc, char **argv)
 	if (c.process ? find_process(&c, &t) : find_library(&t))
 		check_attach(&c, &t);
 	check_others();
-	if (c.json) {
+	if (format == REPORT_JSON) {
 		json_close(&report, ']');
 		json_number(&report, "exit", (uint64_t)c.result);
 		json_close(&report, '}');

@@ -1,12 +1,11 @@
 /* hakstat dump: the heap of a process, running, stopped or dead, as its memory tells it. */
-#include "columns.h"
 #include "contract.h"
-#include "dump.h"
-#include "emit.h"
 #include "hakstat.h"
 #include "privilege.h"
+#include "report.h"
 #include "target.h"
 #include "text.h"
+#include "view_dump.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -20,15 +19,10 @@
 
 struct options {
 	const char *process, *core;
-	bool json, pages, check, has_block;
+	bool pages, check, has_block;
+	enum report_format format;
+	const struct view *by; /* the one table asked for, or NULL */
 	uint64_t block;
-};
-
-/* A page as it is listed. */
-struct page_line {
-	uint64_t start, bytes;
-	uint32_t class_, kind, used, capacity, dirty;
-	int owner;
 };
 
 struct page_list {
@@ -37,9 +31,6 @@ struct page_list {
 	bool lost; /* there are more */
 };
 
-static const char *const kinds[] = {"unused", "blocks", "run", "mapped", "cached", "marked"};
-static const char *const states[] = {"unknown", "free", "free, in a cache", "live",
-				     "live, or freed and waiting in a queue"};
 static const char *const option_names[] = {
 #define X(name, env, def, min, max, unit, meaning) env,
 #include "../lib/options.def"
@@ -47,29 +38,80 @@ static const char *const option_names[] = {
 };
 #define OPTIONS (sizeof(option_names) / sizeof(option_names[0]))
 
-enum { KEY_CORE = 256, KEY_PAGES, KEY_BLOCK, KEY_CHECK };
+enum { KEY_CORE = 256, KEY_PAGES, KEY_BLOCK, KEY_CHECK, KEY_CSV, KEY_BY };
 
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "a process; stopped, its numbers are of one instant", 0},
 	{"core", KEY_CORE, "FILE", 0, "a core file, of gcore(1) or a crash", 0},
 	{"json", 'j', NULL, 0, "JSON", 0},
+	{"csv", KEY_CSV, NULL, 0,
+	 "CSV of one table: that of --by, the pages of --pages, the block of --block, the total of "
+	 "--check; else the classes",
+	 0},
+	{"by", KEY_BY, "class|heap|page|block|total", 0,
+	 "one of the tables alone, also for --csv and --json", 0},
 	{"pages", KEY_PAGES, NULL, 0, "one line per page too", 0},
 	{"block", KEY_BLOCK, "ADDRESS", 0, "what this address is", 0},
 	{"check", KEY_CHECK, NULL, 0, "only look for what is broken; status 1 if anything is", 0},
 	{0},
 };
 
+static const struct view *find_by(struct argp_state *state, const char *name)
+{
+	static const struct {
+		const char *name;
+		const struct view *view;
+	} by[] = {{"class", &view_dump},
+		  {"heap", &view_dump_heaps},
+		  {"page", &view_dump_pages},
+		  {"block", &view_dump_block},
+		  {"total", &view_dump_total}};
+
+	for (size_t i = 0; i < sizeof(by) / sizeof(by[0]); i++)
+		if (!strcmp(by[i].name, name))
+			return by[i].view;
+	argp_error(state, "--by: class, heap, page, block or total, not %s", name);
+	return NULL;
+}
+
+static void end(struct options *o, struct argp_state *state)
+{
+	if (!o->process == !o->core)
+		argp_error(state, "one of -p and --core");
+	if (o->by == &view_dump_block && !o->has_block)
+		argp_error(state, "--by block: of which address? Give it with --block");
+	if (!o->by && o->format == REPORT_CSV)
+		o->by = o->has_block ? &view_dump_block
+			: o->pages   ? &view_dump_pages
+			: o->check   ? &view_dump_total
+				     : &view_dump;
+	o->pages |= o->by == &view_dump_pages;
+}
+
+static void parse_block(struct options *o, struct argp_state *state, const char *arg)
+{
+	char *end;
+
+	errno = 0;
+	o->block = strtoull(arg, &end, 0);
+	o->has_block = true;
+	if (!*arg || *end || errno || *arg == '-')
+		argp_error(state, "--block: not an address: %s", arg);
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
-	char *end;
 
 	switch (key) {
 	case 'p':
 		o->process = arg;
 		return 0;
 	case 'j':
-		o->json = true;
+		o->format = REPORT_JSON;
+		return 0;
+	case KEY_CSV:
+		o->format = REPORT_CSV;
 		return 0;
 	case KEY_CORE:
 		o->core = arg;
@@ -80,19 +122,17 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_CHECK:
 		o->check = true;
 		return 0;
+	case KEY_BY:
+		o->by = find_by(state, arg);
+		return 0;
 	case KEY_BLOCK:
-		errno = 0;
-		o->block = strtoull(arg, &end, 0);
-		o->has_block = true;
-		if (!*arg || *end || errno || *arg == '-')
-			argp_error(state, "--block: not an address: %s", arg);
+		parse_block(o, state, arg);
 		return 0;
 	case ARGP_KEY_ARG:
 		argp_usage(state);
 		return 0;
 	case ARGP_KEY_END:
-		if (!o->process == !o->core)
-			argp_error(state, "one of -p and --core");
+		end(o, state);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -126,7 +166,7 @@ static void keep_page(const struct dump *d, const struct dump_page *pg, unsigned
 		.used = capacity > pg->nfree ? capacity - pg->nfree : 0,
 		.capacity = capacity,
 		.dirty = dirty,
-		.owner = pg->kind == PAGE_SMALL ? dump_heap_at(d, pg->owner) : -1,
+		.owner = dump_owner(d, pg),
 	};
 }
 
@@ -138,16 +178,6 @@ static void bytes_line(const char *what, uint64_t bytes)
 
 	bytes_text((double)bytes, text, sizeof(text));
 	printf("  %-10s %10s  %llu\n", what, text, (unsigned long long)bytes);
-}
-
-static uint64_t waiting_bytes(const struct dump *d)
-{
-	uint64_t sum = 0;
-
-	for (unsigned c = 1; c < d->root.classes; c++)
-		if (dump_waiting(d, c) > 0)
-			sum += (uint64_t)dump_waiting(d, c) * d->root.class_bytes[c];
-	return sum;
 }
 
 static uint64_t mapped_bytes(const struct hak_gauges *g)
@@ -189,7 +219,7 @@ static void print_totals(const struct dump *d)
 	print_options(d);
 	bytes_line("live", d->live_bytes);
 	bytes_line("cached", d->cached_bytes);
-	bytes_line("waiting", waiting_bytes(d));
+	bytes_line("queued", dump_waiting_bytes(d));
 	bytes_line("dirty", dirty_bytes(&r->now));
 	bytes_line("metadata", r->now.meta_bytes);
 	bytes_line("mapped", mapped_bytes(&r->now));
@@ -202,98 +232,34 @@ static void print_totals(const struct dump *d)
 			printf("  lock %s is held\n", hak_lock_names[i]);
 }
 
-static double used_percent(const struct dump *d, unsigned c)
+static void print_table(const struct view *v, const struct model *m)
 {
-	const struct dump_class *k = &d->class_[c];
-	double held = (double)k->pages * d->root.page_bytes[c];
+	struct report_options o = {
+		.view = v, .sort = v->sort, .width = text_width(), .fold = text_fold_width()};
 
-	return held > 0 ? 100 * (double)(k->allocs - k->frees) * d->root.class_bytes[c] / held : 0;
+	report_table(stdout, v, m, &o);
 }
 
-static bool class_is_empty(const struct dump_class *k)
+static void print_block(const struct dump_shown *s)
 {
-	return !k->pages && !k->cached && k->allocs == k->frees;
-}
-
-static void print_classes(const struct dump *d)
-{
-	printf("\n%7s %8s %11s %9s %9s %10s %14s %5s\n", "BLOCK", "PAGES", "LIVE", "CACHED",
-	       "WAITING", "FREE", "HELD", "USE%");
-	for (unsigned c = 0; c < d->root.classes; c++) {
-		const struct dump_class *k = &d->class_[c];
-
-		if (class_is_empty(k))
-			continue;
-		if (c)
-			printf("%7u", d->root.class_bytes[c]);
-		else
-			printf("%7s", "large");
-		printf(" %8llu %11lld %9llu %9lld %10llu", (unsigned long long)k->pages,
-		       (long long)(k->allocs - k->frees), (unsigned long long)k->cached,
-		       (long long)dump_waiting(d, c), (unsigned long long)(k->capacity - k->out));
-		if (c)
-			printf(" %14llu %5.1f\n",
-			       (unsigned long long)k->pages * d->root.page_bytes[c],
-			       used_percent(d, c));
-		else
-			printf(" %14s %5s\n", "-", "-");
-	}
-}
-
-static void print_heaps(const struct dump *d)
-{
-	printf("\n%5s %8s %-5s %12s %8s %10s  %s\n", "HEAP", "THREAD", "STATE", "CACHED", "PAGES",
-	       "BLOCKS", "");
-	for (uint32_t i = 0; i < d->nheaps; i++) {
-		const struct dump_heap *h = &d->heaps[i];
-
-		printf("%5u %8u %-5s %12llu %8llu %10llu  %s%s%s\n", i, h->tid,
-		       h->state == HAK_HEAP_LIVE ? "live" : "idle",
-		       (unsigned long long)h->cached_bytes, (unsigned long long)h->npages,
-		       (unsigned long long)h->out, h->queued ? "queue " : "",
-		       h->locked ? "lock-held " : "", h->busy ? "slow-operation" : "");
-	}
-}
-
-static void print_pages(const struct dump *d, const struct page_list *l)
-{
-	printf("\n%18s %-7s %8s %10s %5s %6s %8s %6s\n", "PAGE", "KIND", "BLOCK", "BYTES", "HEAP",
-	       "USED", "CAPACITY", "DIRTY");
-	for (size_t i = 0; i < l->n; i++) {
-		const struct page_line *p = &l->line[i];
-		char owner[16] = "-";
-
-		if (p->owner >= 0)
-			snprintf(owner, sizeof(owner), "%d", p->owner);
-		printf("%#18llx %-7s %8u %10llu %5s %6u %8u %6u\n", (unsigned long long)p->start,
-		       p->kind <= PAGE_MARKED ? kinds[p->kind] : "?",
-		       p->class_ < d->root.classes ? d->root.class_bytes[p->class_] : 0,
-		       (unsigned long long)p->bytes, owner, p->used, p->capacity, p->dirty);
-	}
-	if (l->lost)
-		printf("  (the rest is not listed)\n");
-}
-
-static void print_block(const struct dump *d, uint64_t addr)
-{
-	struct dump_block b;
+	const struct dump_block *b = &s->block;
 	int owner;
 
-	printf("\n%#llx: ", (unsigned long long)addr);
-	if (!dump_block(d, addr, &b)) {
+	printf("\n%#llx: ", (unsigned long long)s->address);
+	if (!s->block_known) {
 		printf("not in any page of libhakmem\n");
 		return;
 	}
-	owner = b.page.kind == PAGE_SMALL ? dump_heap_at(d, b.page.owner) : -1;
+	owner = dump_owner(s->d, &b->page);
 	printf("byte %llu of the block at %#llx, %llu bytes: %s\n",
-	       (unsigned long long)(addr - b.start), (unsigned long long)b.start,
-	       (unsigned long long)b.bytes, states[b.state]);
-	printf("  page %#llx (%s)", (unsigned long long)b.page.start,
-	       b.page.kind <= PAGE_MARKED ? kinds[b.page.kind] : "?");
+	       (unsigned long long)(s->address - b->start), (unsigned long long)b->start,
+	       (unsigned long long)b->bytes, dump_state_name(b->state));
+	printf("  page %#llx (%s)", (unsigned long long)b->page.start,
+	       dump_kind_name(b->page.kind));
 	if (owner >= 0)
 		printf(", owner heap %d", owner);
-	if (b.cache >= 0)
-		printf(", in the cache of heap %d", b.cache);
+	if (b->cache >= 0)
+		printf(", in the cache of heap %d", b->cache);
 	printf("\n");
 }
 
@@ -312,31 +278,27 @@ static void print_findings(const struct dump *d)
 
 /* --- JSON --- */
 
-static void json_totals(struct json *j, const struct dump *d)
+static void json_options(struct json *j, const struct dump *d)
 {
-	const struct hak_root *r = &d->root;
-
-	json_text(j, "schema", "hakstat.dump/1");
-	json_text(j, "version", r->version);
-	json_number(j, "pid", r->pid);
 	json_open(j, "options", '{');
-	for (size_t i = 0; i < OPTIONS && i < r->layout.options_count; i++)
+	for (size_t i = 0; i < OPTIONS && i < d->root.layout.options_count; i++)
 		json_number(j, option_names[i], d->option[i]);
 	json_close(j, '}');
-	json_number(j, "live_bytes", d->live_bytes);
-	json_number(j, "cached_bytes", d->cached_bytes);
-	json_number(j, "waiting_bytes", waiting_bytes(d));
-	json_number(j, "dirty_bytes", dirty_bytes(&r->now));
-	json_number(j, "meta_bytes", r->now.meta_bytes);
-	json_number(j, "mapped_bytes", mapped_bytes(&r->now));
-	json_number(j, "misuses", r->os.misuses);
-	if (r->os.misuses) {
-		json_open(j, "last_misuse", '{');
-		json_number(j, "address", r->misuse.addr);
-		json_number(j, "tid", r->misuse.tid);
-		json_text(j, "kind", misuse_name(r->misuse.kind));
-		json_close(j, '}');
-	}
+}
+
+static void json_last_misuse(struct json *j, const struct hak_root *r)
+{
+	if (!r->os.misuses)
+		return;
+	json_open(j, "last_misuse", '{');
+	json_number(j, "address", r->misuse.addr);
+	json_number(j, "tid", r->misuse.tid);
+	json_text(j, "kind", misuse_name(r->misuse.kind));
+	json_close(j, '}');
+}
+
+static void json_locks(struct json *j, const struct dump *d)
+{
 	json_open(j, "locks_held", '[');
 	for (unsigned i = 0; i < HAK_LOCK_COUNT; i++)
 		if (d->locked[i])
@@ -344,120 +306,90 @@ static void json_totals(struct json *j, const struct dump *d)
 	json_close(j, ']');
 }
 
-static void json_classes(struct json *j, const struct dump *d)
+static void show_json(const struct model *m, const struct options *o)
 {
-	json_open(j, "classes", '[');
-	for (unsigned c = 0; c < d->root.classes; c++) {
-		const struct dump_class *k = &d->class_[c];
-
-		if (class_is_empty(k))
-			continue;
-		json_open(j, NULL, '{');
-		json_number(j, "block_bytes", d->root.class_bytes[c]);
-		json_number(j, "pages", k->pages);
-		json_number(j, "live", k->allocs - k->frees);
-		json_number(j, "cached", k->cached);
-		json_known(j, "waiting", dump_waiting(d, c));
-		json_number(j, "free", k->capacity - k->out);
-		json_number(j, "held_bytes", k->pages * d->root.page_bytes[c]);
-		json_number(j, "unbacked_bytes", k->gone);
-		json_real(j, "use_percent", used_percent(d, c));
-		json_close(j, '}');
-	}
-	json_close(j, ']');
-}
-
-static void json_heaps(struct json *j, const struct dump *d)
-{
-	json_open(j, "heaps", '[');
-	for (uint32_t i = 0; i < d->nheaps; i++) {
-		const struct dump_heap *h = &d->heaps[i];
-
-		json_open(j, NULL, '{');
-		json_number(j, "tid", h->tid);
-		json_text(j, "state", h->state == HAK_HEAP_LIVE ? "live" : "idle");
-		json_number(j, "cached_bytes", h->cached_bytes);
-		json_number(j, "pages", h->npages);
-		json_bool(j, "queue", h->queued);
-		json_bool(j, "locked", h->locked);
-		json_bool(j, "slow_operation", h->busy != 0);
-		json_close(j, '}');
-	}
-	json_close(j, ']');
-}
-
-static void json_pages(struct json *j, const struct dump *d, const struct page_list *l)
-{
-	json_open(j, "pages", '[');
-	for (size_t i = 0; i < l->n; i++) {
-		const struct page_line *p = &l->line[i];
-
-		json_open(j, NULL, '{');
-		json_number(j, "address", p->start);
-		json_text(j, "kind", p->kind <= PAGE_MARKED ? kinds[p->kind] : "?");
-		json_number(j, "block_bytes",
-			    p->class_ < d->root.classes ? d->root.class_bytes[p->class_] : 0);
-		json_number(j, "bytes", p->bytes);
-		json_known(j, "heap", p->owner);
-		json_number(j, "used", p->used);
-		json_number(j, "capacity", p->capacity);
-		json_number(j, "segment_dirty_slices", p->dirty);
-		json_close(j, '}');
-	}
-	json_close(j, ']');
-}
-
-static void json_block(struct json *j, const struct dump *d, uint64_t addr)
-{
-	struct dump_block b;
-	bool known = dump_block(d, addr, &b);
-
-	json_open(j, "block", '{');
-	json_number(j, "address", addr);
-	json_text(j, "state", states[b.state]);
-	if (known) {
-		json_number(j, "start", b.start);
-		json_number(j, "bytes", b.bytes);
-		json_number(j, "page", b.page.start);
-		json_known(j, "heap",
-			   b.page.kind == PAGE_SMALL ? dump_heap_at(d, b.page.owner) : -1);
-		json_known(j, "cache_of_heap", b.cache);
-	}
-	json_close(j, '}');
-}
-
-static void show_json(const struct dump *d, const struct options *o, const struct page_list *l)
-{
+	const struct dump_shown *s = m->own;
 	struct json j = {stdout, false};
 
 	json_open(&j, NULL, '{');
-	json_totals(&j, d);
-	json_classes(&j, d);
-	json_heaps(&j, d);
+	json_text(&j, "schema", "hakstat.dump/2");
+	report_json_columns(&j, &view_dump_total, m, 0);
+	if (!o->by) {
+		json_options(&j, s->d);
+		json_last_misuse(&j, &s->d->root);
+		json_locks(&j, s->d);
+	}
+	if (!o->by || o->by == &view_dump)
+		report_json_rows(&j, "classes", &view_dump, m);
+	if (!o->by || o->by == &view_dump_heaps)
+		report_json_rows(&j, "heaps", &view_dump_heaps, m);
 	if (o->pages)
-		json_pages(&j, d, l);
-	if (o->has_block)
-		json_block(&j, d, o->block);
-	json_number(&j, "broken", d->bad.count);
-	json_text(&j, "first_broken", d->bad.first);
-	json_number(&j, "heaps_busy", d->busy);
-	json_bool(&j, "truncated", d->m->truncated);
+		report_json_rows(&j, "pages", &view_dump_pages, m);
+	if (s->has_block) {
+		json_open(&j, "block", '{');
+		report_json_columns(&j, &view_dump_block, m, 0);
+		json_close(&j, '}');
+	}
 	json_close(&j, '}');
 	printf("\n");
 }
 
-static void show_text(const struct dump *d, const struct options *o, const struct page_list *l)
+static void show_text(const struct model *m, const struct options *o, bool lost)
 {
+	const struct dump_shown *s = m->own;
+
+	if (o->by) {
+		print_table(o->by, m);
+		return;
+	}
 	if (!o->check) {
-		print_totals(d);
-		print_classes(d);
-		print_heaps(d);
+		print_totals(s->d);
+		print_table(&view_dump, m);
+		print_table(&view_dump_heaps, m);
 	}
 	if (o->pages)
-		print_pages(d, l);
+		print_table(&view_dump_pages, m);
+	if (lost)
+		printf("  (the rest is not listed)\n");
+	if (s->has_block)
+		print_block(s);
+	print_findings(s->d);
+}
+
+static void show_csv(const struct model *m, const struct view *v, bool lost)
+{
+	struct report_options o = {.view = v, .sort = v->sort};
+
+	report_csv(stdout, v, m, &o);
+	if (lost)
+		complain("the rest is not listed");
+}
+
+static void show_found(const struct dump *d, const struct options *o, const struct page_list *l)
+{
+	struct dump_shown shown = {.d = d,
+				   .page = l->line,
+				   .pages = l->n,
+				   .has_block = o->has_block,
+				   .address = o->block};
+	static struct model m;
+
+	m.own = &shown;
+	snprintf(shown.digits, sizeof(shown.digits), "%llu", (unsigned long long)o->block);
 	if (o->has_block)
-		print_block(d, o->block);
-	print_findings(d);
+		shown.block_known = dump_block(d, o->block, &shown.block);
+	switch (o->format) {
+	case REPORT_JSON:
+		show_json(&m, o);
+		break;
+	case REPORT_CSV:
+		show_csv(&m, o->by, l->lost);
+		break;
+	case REPORT_TABLE:
+		show_text(&m, o, l->lost);
+		break;
+	}
+	m.own = NULL;
 }
 
 /* --- */
@@ -511,10 +443,8 @@ static int show(const struct memory *m, uint64_t root, const char *what, const s
 		r = -ESRCH; /* its memory goes first: what is read of it is cut short */
 	if (r)
 		r = refuse(what, m->reader, r);
-	else if (o->json)
-		show_json(&d, o, &list);
 	else
-		show_text(&d, o, &list);
+		show_found(&d, o, &list);
 	if (!r && o->check && d.bad.count)
 		r = EXIT_FAIL;
 	dump_free(&d);

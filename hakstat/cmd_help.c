@@ -1,61 +1,186 @@
-/* hakstat help: what a column is, or which columns a view has. */
+/* hakstat help: what a column is, or which columns a view has; or all of them. */
 #include "alert.h"
+#include "contract.h"
 #include "hakstat.h"
 #include "near.h"
+#include "report.h"
 #include "text.h"
 #include "views.h"
 
 #include <argp.h>
 #include <string.h>
 
-static void one_column(const struct view *v, const struct column *c)
+enum { KEY_CSV = 256 };
+
+struct options {
+	const char *name; /* NULL: all of them */
+	enum report_format format;
+};
+
+/* A column of a view, or an argument of a probe, which are columns of `hakstat trace'. */
+struct entry {
+	const struct view *view;
+	const struct column *column;
+	const struct probe_desc *probe;
+	const struct probe_arg *arg; /* NULL: a column */
+};
+#define ENTRY(m) ((const struct entry *)(m)->own)
+
+static const char *alerts_of(const struct entry *e)
 {
-	const char *alerts = c->unit != UNIT_TEXT ? alert_selector(v) : NULL;
+	return !e->arg && e->column->unit != UNIT_TEXT ? alert_selector(e->view) : NULL;
+}
+
+#define TEXT_(name, of_column, of_argument)                                      \
+	static struct value name(const struct model *m, int row)                 \
+	{                                                                        \
+		const struct entry *e = ENTRY(m);                                \
+                                                                                 \
+		(void)row;                                                       \
+		return value_text_or_none(e->arg ? (of_argument) : (of_column)); \
+	}
+TEXT_(column, e->column->id, e->arg->name)
+TEXT_(title, e->column->width ? e->column->title : NULL, NULL)
+TEXT_(unit, unit_names[e->column->unit], e->arg->unit)
+TEXT_(view, e->view->name, e->view->name)
+TEXT_(probe, NULL, e->probe->name)
+TEXT_(help, e->column->help, e->arg->meaning)
+
+static struct value alert(const struct model *m, int row)
+{
+	static char text[128];
+	const struct entry *e = ENTRY(m);
+	const char *selector = alerts_of(e);
+
+	(void)row;
+	if (!selector)
+		return value_none();
+	snprintf(text, sizeof(text), "%s%s", selector, e->column->id);
+	return value_text_of(text, 0);
+}
+
+static const struct column columns[] = {
+	{"column", "COLUMN", UNIT_TEXT, "id of a column", 20, 99, column},
+	{"title", "TITLE", UNIT_TEXT, "what tables have above it, if they show it", 8, 98, title},
+	{"unit", "UNIT", UNIT_TEXT, "what its numbers are", 16, 97, unit},
+	{"view", "VIEW", UNIT_TEXT, "table the column is of", 12, 96, view},
+	{"probe", "PROBE", UNIT_TEXT, "probe whose argument it is", 12, 80, probe},
+	{"alert", "ALERT", UNIT_TEXT, "how it is named in alerts (hakstat watch)", 24, 70, alert},
+	{"help", "HELP", UNIT_TEXT, "what it means", 40, 95, help},
+};
+
+static int rows(const struct model *m)
+{
+	return m->own != NULL;
+}
+
+const struct view view_help = {
+	.name = "help",
+	.title = "columns of all tables",
+	.columns = COLUMNS(columns),
+	.rows = rows,
+	.shown = always_shown,
+	.sort = VIEW_UNSORTED,
+};
+
+/* --- a column in words --- */
+
+static void print_entry(const struct entry *e)
+{
+	const struct column *c = e->column;
+	const char *alerts = alerts_of(e);
 	char prefix[64], text[256];
 
-	snprintf(prefix, sizeof(prefix), "%-20s %-8s ", c->id, c->width ? c->title : "-");
-	text_print_after(stdout, prefix, c->help, text_fold_width());
+	if (e->arg) {
+		snprintf(prefix, sizeof(prefix), "%-20s %-8s ", e->arg->name, "-");
+		snprintf(text, sizeof(text), "%s; in: %s, of %s", e->arg->unit, e->view->name,
+			 e->probe->name);
+	} else {
+		snprintf(prefix, sizeof(prefix), "%-20s %-8s ", c->id, c->width ? c->title : "-");
+		snprintf(text, sizeof(text), "%s; in: %s%s%s%s", unit_names[c->unit], e->view->name,
+			 alerts ? "; in alerts: " : "", alerts ? alerts : "", alerts ? c->id : "");
+	}
+	text_print_after(stdout, prefix, e->arg ? e->arg->meaning : c->help, text_fold_width());
 	snprintf(prefix, sizeof(prefix), "%-20s %-8s ", "", "");
-	snprintf(text, sizeof(text), "%s; in: %s%s%s%s", unit_names[c->unit], v->name,
-		 alerts ? "; in alerts: " : "", alerts ? alerts : "", alerts ? c->id : "");
 	text_print_after(stdout, prefix, text, text_fold_width());
 }
 
-static int named_columns(const char *name)
+struct printer {
+	const struct options *o;
+	struct json j;
+	int found;
+};
+
+static void tell(struct printer *p, const struct entry *e)
 {
-	int found = 0;
+	static struct model m;
 
-	for (int k = 0; k < VIEWS; k++) {
-		int i = view_column(views[k], name);
-
-		if (i < 0)
-			continue;
-		one_column(views[k], &views[k]->columns[i]);
-		found++;
+	p->found++;
+	m.own = e;
+	switch (p->o->format) {
+	case REPORT_JSON:
+		json_open(&p->j, NULL, '{');
+		report_json_columns(&p->j, &view_help, &m, 0);
+		json_close(&p->j, '}');
+		break;
+	case REPORT_CSV:
+		report_csv_row(stdout, &view_help, &m, 0);
+		break;
+	case REPORT_TABLE:
+		print_entry(e);
+		break;
 	}
-	return found;
+	m.own = NULL;
 }
 
-static bool named_view(const char *name)
+/* --- which ones --- */
+
+/* Those of the name, or all. */
+static void tell_columns(struct printer *p)
 {
-	for (int k = 0; k < VIEWS; k++) {
+	for (int k = 0; k < VIEWS_AND_TABLES; k++)
+		for (int i = 0; i < views[k]->ncolumns; i++) {
+			const struct entry e = {views[k], &views[k]->columns[i], NULL, NULL};
+
+			if (!p->o->name || view_column(views[k], p->o->name) == i)
+				tell(p, &e);
+		}
+}
+
+static void tell_arguments(struct printer *p)
+{
+	for (int i = 0; i < HAK_PROBE_COUNT; i++)
+		for (int k = 0; k < hak_probes[i].nargs; k++) {
+			const struct entry e = {&view_trace, NULL, &hak_probes[i],
+						&hak_probes[i].arg[k]};
+
+			if (!p->o->name || !strcmp(e.arg->name, p->o->name))
+				tell(p, &e);
+		}
+}
+
+static void tell_view(struct printer *p)
+{
+	for (int k = 0; p->o->name && k < VIEWS_AND_TABLES; k++) {
 		const struct view *v = views[k];
 
-		if (strcmp(v->name, name) != 0)
+		if (strcmp(v->name, p->o->name) != 0)
 			continue;
-		printf("%s: %s\n\n", v->name, v->title);
-		for (int i = 0; i < v->ncolumns; i++)
-			one_column(v, &v->columns[i]);
-		return true;
+		if (p->o->format == REPORT_TABLE)
+			printf("%s: %s\n\n", v->name, v->title);
+		for (int i = 0; i < v->ncolumns; i++) {
+			const struct entry e = {v, &v->columns[i], NULL, NULL};
+
+			tell(p, &e);
+		}
 	}
-	return false;
 }
 
 static int unknown(const char *name)
 {
 	struct near n = {0};
 
-	for (int k = 0; k < VIEWS; k++) {
+	for (int k = 0; k < VIEWS_AND_TABLES; k++) {
 		near_add(&n, name, views[k]->name);
 		for (int i = 0; i < views[k]->ncolumns; i++)
 			near_add(&n, name, views[k]->columns[i].id);
@@ -64,28 +189,65 @@ static int unknown(const char *name)
 	return EXIT_USAGE;
 }
 
+static const struct argp_option option_table[] = {
+	{"json", 'j', NULL, 0, "JSON; without a name of all columns", 0},
+	{"csv", KEY_CSV, NULL, 0, "CSV; likewise", 0},
+	{0},
+};
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-	const char **name = state->input;
+	struct options *o = state->input;
 
-	if (key == ARGP_KEY_ARG && !*name)
-		*name = arg;
-	else if (key == ARGP_KEY_ARG || key == ARGP_KEY_NO_ARGS)
-		argp_usage(state);
-	else
+	switch (key) {
+	case 'j':
+		o->format = REPORT_JSON;
+		return 0;
+	case KEY_CSV:
+		o->format = REPORT_CSV;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (o->name)
+			argp_usage(state);
+		o->name = arg;
+		return 0;
+	case ARGP_KEY_END:
+		if (!o->name && o->format == REPORT_TABLE)
+			argp_usage(state);
+		return 0;
+	default:
 		return ARGP_ERR_UNKNOWN;
-	return 0;
+	}
 }
 
 int cmd_help(int argc, char **argv)
 {
-	static const struct argp argp = {
-		NULL, parse, "COLUMN|VIEW", "What a column means, by its id or its title.",
-		NULL, NULL,  NULL};
-	const char *name = NULL;
+	static const struct argp argp = {option_table,
+					 parse,
+					 "[COLUMN|VIEW]",
+					 "What a column means, by its id or its title; the columns "
+					 "of a view; of all of them.",
+					 NULL,
+					 NULL,
+					 NULL};
+	struct options o = {0};
+	struct printer p = {&o, {stdout, false}, 0};
 
-	argp_parse(&argp, argc, argv, 0, NULL, &name);
-	if (named_columns(name) | named_view(name))
-		return EXIT_OK;
-	return unknown(name);
+	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	if (o.format == REPORT_CSV)
+		report_csv_head(stdout, &view_help);
+	if (o.format == REPORT_JSON) {
+		json_open(&p.j, NULL, '{');
+		json_text(&p.j, "schema", "hakstat.help/1");
+		json_open(&p.j, "columns", '[');
+	}
+	tell_columns(&p);
+	tell_arguments(&p);
+	tell_view(&p);
+	if (o.format == REPORT_JSON) {
+		json_close(&p.j, ']');
+		json_close(&p.j, '}');
+		printf("\n");
+	}
+	return p.found ? EXIT_OK : unknown(o.name);
 }

@@ -8,6 +8,7 @@
 #include "target.h"
 #include "text.h"
 #include "title.h"
+#include "views.h"
 
 #include <argp.h>
 #include <stdlib.h>
@@ -19,6 +20,13 @@ struct listing {
 	bool json, csv;
 	struct json j;
 	int count;
+};
+
+struct entry {
+	const struct target *t;
+	int threads;
+	uint64_t rss;
+	char cgroup[CGROUP_BYTES], title[TITLE_BYTES];
 };
 
 static const struct argp_option option_table[] = {
@@ -41,149 +49,117 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
-static void one_json(struct json *j, const struct target *t)
-{
-	char cgroup[CGROUP_BYTES], title[TITLE_BYTES];
-	int threads = target_threads(t->pid);
-	uint64_t rss = target_rss(t->pid);
+/* --- the columns --- */
 
-	json_open(j, NULL, '{');
-	json_number(j, "pid", (uint64_t)t->pid);
-	json_text(j, "comm", t->comm);
-	json_text(j, "exe", t->exe);
-	json_text(j, "version", t->version);
-	json_text(j, "build_id", t->build_id);
-	json_text(j, "link", link_names[t->link]);
-	json_text(j, "library", t->lib);
-	json_known(j, "threads", threads ? threads : -1);
-	json_known(j, "rss_bytes", rss ? (int64_t)rss : -1);
-	cgroup_name(t->pid, cgroup, sizeof(cgroup));
-	if (cgroup[0])
-		json_text(j, "cgroup", cgroup);
-	else
-		json_null(j, "cgroup");
-	title_read(t->pid, title, sizeof(title));
-	if (title[0])
-		json_text(j, "title", title);
-	else
-		json_null(j, "title");
-	json_close(j, '}');
-}
+#define ROW(m) ((const struct entry *)(m)->own)
 
-static void one_csv(const struct target *t)
-{
-	const char *text[] = {t->comm, t->exe, t->version, t->build_id, link_names[t->link],
-			      t->lib};
-	char cgroup[CGROUP_BYTES], title[TITLE_BYTES];
-	int threads = target_threads(t->pid);
-	uint64_t rss = target_rss(t->pid);
-
-	cgroup_name(t->pid, cgroup, sizeof(cgroup));
-	title_read(t->pid, title, sizeof(title));
-	printf("%d", t->pid);
-	for (size_t i = 0; i < sizeof(text) / sizeof(text[0]); i++) {
-		printf(",");
-		report_csv_text(stdout, text[i]);
+#define TEXT_(name, text)                                        \
+	static struct value name(const struct model *m, int row) \
+	{                                                        \
+		(void)row;                                       \
+		return value_text_or_none(text);                 \
 	}
-	printf(",");
-	if (threads)
-		printf("%d", threads);
-	printf(",");
-	if (rss)
-		printf("%llu", (unsigned long long)rss);
-	printf(",");
-	report_csv_text(stdout, cgroup);
-	printf(",");
-	report_csv_text(stdout, title);
-	printf("\r\n");
+TEXT_(comm, ROW(m)->t->comm)
+TEXT_(exe, ROW(m)->t->exe)
+TEXT_(version, ROW(m)->t->version)
+TEXT_(build_id, ROW(m)->t->build_id)
+TEXT_(linked, ROW(m)->t->link == LINK_UNKNOWN ? NULL : link_names[ROW(m)->t->link])
+TEXT_(library, ROW(m)->t->lib)
+TEXT_(cgroup, ROW(m)->cgroup)
+TEXT_(title, ROW(m)->title)
+
+static struct value pid(const struct model *m, int row)
+{
+	(void)row;
+	return value_of(VALUE_ID, ROW(m)->t->pid);
 }
 
-/* A line's cells, and how wide they are; where there is no room for all, the first to go is first.
- */
-enum cell { PID, COMMAND, VERSION, BUILD_ID, LINKED, THREADS, RSS, CGROUP, TITLE, CELLS };
-static const struct {
-	const char *title;
-	int width; /* negative: to the left */
-} heads[CELLS] = {
-	[PID] = {"PID", 8},
-	[COMMAND] = {"COMMAND", -16},
-	[VERSION] = {"VERSION", -8},
-	[BUILD_ID] = {"BUILD ID", -12},
-	[LINKED] = {"LINKED", -8},
-	[THREADS] = {"THREADS", 7},
-	[RSS] = {"RSS", 8},
-	[CGROUP] = {"CGROUP", -32},
-	[TITLE] = {"COMMAND LINE", -24},
+static struct value threads(const struct model *m, int row)
+{
+	(void)row;
+	return ROW(m)->threads ? value_of(VALUE_COUNT, ROW(m)->threads) : value_none();
+}
+
+static struct value rss(const struct model *m, int row)
+{
+	(void)row;
+	return ROW(m)->rss ? value_of(VALUE_BYTES, (double)ROW(m)->rss) : value_none();
+}
+
+static const struct column columns[] = {
+	{"pid", "PID", UNIT_COUNT, "its number", 8, 99, pid},
+	{"comm", "COMMAND", UNIT_TEXT, "its name", 16, 99, comm},
+	{"exe", "PROGRAM", UNIT_TEXT, "file of the program", 0, 0, exe},
+	{"version", "VERSION", UNIT_TEXT, "of libhakmem", 8, 60, version},
+	{"build_id", "BUILD ID", UNIT_TEXT, "of the file with libhakmem in it", 13, 40, build_id},
+	{"link", "LINKED", UNIT_TEXT, "how libhakmem came in: preload, linked or static", 8, 50,
+	 linked},
+	{"library", "LIBRARY", UNIT_TEXT, "file with libhakmem in it, as the process names it", 0,
+	 0, library},
+	{"threads", "THREADS", UNIT_COUNT, "threads it has", 7, 80, threads},
+	{"rss_bytes", "RSS", UNIT_BYTES, "memory the process has", 8, 97, rss},
+	{"cgroup", "CGROUP", UNIT_TEXT, "container, pod, unit or cgroup it is in", 32, 70, cgroup},
+	{"title", "COMMAND LINE", UNIT_TEXT, "or what the process has put there", 24, 90, title},
 };
-static const enum cell to_leave_out[] = {BUILD_ID, LINKED, VERSION, CGROUP, THREADS, TITLE};
 
-static void print_line(int width, const char *const *cell)
+static int rows(const struct model *m)
 {
-	bool out[CELLS] = {false};
-	char line[1024];
-	size_t at = 0, n = 0;
-	int used = 0;
+	return m->own != NULL;
+}
 
-	for (int i = 0; i < CELLS; i++)
-		used += abs(heads[i].width) + 1;
-	for (; used > width && n < sizeof(to_leave_out) / sizeof(to_leave_out[0]); n++) {
-		out[to_leave_out[n]] = true;
-		used -= abs(heads[to_leave_out[n]].width) + 1;
-	}
-	for (int i = 0; i < CELLS; i++)
-		if (!out[i])
-			at += (size_t)snprintf(line + at, sizeof(line) - at, "%s%*s", at ? " " : "",
-					       heads[i].width, cell[i]);
-	while (at && line[at - 1] == ' ')
-		line[--at] = '\0';
-	text_cut(line, (size_t)width);
+const struct view view_list = {
+	.name = "list",
+	.title = "processes on libhakmem",
+	.columns = COLUMNS(columns),
+	.rows = rows,
+	.shown = always_shown,
+};
+
+/* --- */
+
+/* A line of the table; row -1: its heading. The last column takes what room there is. */
+static void print_line(int width, const struct model *m, int row)
+{
+	int fit[COLUMNS_MAX], *last = &fit[view_list.ncolumns - 1], used = -1;
+	char line[WIDTH_MAX + 64];
+
+	view_fit(&view_list, width, fit);
+	for (int i = 0; i < view_list.ncolumns; i++)
+		used += fit[i] ? fit[i] + 1 : 0;
+	if (*last)
+		*last += width - used < TITLE_BYTES ? width - used : TITLE_BYTES;
+	view_line(&view_list, m, row, fit, line, sizeof(line));
 	printf("%s\n", line);
 }
 
-static void print_heads(int width)
+static void print_text(struct listing *l, const struct model *m)
 {
-	const char *cell[CELLS];
+	int width = isatty(STDOUT_FILENO) ? text_width() : WIDTH_MAX;
 
-	for (int i = 0; i < CELLS; i++)
-		cell[i] = heads[i].title;
-	print_line(width, cell);
+	if (!l->count++)
+		print_line(width, m, -1);
+	print_line(width, m, 0);
 }
 
 static bool one(const struct target *t, void *arg)
 {
+	static struct model m;
 	struct listing *l = arg;
-	char pid[16], build[16], rss[32] = "-", threads[16] = "-", cgroup[CGROUP_BYTES];
-	char title[TITLE_BYTES];
-	uint64_t bytes = target_rss(t->pid);
-	int n = target_threads(t->pid), width = isatty(STDOUT_FILENO) ? text_width() : WIDTH_MAX;
+	struct entry e = {t, target_threads(t->pid), target_rss(t->pid), "", ""};
 
+	cgroup_name(t->pid, e.cgroup, sizeof(e.cgroup));
+	title_read(t->pid, e.title, sizeof(e.title));
+	m.own = &e;
 	if (l->json) {
-		one_json(&l->j, t);
-		return true;
+		json_open(&l->j, NULL, '{');
+		report_json_columns(&l->j, &view_list, &m, 0);
+		json_close(&l->j, '}');
+	} else if (l->csv) {
+		report_csv_row(stdout, &view_list, &m, 0);
+	} else {
+		print_text(l, &m);
 	}
-	if (l->csv) {
-		one_csv(t);
-		return true;
-	}
-	if (!l->count++)
-		print_heads(width);
-	if (bytes)
-		bytes_text((double)bytes, rss, sizeof(rss));
-	if (n)
-		snprintf(threads, sizeof(threads), "%d", n);
-	snprintf(pid, sizeof(pid), "%d", t->pid);
-	snprintf(build, sizeof(build), "%.12s", t->build_id[0] ? t->build_id : "-");
-	cgroup_name(t->pid, cgroup, sizeof(cgroup));
-	title_read(t->pid, title, sizeof(title));
-	print_line(width, (const char *[CELLS]){[PID] = pid,
-						[COMMAND] = t->comm,
-						[VERSION] = t->version,
-						[BUILD_ID] = build,
-						[LINKED] = link_names[t->link],
-						[THREADS] = threads,
-						[RSS] = rss,
-						[CGROUP] = cgroup[0] ? cgroup : "-",
-						[TITLE] = title[0] ? title : "-"});
+	m.own = NULL;
 	return true;
 }
 
@@ -202,8 +178,7 @@ int cmd_list(int argc, char **argv)
 		json_open(&l.j, "processes", '[');
 	}
 	if (l.csv)
-		printf("pid,comm,exe,version,build_id,link,library,threads,rss_bytes,cgroup,"
-		       "title\r\n");
+		report_csv_head(stdout, &view_list);
 	r = target_each(one, &l);
 	if (l.json) {
 		json_close(&l.j, ']');

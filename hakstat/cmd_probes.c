@@ -1,8 +1,9 @@
 /* hakstat probes: the contract, what a process has of it, and commands for other tools. */
-#include "emit.h"
 #include "hakstat.h"
 #include "privilege.h"
+#include "report.h"
 #include "target.h"
+#include "views.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -10,14 +11,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { KEY_CSV = 256 };
+
 struct options {
 	const char *process;
-	bool json;
+	enum report_format format;
 };
 
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "also: which of them this process has", 0},
 	{"json", 'j', NULL, 0, "JSON", 0},
+	{"csv", KEY_CSV, NULL, 0, "CSV, a line for each argument", 0},
 	{0},
 };
 
@@ -30,7 +34,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->process = arg;
 		break;
 	case 'j':
-		o->json = true;
+		o->format = REPORT_JSON;
+		break;
+	case KEY_CSV:
+		o->format = REPORT_CSV;
 		break;
 	case ARGP_KEY_ARG:
 		argp_usage(state);
@@ -41,49 +48,129 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
-static void json_probe(struct json *j, const struct probe_desc *p, const struct target *t, int i)
+/* --- a row for each argument, of all probes --- */
+
+#define ARGS_MAX 6
+#define TARGET(m) ((const struct target *)(m)->own)
+
+static int index_of(int row)
 {
+	return row / ARGS_MAX;
+}
+
+static const struct probe_desc *probe_of(int row)
+{
+	return &hak_probes[index_of(row)];
+}
+
+static const struct probe_arg *argument_of(int row)
+{
+	return &probe_of(row)->arg[row % ARGS_MAX];
+}
+
+#define TEXT_(name, text)                                        \
+	static struct value name(const struct model *m, int row) \
+	{                                                        \
+		(void)m;                                         \
+		return value_text_of(text, 0);                   \
+	}
+TEXT_(provider, probe_of(row)->provider)
+TEXT_(probe, probe_of(row)->name)
+TEXT_(fires, probe_of(row)->when)
+TEXT_(arg, argument_of(row)->name)
+TEXT_(type, argument_of(row)->type)
+TEXT_(unit, argument_of(row)->unit)
+TEXT_(meaning, argument_of(row)->meaning)
+
+static struct value present(const struct model *m, int row)
+{
+	return TARGET(m) ? value_of(VALUE_BOOL, TARGET(m)->site[index_of(row)].found)
+			 : value_none();
+}
+
+/* The first ones are of the probe, those from ARGUMENT_COLUMNS on of the argument. */
+static const struct column columns[] = {
+	{"provider", "PROVIDER", UNIT_TEXT, "of the probe", 12, 80, provider},
+	{"probe", "PROBE", UNIT_TEXT, "its name", 16, 99, probe},
+	{"fires", "FIRES", UNIT_TEXT, "when it fires", 0, 0, fires},
+	{"present", "THERE", UNIT_BOOL, "the process has it; unknown without -p", 5, 90, present},
+	{"arg", "ARGUMENT", UNIT_TEXT, "name of an argument", 16, 98, arg},
+	{"type", "TYPE", UNIT_TEXT, "of the argument: u32 or u64", 4, 70, type},
+	{"unit", "UNIT", UNIT_TEXT,
+	 "what the number is; enum:LIST: a code, whose list is in JSON and docs/PROBES.md", 12, 85,
+	 unit},
+	{"meaning", "MEANING", UNIT_TEXT, "what the argument tells", 40, 75, meaning},
+};
+#define ARGUMENT_COLUMNS 4
+
+static int rows(const struct model *m)
+{
+	(void)m;
+	return HAK_PROBE_COUNT * ARGS_MAX;
+}
+
+static bool shown(const struct model *m, int row)
+{
+	(void)m;
+	return row % ARGS_MAX < probe_of(row)->nargs;
+}
+
+const struct view view_probes = {
+	.name = "probes",
+	.title = "arguments of probes",
+	.columns = COLUMNS(columns),
+	.rows = rows,
+	.shown = shown,
+	.sort = VIEW_UNSORTED,
+};
+
+static void json_probe(struct json *j, const struct model *m, int i)
+{
+	static const struct view of_probe = {.columns = columns, .ncolumns = ARGUMENT_COLUMNS};
+	static const struct view of_argument = {.columns = columns + ARGUMENT_COLUMNS,
+						.ncolumns = sizeof(columns) / sizeof(columns[0]) -
+							    ARGUMENT_COLUMNS};
+
 	json_open(j, NULL, '{');
-	json_text(j, "provider", p->provider);
-	json_text(j, "name", p->name);
-	json_text(j, "fires", p->when);
-	if (t)
-		json_bool(j, "present", t->site[i].found);
+	report_json_columns(j, &of_probe, m, i * ARGS_MAX);
 	json_open(j, "args", '[');
-	for (int k = 0; k < p->nargs; k++) {
+	for (int k = 0; k < hak_probes[i].nargs; k++) {
 		json_open(j, NULL, '{');
-		json_text(j, "name", p->arg[k].name);
-		json_text(j, "type", p->arg[k].type);
-		json_text(j, "unit", p->arg[k].unit);
-		json_text(j, "meaning", p->arg[k].meaning);
+		report_json_columns(j, &of_argument, m, i * ARGS_MAX + k);
 		json_close(j, '}');
 	}
 	json_close(j, ']');
 	json_close(j, '}');
 }
 
-static void print_json(const struct target *t)
+static void json_codes(struct json *j)
 {
+	json_open(j, "codes", '{');
+	for (int i = 0; i < hak_code_list_count; i++) {
+		json_open(j, hak_code_lists[i].name, '[');
+		for (int k = 0; k < hak_code_lists[i].count; k++)
+			json_text(j, NULL, hak_code_lists[i].text[k]);
+		json_close(j, ']');
+	}
+	json_close(j, '}');
+}
+
+static void print_json(const struct model *m)
+{
+	const struct target *t = TARGET(m);
 	struct json j = {stdout, false};
 
 	json_open(&j, NULL, '{');
-	json_text(&j, "schema", "hakstat.probes/1");
+	json_text(&j, "schema", "hakstat.probes/2");
 	if (t) {
 		json_number(&j, "pid", (uint64_t)t->pid);
 		json_text(&j, "library", t->lib);
 	}
 	json_open(&j, "probes", '[');
 	for (int i = 0; i < HAK_PROBE_COUNT; i++)
-		json_probe(&j, &hak_probes[i], t, i);
+		json_probe(&j, m, i);
 	json_close(&j, ']');
-	json_open(&j, "codes", '{');
-	for (int i = 0; i < hak_code_list_count; i++) {
-		json_open(&j, hak_code_lists[i].name, '[');
-		for (int k = 0; k < hak_code_lists[i].count; k++)
-			json_text(&j, NULL, hak_code_lists[i].text[k]);
-		json_close(&j, ']');
-	}
-	json_close(&j, '}');
+	json_codes(&j);
 	json_close(&j, '}');
 	printf("\n");
 }
@@ -98,7 +185,8 @@ static void print_text(const struct target *t)
 			printf("%s%s", k ? ", " : "", p->arg[k].name);
 		printf(")\n        %s%s\n", p->when, t && !t->site[i].found ? "  (not there)" : "");
 	}
-	printf("\nArguments with types, units and codes: hakstat probes --json, docs/PROBES.md\n");
+	printf("\nArguments with types, units and codes: hakstat probes --json, --csv, "
+	       "docs/PROBES.md\n");
 }
 
 /* How other tools reach the library's file. They differ in what they take. */
@@ -228,6 +316,27 @@ static void print_commands(const struct target *t)
 	printf("\nWith gdb:\n  gdb -batch -ex 'info probes stap hakmem' %s\n", path);
 }
 
+static void print(const struct options *o, const struct target *t)
+{
+	const struct report_options csv = {.view = &view_probes, .sort = view_probes.sort};
+	static struct model m;
+
+	m.own = t;
+	switch (o->format) {
+	case REPORT_JSON:
+		print_json(&m);
+		break;
+	case REPORT_CSV:
+		report_csv(stdout, &view_probes, &m, &csv);
+		break;
+	case REPORT_TABLE:
+		print_text(t);
+		if (t)
+			print_commands(t);
+		break;
+	}
+}
+
 int cmd_probes(int argc, char **argv)
 {
 	static const struct argp argp = {option_table, parse, NULL, "The probes of libhakmem.",
@@ -254,12 +363,6 @@ int cmd_probes(int argc, char **argv)
 			return exit_code_of(r);
 		}
 	}
-	if (o.json) {
-		print_json(o.process ? &t : NULL);
-		return EXIT_OK;
-	}
-	print_text(o.process ? &t : NULL);
-	if (o.process)
-		print_commands(&t);
+	print(&o, o.process ? &t : NULL);
 	return EXIT_OK;
 }

@@ -3,26 +3,16 @@
 #include "report.h"
 #include "views.h"
 
-static void json_class(struct json *j, const struct class_delta *d, unsigned c)
+/* The columns of the classes' table, and what it does not show. */
+static void json_class(struct json *j, const struct model *m, unsigned c)
 {
+	const struct class_delta *d = &m->class_[c];
+
 	json_open(j, NULL, '{');
 	json_number(j, "class", c);
-	json_number(j, "size", d->block_bytes);
-	json_number(j, "allocs", d->allocs);
-	json_number(j, "frees", d->frees);
-	json_number(j, "refills", d->refills);
+	report_json_columns(j, &view_classes, m, (int)c);
 	json_number(j, "refill_blocks", d->refill_blocks);
-	json_number(j, "flushes", d->flushes);
 	json_number(j, "flush_blocks", d->flush_blocks);
-	if (d->allocs)
-		json_real(j, "hit_rate", 1 - (double)d->refills / (double)d->allocs);
-	else
-		json_null(j, "hit_rate");
-	json_number(j, "live_blocks", d->live);
-	json_number(j, "held_bytes", d->held_bytes);
-	json_number(j, "waste_bytes", d->waste_bytes);
-	json_number(j, "unbacked_bytes", d->unbacked_bytes);
-	json_number(j, "cached_blocks", d->cached);
 	json_number(j, "remote_blocks", d->remote_blocks);
 	json_close(j, '}');
 }
@@ -104,7 +94,7 @@ static void print_json(FILE *out, const struct model *m)
 	json_known(&j, "threads", m->threads ? m->threads : -1);
 	json_open(&j, "classes", '[');
 	for (unsigned c = 1; c < m->classes; c++)
-		json_class(&j, &m->class_[c], c);
+		json_class(&j, m, c);
 	json_close(&j, ']');
 	json_large(&j, m);
 	json_open(&j, "remote", '{');

@@ -24,6 +24,7 @@ struct options {
 	bool batch, all;
 	int view; /* the first one shown */
 	struct host_options host;
+	struct report_options report; /* how frames are printed */
 };
 
 enum { KEY_VIEW = 256, KEY_BUDGET, KEY_REPLAY, KEY_AT };
@@ -34,10 +35,10 @@ static const struct argp_option option_table[] = {
 	{"delay", 'd', "SECONDS", 0, "time between frames (default 1)", 0},
 	{"count", 'n', "COUNT", 0, "end after COUNT frames", 0},
 	{"all", 'a', NULL, 0, "all processes of this host that run on libhakmem", 0},
-	{"json", 'j', NULL, 0, "with -a: a JSON object a frame; one frame without -n", 0},
-	{"csv", KEY_CSV, NULL, 0, "with -a: CSV; likewise", 0},
-	{"sort", 's', "COLUMN", 0, "with -a: sort by this column, highest first", 0},
-	{"reverse", 'r', NULL, 0, "with -a: the other way round", 0},
+	{"json", 'j', NULL, 0, "a JSON object a frame; one frame without -n", 0},
+	{"csv", KEY_CSV, NULL, 0, "CSV, a table a frame; likewise", 0},
+	{"sort", 's', "COLUMN", 0, "sort by this column, highest first", 0},
+	{"reverse", 'r', NULL, 0, "the other way round", 0},
 	{"batch", 'b', NULL, 0, "plain text; the default when output is not a terminal", 0},
 	{"replay", KEY_REPLAY, "FILE", 0, "a recording (hakstat record), from its end back", 0},
 	{"at", KEY_AT, "TIME", 0, "of a recording: begin there; see hakstat report --help", 0},
@@ -67,22 +68,26 @@ static int find_view(struct argp_state *state, const char *name)
 static void check(struct options *o, struct argp_state *state)
 {
 	struct host_options *h = &o->host;
+	const struct view *v = o->all ? &view_processes : views[o->view];
 
 	if (o->all + !!o->process + !!o->command + !!o->replay != 1)
 		argp_error(state, "give a process with -p, a command with -c, -a for all of the "
 				  "host, or a recording with --replay");
 	if (o->at && !o->replay)
 		argp_error(state, "--at is a time of a recording: --replay FILE");
-	if (!o->all && (h->format != REPORT_TABLE || h->sort_name || h->reverse))
-		argp_error(state, "--json, --csv, -s and -r go with -a; of one process: hakstat "
-				  "stat");
-	h->sort = h->sort_name ? view_column(&view_processes, h->sort_name) : view_processes.sort;
+	h->sort = h->sort_name ? view_column(v, h->sort_name) : v->sort;
 	if (h->sort < 0)
-		argp_error(state, "no column '%s'; see hakstat help processes", h->sort_name);
+		argp_error(state, "no column '%s'; see hakstat help %s", h->sort_name, v->name);
 	h->seconds = o->seconds > 0 ? o->seconds : 1;
+	if (!o->frames && h->format != REPORT_TABLE)
+		o->frames = 1;
 	h->frames = o->frames;
-	if (!h->frames && h->format != REPORT_TABLE)
-		h->frames = 1;
+	o->report = (struct report_options){.view = v,
+					    .format = h->format,
+					    .sort = h->sort,
+					    .reverse = h->reverse,
+					    .width = text_width(),
+					    .fold = text_fold_width()};
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -179,24 +184,32 @@ static int step(struct watch *w, struct pair *p, struct model *m)
 	return r;
 }
 
-void top_print(const struct model *m, const struct view *v, const char *title)
+void top_print(const struct model *m, const struct report_options *o, const char *title)
 {
-	struct report_options o = {
-		.view = v, .sort = v->sort, .width = text_width(), .fold = text_fold_width()};
-
-	printf("--- %s", title);
-	report_text(stdout, v, m, &o);
-	printf("\n");
+	if (o->format == REPORT_TABLE)
+		printf("--- %s", title);
+	report_view(stdout, o->view, m, o);
+	if (o->format == REPORT_TABLE)
+		printf("\n");
 	if (fflush(stdout))
 		output_error = errno;
 }
 
-static int say_end(struct watch *w)
+/* A word about what is printed: among the text, or beside what a script reads. */
+void top_say(const struct report_options *o, const char *text)
+{
+	if (o->format == REPORT_TABLE)
+		printf("%s\n", text);
+	else
+		complain("%s", text);
+}
+
+static int say_end(struct watch *w, const struct report_options *o)
 {
 	char text[128];
 
 	watch_finish(w, text, sizeof(text));
-	printf("%s\n", text);
+	top_say(o, text);
 	return watch_end_code(w);
 }
 
@@ -223,11 +236,11 @@ static int run_batch(struct watch *w, const struct options *o, struct pair *p, s
 		r = step(w, p, m);
 		if (!r) {
 			snprintf(title, sizeof(title), "%.1f s", at);
-			top_print(m, views[o->view], title);
+			top_print(m, &o->report, title);
 			frames++;
 		}
 		if (e == WATCH_EXIT || (r == -ESRCH && !w->launched)) {
-			return say_end(w);
+			return say_end(w, &o->report);
 		}
 		if (r && r != -EAGAIN && r != -ESRCH)
 			return unreadable(r);
@@ -341,11 +354,13 @@ static int run_screen(struct watch *w, const struct options *o, struct pair *p, 
 	enum watch_event e;
 
 	screen_init(&s, o->seconds, o->view);
+	s.sort[o->view] = o->report.sort;
+	s.reverse[o->view] = o->report.reverse;
 	e = run_frames(w, &s, o->frames, p, m, &r);
 	screen_close();
 	if (e == WATCH_EXIT) {
 		step(w, p, m); /* for a command too short for a frame */
-		result = say_end(w);
+		result = say_end(w, &o->report);
 	} else if (r && r != -EAGAIN)
 		result = unreadable(r);
 	return result;
@@ -379,7 +394,7 @@ bool top_process(struct screen *s, pid_t pid, struct model *m, char *why, size_t
 
 static int replay(const struct options *o, bool screen)
 {
-	const struct top_replay r = {o->replay, o->at, o->seconds, o->frames, o->view};
+	const struct top_replay r = {o->replay, o->at, o->seconds, o->frames, o->view, &o->report};
 
 	catch_signals();
 	if (screen && !screen_open()) {
@@ -430,12 +445,12 @@ int cmd_top(int argc, char **argv)
 	bool screen;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
-	screen = !o.batch && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && term &&
-		 strcmp(term, "dumb") != 0;
+	screen = !o.batch && o.report.format == REPORT_TABLE && isatty(STDOUT_FILENO) &&
+		 isatty(STDIN_FILENO) && term && strcmp(term, "dumb") != 0;
 	if (o.replay)
 		return replay(&o, screen);
 	if (!o.all)
 		return watch(&o, screen);
 	catch_signals();
-	return top_host(&o.host, screen && o.host.format == REPORT_TABLE);
+	return top_host(&o.host, screen);
 }

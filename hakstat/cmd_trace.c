@@ -3,6 +3,7 @@
 #include "privilege.h"
 #include "report.h"
 #include "trace.h"
+#include "views.h"
 #include "watch.h"
 #include "whom.h"
 
@@ -195,36 +196,98 @@ static void print_line(const struct trace_event *e, uint64_t wall_ns)
 	printf("\n");
 }
 
-static void print_json(const struct trace_event *e, uint64_t wall_ns)
+/* --- JSON and CSV --- */
+
+struct told {
+	const struct trace_event *e;
+	char wall_ns[24];
+};
+#define TOLD(m) ((const struct told *)(m)->own)
+
+static struct value time_ns(const struct model *m, int row)
+{
+	(void)row;
+	return (struct value){VALUE_DIGITS, 0, TOLD(m)->wall_ns};
+}
+
+static struct value thread_id(const struct model *m, int row)
+{
+	(void)row;
+	return value_of(VALUE_ID, TOLD(m)->e->tid);
+}
+
+static struct value thread(const struct model *m, int row)
+{
+	(void)row;
+	return value_text_of(TOLD(m)->e->name, 0);
+}
+
+static struct value probe(const struct model *m, int row)
+{
+	(void)row;
+	return value_text_of(hak_probes[TOLD(m)->e->probe].name, 0);
+}
+
+static struct value duration(const struct model *m, int row)
+{
+	const struct trace_event *e = TOLD(m)->e;
+	int ns = trace_ns_argument((int)e->probe);
+
+	(void)row;
+	return ns >= 0 ? value_of(VALUE_NS, (double)argument(e, ns)) : value_none();
+}
+
+static const struct column columns[] = {
+	{"time_ns", "TIME", UNIT_NS, "when it fired, since 1970", 0, 0, time_ns},
+	{"thread_id", "TID", UNIT_COUNT, "of the thread, in the PID namespace of the process", 0, 0,
+	 thread_id},
+	{"thread", "THREAD", UNIT_TEXT, "name of the thread", 0, 0, thread},
+	{"probe", "PROBE", UNIT_TEXT, "which fired: hakstat probes; behind it, its arguments", 0, 0,
+	 probe},
+	{"duration_ns", "TOOK", UNIT_NS, "how long that took which the probe tells of", 0, 0,
+	 duration},
+};
+
+static int rows(const struct model *m)
+{
+	return m->own != NULL;
+}
+
+const struct view view_trace = {
+	.name = "trace",
+	.title = "events, one by one",
+	.columns = COLUMNS(columns),
+	.rows = rows,
+	.shown = always_shown,
+	.sort = VIEW_UNSORTED,
+};
+
+static void json_arguments(struct json *j, const struct trace_event *e)
 {
 	const struct probe_desc *p = &hak_probes[e->probe];
-	int ns = trace_ns_argument((int)e->probe);
-	struct json j = {stdout, false};
 
-	json_open(&j, NULL, '{');
-	json_number(&j, "time_ns", wall_ns);
-	json_number(&j, "thread_id", e->tid);
-	json_text(&j, "thread", e->name);
-	json_text(&j, "probe", p->name);
-	json_open(&j, "args", '{');
+	json_open(j, "args", '{');
 	for (int i = 0; i < p->nargs; i++) {
 		const char *code = code_text(&p->arg[i], argument(e, i));
 
 		if (code)
-			json_text(&j, p->arg[i].name, code);
+			json_text(j, p->arg[i].name, code);
 		else
-			json_number(&j, p->arg[i].name, argument(e, i));
+			json_number(j, p->arg[i].name, argument(e, i));
 	}
-	json_close(&j, '}');
-	if (ns >= 0)
-		json_number(&j, "duration_ns", argument(e, ns));
-	else
-		json_null(&j, "duration_ns");
+	json_close(j, '}');
+}
+
+static void print_json(const struct model *m)
+{
+	struct json j = {stdout, false};
+
+	json_open(&j, NULL, '{');
+	report_json_columns(&j, &view_trace, m, 0);
+	json_arguments(&j, TOLD(m)->e);
 	json_close(&j, '}');
 	printf("\n");
 }
-
-/* --- CSV --- */
 
 static void find_names(struct stream *s)
 {
@@ -242,44 +305,43 @@ static void find_names(struct stream *s)
 	}
 }
 
+/* Of CSV: the same columns, and one for each argument of all probes chosen. */
 static void print_heading(const struct stream *s)
 {
-	printf("time_ns,thread_id,thread,probe,duration_ns");
+	struct csv c = {stdout, false};
+
+	report_csv_heads(&c, &view_trace);
 	for (int i = 0; i < s->names; i++)
-		printf(",%s", s->name[i]);
-	printf("\r\n");
+		csv_text(&c, s->name[i]);
+	csv_end(&c);
 }
 
-static void print_cell(const struct trace_event *e, const char *name)
+static void csv_argument(struct csv *c, const struct trace_event *e, const char *name)
 {
 	const struct probe_desc *p = &hak_probes[e->probe];
+	const char *code;
 
 	for (int i = 0; i < p->nargs; i++) {
-		const char *code = code_text(&p->arg[i], argument(e, i));
-
 		if (strcmp(p->arg[i].name, name) != 0)
 			continue;
+		code = code_text(&p->arg[i], argument(e, i));
 		if (code)
-			report_csv_text(stdout, code);
+			csv_text(c, code);
 		else
-			printf("%llu", (unsigned long long)argument(e, i));
+			csv_number(c, argument(e, i));
+		return;
 	}
+	csv_unknown(c);
 }
 
-static void print_csv(const struct stream *s, const struct trace_event *e, uint64_t wall_ns)
+static void print_csv(const struct stream *s, const struct model *m)
 {
-	int ns = trace_ns_argument((int)e->probe);
+	struct csv c = {stdout, false};
 
-	printf("%llu,%u,", (unsigned long long)wall_ns, e->tid);
-	report_csv_text(stdout, e->name);
-	printf(",%s,", hak_probes[e->probe].name);
-	if (ns >= 0)
-		printf("%llu", (unsigned long long)argument(e, ns));
-	for (int i = 0; i < s->names; i++) {
-		putchar(',');
-		print_cell(e, s->name[i]);
-	}
-	printf("\r\n");
+	report_csv_cells(&c, &view_trace, m, 0);
+	for (int i = 0; i < s->names; i++)
+		csv_argument(&c, TOLD(m)->e, s->name[i]);
+	csv_end(&c);
 }
 
 /* --- what is missing --- */
@@ -319,18 +381,23 @@ static void tell_missing(struct stream *s, uint64_t skipped, uint64_t lost)
 
 static bool on_event(void *arg, const struct trace_event *e)
 {
+	static struct model m;
 	struct stream *s = arg;
+	struct told told = {e, ""};
 	uint64_t wall_ns = e->ns + (uint64_t)s->to_wall;
 
 	if (s->o->count && !s->left)
 		return false;
 	tell_missing(s, e->skipped, e->lost);
+	snprintf(told.wall_ns, sizeof(told.wall_ns), "%llu", (unsigned long long)wall_ns);
+	m.own = &told;
 	if (s->o->format == REPORT_JSON)
-		print_json(e, wall_ns);
+		print_json(&m);
 	else if (s->o->format == REPORT_CSV)
-		print_csv(s, e, wall_ns);
+		print_csv(s, &m);
 	else
 		print_line(e, wall_ns);
+	m.own = NULL;
 	s->shown++;
 	return !s->o->count || --s->left;
 }

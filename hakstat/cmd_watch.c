@@ -1,11 +1,11 @@
 /* hakstat watch: waits for something to get bad, and tells. */
 #include "alert.h"
 #include "cgroup.h"
-#include "emit.h"
 #include "errand.h"
 #include "hakstat.h"
 #include "privilege.h"
 #include "processes.h"
+#include "report.h"
 #include "sources.h"
 #include "watch.h"
 #include "whom.h"
@@ -18,13 +18,14 @@
 
 #define ALERTS_MAX 32
 
-enum { KEY_EXEC = 512, KEY_ONCE };
+enum { KEY_EXEC = 512, KEY_ONCE, KEY_CSV };
 
 struct options {
 	struct whom whom;
 	const char *exec;
 	double interval;
-	bool json, once;
+	enum report_format format;
+	bool once;
 	struct alert alert[ALERTS_MAX];
 	int n;
 };
@@ -52,6 +53,7 @@ static const struct argp_option option_table[] = {
 	{"interval", 'i', "SECONDS", 0, "time between looks (default 1)", 0},
 	{"once", KEY_ONCE, NULL, 0, "end with the first alert", 0},
 	{"json", 'j', NULL, 0, "a JSON object a line", 0},
+	{"csv", KEY_CSV, NULL, 0, "CSV: a line for each condition of an alert", 0},
 	{0},
 };
 
@@ -95,7 +97,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->once = true;
 		break;
 	case 'j':
-		o->json = true;
+		o->format = REPORT_JSON;
+		break;
+	case KEY_CSV:
+		o->format = REPORT_CSV;
 		break;
 	case ARGP_KEY_ARG:
 		argp_usage(state);
@@ -121,59 +126,129 @@ static void time_text(char *out, size_t len)
 	strftime(out, len, "%FT%T%z", localtime_r(&now, &tm));
 }
 
-static void tell_json(const struct guard *g, const struct alert *a, const char *event,
-		      const char *when, double lasted)
+/* One change of an alert; a row is a condition of it. */
+struct told {
+	const struct target *t;
+	const struct alert *a;
+	const char *event, *when;
+	double lasted; /* negative: it goes on */
+};
+#define TOLD(m) ((const struct told *)(m)->own)
+
+#define CELL_(name, result)                                      \
+	static struct value name(const struct model *m, int row) \
+	{                                                        \
+		const struct told *t = TOLD(m);                  \
+		const struct condition *c = &t->a->c[row];       \
+                                                                 \
+		(void)c;                                         \
+		return result;                                   \
+	}
+CELL_(when, value_text_of(t->when, 0))
+CELL_(event, value_text_of(t->event, 0))
+CELL_(pid, value_of(VALUE_ID, t->t->pid))
+CELL_(comm, value_text_of(t->t->comm, 0))
+CELL_(expression, value_text_of(t->a->text, 0))
+CELL_(held, value_of(VALUE_FACTOR, t->a->hold))
+CELL_(lasted, t->lasted < 0 ? value_none() : value_of(VALUE_FACTOR, t->lasted))
+CELL_(view_name, value_text_of(c->view->name, 0))
+CELL_(row_name, value_text_or_none(c->of))
+CELL_(column_id, value_text_of(c->column->id, 0))
+CELL_(grows, value_of(VALUE_BOOL, c->grows))
+
+static struct value value_now(const struct model *m, int row)
 {
+	double v;
+
+	return condition_number(&TOLD(m)->a->c[row], &v) ? value_of(VALUE_FACTOR, v) : value_none();
+}
+
+/* The first ones are of the alert, those from CONDITION_COLUMNS on of each condition. */
+static const struct column columns[] = {
+	{"time", "TIME", UNIT_TEXT, "when, with the offset of local time", 0, 0, when},
+	{"event", "EVENT", UNIT_TEXT, "alert, when it becomes true, or over", 0, 0, event},
+	{"pid", "PID", UNIT_COUNT, "its number", 0, 0, pid},
+	{"comm", "COMMAND", UNIT_TEXT, "its name", 0, 0, comm},
+	{"expression", "ALERT", UNIT_TEXT, "the alert as it was given", 0, 0, expression},
+	{"for_s", "FOR", UNIT_SECONDS, "how long its conditions must be true", 0, 0, held},
+	{"lasted_s", "LASTED", UNIT_SECONDS, "how long an alert that is over was on", 0, 0, lasted},
+	{"view", "VIEW", UNIT_TEXT, "table the column is of", 0, 0, view_name},
+	{"row", "ROW", UNIT_TEXT, "name of the row a condition is of", 0, 0, row_name},
+	{"column", "COLUMN", UNIT_TEXT, "id of a column", 0, 0, column_id},
+	{"grows", "GROWS", UNIT_BOOL, "the value is how much it grows a second", 0, 0, grows},
+	{"value", "VALUE", UNIT_VARIES, "what a condition compares", 0, 0, value_now},
+};
+#define CONDITION_COLUMNS 7
+
+static int rows(const struct model *m)
+{
+	return m->own ? TOLD(m)->a->n : 0;
+}
+
+const struct view view_watch = {
+	.name = "watch",
+	.title = "conditions of alerts",
+	.columns = COLUMNS(columns),
+	.rows = rows,
+	.shown = always_shown,
+	.sort = VIEW_UNSORTED,
+};
+
+static void tell_json(const struct model *m)
+{
+	static const struct view of_alert = {.columns = columns, .ncolumns = CONDITION_COLUMNS};
+	static const struct view of_condition = {.columns = columns + CONDITION_COLUMNS,
+						 .ncolumns = sizeof(columns) / sizeof(columns[0]) -
+							     CONDITION_COLUMNS};
 	struct json j = {stdout, false};
 
 	json_open(&j, NULL, '{');
 	json_text(&j, "schema", "hakstat.watch/1");
-	json_text(&j, "time", when);
-	json_text(&j, "event", event);
-	json_number(&j, "pid", (uint64_t)g->w.t.pid);
-	json_text(&j, "comm", g->w.t.comm);
-	json_text(&j, "expression", a->text);
-	json_real(&j, "for_s", a->hold);
+	report_json_columns(&j, &of_alert, m, 0);
 	json_open(&j, "values", '[');
-	for (int i = 0; i < a->n; i++) {
-		const struct condition *c = &a->c[i];
-		double v;
-
+	for (int i = 0; i < TOLD(m)->a->n; i++) {
 		json_open(&j, NULL, '{');
-		json_text(&j, "view", c->view->name);
-		if (c->of[0])
-			json_text(&j, "row", c->of);
-		json_text(&j, "column", c->column->id);
-		json_bool(&j, "grows", c->grows);
-		if (condition_number(c, &v))
-			json_real(&j, "value", v);
-		else
-			json_null(&j, "value");
+		report_json_columns(&j, &of_condition, m, i);
 		json_close(&j, '}');
 	}
 	json_close(&j, ']');
-	if (lasted >= 0)
-		json_real(&j, "lasted_s", lasted);
 	json_close(&j, '}');
+	printf("\n");
+}
+
+static void tell_text(const struct guard *g, const struct told *t)
+{
+	char values[512];
+
+	alert_values(t->a, values, sizeof(values));
+	printf("%s %s %s [%d]: %s (%s)", t->when, t->lasted < 0 ? "ALERT" : "over ", g->w.t.comm,
+	       g->w.t.pid, values, t->a->text);
+	if (t->lasted >= 0)
+		printf(" after %.1f s", t->lasted);
 	printf("\n");
 }
 
 static void tell(const struct guard *g, const struct alert *a, bool on, const char *when,
 		 double now)
 {
-	double lasted = on ? -1 : now - a->on_since;
-	char values[512];
+	const struct told t = {&g->w.t, a, on ? "alert" : "over", when,
+			       on ? -1 : now - a->on_since};
+	static struct model m;
 
-	if (g->o->json) {
-		tell_json(g, a, on ? "alert" : "over", when, lasted);
-	} else {
-		alert_values(a, values, sizeof(values));
-		printf("%s %s %s [%d]: %s (%s)", when, on ? "ALERT" : "over ", g->w.t.comm,
-		       g->w.t.pid, values, a->text);
-		if (!on)
-			printf(" after %.1f s", lasted);
-		printf("\n");
+	m.own = &t;
+	switch (g->o->format) {
+	case REPORT_JSON:
+		tell_json(&m);
+		break;
+	case REPORT_CSV:
+		for (int i = 0; i < a->n; i++)
+			report_csv_row(stdout, &view_watch, &m, i);
+		break;
+	case REPORT_TABLE:
+		tell_text(g, &t);
+		break;
 	}
+	m.own = NULL;
 	if (fflush(stdout))
 		output_error = errno;
 }
@@ -364,6 +439,8 @@ int cmd_watch(int argc, char **argv)
 	g.whole = (struct processes){.row = &g.row, .n = 1};
 	catch_signals();
 	r = open_watch(&g, &o, pid);
+	if (r == EXIT_OK && o.format == REPORT_CSV)
+		report_csv_head(stdout, &view_watch);
 	if (r == EXIT_OK)
 		r = run(&g, &o);
 	watch_close(&g.w);

@@ -22,6 +22,11 @@ struct value value_text_of(const char *text, double order)
 	return (struct value){VALUE_TEXT, order, text};
 }
 
+struct value value_text_or_none(const char *text)
+{
+	return text && *text ? value_text_of(text, 0) : value_none();
+}
+
 struct value value_per_second(const struct model *m, double n)
 {
 	return m->seconds > 0 ? value_of(VALUE_RATE, n / m->seconds) : value_none();
@@ -126,6 +131,10 @@ void value_text(const struct value *v, char *out, size_t len)
 	case VALUE_FACTOR:
 		snprintf(out, len, "%.1f", v->number);
 		break;
+	case VALUE_BOOL:
+		snprintf(out, len, "%s", v->number != 0 ? "yes" : "no");
+		break;
+	case VALUE_DIGITS:
 	case VALUE_TEXT:
 		snprintf(out, len, "%s", v->text);
 		break;
@@ -209,8 +218,9 @@ static int view_flat(const struct view *v, const struct model *m, int sort, bool
 	rows->n = 0;
 	for (int row = 0; all && row < total; row++)
 		if (v->shown(m, row) && matches(v, m, row, filter))
-			all[n++] = (struct sorted){v->columns[sort].get(m, row),
-						   v->alert && v->alert(m, row), row};
+			all[n++] = (struct sorted){
+				sort == VIEW_UNSORTED ? value_none() : v->columns[sort].get(m, row),
+				v->alert && v->alert(m, row), row};
 	if (all && make_room(rows, n)) {
 		qsort(all, (size_t)n, sizeof(*all), reverse ? lowest_first : highest_first);
 		for (int i = 0; i < n; i++)

@@ -18,18 +18,21 @@ enum value_kind {
 	VALUE_PERCENT,
 	VALUE_NS,
 	VALUE_FACTOR,
+	VALUE_BOOL,
+	VALUE_DIGITS, /* the number is text, since it has more digits than a double */
 	VALUE_TEXT,
 };
 
 struct value {
 	enum value_kind kind;
 	double number;	  /* also what rows are sorted by, highest first */
-	const char *text; /* of VALUE_TEXT; lives as long as the model */
+	const char *text; /* of VALUE_TEXT and VALUE_DIGITS; lives as long as the model */
 };
 
 struct value value_none(void);
 struct value value_of(enum value_kind kind, double number);
 struct value value_text_of(const char *text, double order);
+struct value value_text_or_none(const char *text);		/* none: NULL or empty */
 struct value value_per_second(const struct model *m, double n); /* n: in the interval */
 /* none where `whole` is 0 */
 struct value value_ratio(enum value_kind kind, double part, double whole);
@@ -43,7 +46,10 @@ struct value value_ratio(enum value_kind kind, double part, double whole);
 	X(BYTES_RATE, "bytes per second")               \
 	X(RATIO, "ratio, 0 to 1; tables show percents") \
 	X(NS, "nanoseconds")                            \
-	X(FACTOR, "mean count")
+	X(FACTOR, "mean count")                         \
+	X(BOOL, "true or false")                        \
+	X(SECONDS, "seconds")                           \
+	X(VARIES, "that of the column it is of")
 #define UNIT_(id, text) UNIT_##id,
 enum unit { UNITS(UNIT_) UNIT_LIST_END };
 extern const char *const unit_names[];
@@ -68,6 +74,8 @@ enum view_act {
 	VIEW_ACT_TURN, /* callers below callees, or the other way round */
 };
 
+#define VIEW_UNSORTED (-1)
+
 struct view {
 	const char *name; /* of its command, where it has one, and in the schema of its JSON */
 	const char *title;
@@ -75,8 +83,8 @@ struct view {
 	int ncolumns;
 	int (*rows)(const struct model *m);
 	bool (*shown)(const struct model *m, int row); /* rows without anything are left out */
-	int sort;				       /* column sorted by at first, descending */
-	char key;				       /* of top; 0: not a screen of top */
+	int sort; /* column sorted by at first, descending; VIEW_UNSORTED: rows as they are */
+	char key; /* of top; 0: not a screen of top */
 	/* The rest may be NULL. */
 	uint64_t probes;	     /* it shows what they tell, beside PROBES_LIGHT, a bit each */
 	const char *by_bpf;	     /* ids of columns that are unknown without BPF; "*": all */

@@ -1,5 +1,7 @@
 #include "emit.h"
 
+#include <string.h>
+
 static void string(FILE *out, const char *s)
 {
 	fputc('"', out);
@@ -82,4 +84,53 @@ void json_known(struct json *j, const char *key, int64_t value)
 		json_null(j, key);
 	else
 		json_number(j, key, (uint64_t)value);
+}
+
+/* --- CSV --- */
+
+static void cell(struct csv *c)
+{
+	if (c->comma)
+		fputc(',', c->out);
+	c->comma = true;
+}
+
+/* Quotes where something in it would be taken for a separator. */
+void csv_text(struct csv *c, const char *value)
+{
+	cell(c);
+	if (!strpbrk(value, ",\"\r\n")) {
+		fputs(value, c->out);
+		return;
+	}
+	fputc('"', c->out);
+	for (; *value; value++) {
+		if (*value == '"')
+			fputc('"', c->out);
+		fputc(*value, c->out);
+	}
+	fputc('"', c->out);
+}
+
+void csv_number(struct csv *c, uint64_t value)
+{
+	cell(c);
+	fprintf(c->out, "%llu", (unsigned long long)value);
+}
+
+void csv_literal(struct csv *c, const char *number)
+{
+	cell(c);
+	fputs(number, c->out);
+}
+
+void csv_unknown(struct csv *c)
+{
+	cell(c);
+}
+
+void csv_end(struct csv *c)
+{
+	fputs("\r\n", c->out);
+	c->comma = false;
 }

@@ -1,4 +1,4 @@
-/* A small JSON writer: keys and values in order, commas by itself. */
+/* Writers of JSON and CSV: keys and values in order, commas by themselves. */
 #ifndef HAKSTAT_EMIT_H
 #define HAKSTAT_EMIT_H
 
@@ -21,5 +21,17 @@ void json_null(struct json *j, const char *key);
 void json_bool(struct json *j, const char *key, bool value);
 /* a number, or null if it is negative */
 void json_known(struct json *j, const char *key, int64_t value);
+
+/* RFC 4180, cell by cell. */
+struct csv {
+	FILE *out;
+	bool comma; /* something precedes in this line */
+};
+
+void csv_text(struct csv *c, const char *value);
+void csv_number(struct csv *c, uint64_t value);
+void csv_literal(struct csv *c, const char *number); /* as it is */
+void csv_unknown(struct csv *c);
+void csv_end(struct csv *c); /* of the line */
 
 #endif

@@ -1,8 +1,9 @@
 #include "heap_diff.h"
 #include "calltree.h"
-#include "columns.h"
 #include "flame.h"
 #include "hakstat.h"
+#include "report.h"
+#include "views.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -13,13 +14,14 @@
 #define ROWS_DEFAULT 20
 #define NAMED 60 /* characters of a name in the table */
 
-enum { KEY_DIFF = 1024, KEY_ALLOC, KEY_LIVE, KEY_FOLDED, KEY_SVG };
+enum { KEY_DIFF = 1024, KEY_ALLOC, KEY_LIVE, KEY_FOLDED, KEY_SVG, KEY_CSV };
 
 struct options {
 	const char *file[2];
 	const char *svg;
 	enum profile_value by;
-	bool folded, json, live;
+	bool folded, live;
+	enum report_format format;
 	int limit;
 };
 
@@ -42,6 +44,7 @@ static const struct argp_option option_table[] = {
 	 "bytes allocated, a second where both tell how long they took", 0},
 	{"folded", KEY_FOLDED, NULL, 0, "folded stacks with both values", 0},
 	{"json", 'j', NULL, 0, "JSON", 0},
+	{"csv", KEY_CSV, NULL, 0, "CSV, a line for each stack", 0},
 	{"svg", KEY_SVG, "FILE", 0, "write a flame graph: red what grew, blue what shrank", 0},
 	{"rows", 'n', "ROWS", 0, "no more rows than that (default 20)", 0},
 	{0},
@@ -64,7 +67,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->folded = true;
 		return 0;
 	case 'j':
-		o->json = true;
+		o->format = REPORT_JSON;
+		return 0;
+	case KEY_CSV:
+		o->format = REPORT_CSV;
 		return 0;
 	case KEY_SVG:
 		o->svg = arg;
@@ -198,21 +204,115 @@ static void print_table(const struct rows *rows, const struct call_node *root,
 		printf(" ... %zu more rows (-n)\n", rows->n - n);
 }
 
-static void print_path(const struct call_node *n)
+static void print_path(FILE *out, const struct call_node *n)
 {
 	if (n->parent && n->parent->parent) {
-		print_path(n->parent);
-		putchar(';');
+		print_path(out, n->parent);
+		fputc(';', out);
 	}
 	for (const char *c = n->parent ? n->name : ""; *c; c++)
-		putchar(*c == ';' ? ':' : *c);
+		fputc(*c == ';' ? ':' : *c, out);
 }
 
 static void print_folded(const struct rows *rows, const struct options *o)
 {
 	for (size_t i = 0; i < rows->n; i++) {
-		print_path(rows->row[i].node);
+		print_path(stdout, rows->row[i].node);
 		printf(" %.0f %.0f\n", rows->row[i].before[o->by], rows->row[i].after[o->by]);
+	}
+}
+
+/* --- JSON and CSV --- */
+
+struct told {
+	const struct row *row;
+	char *folded; /* NULL: no memory */
+};
+#define TOLD(m) ((const struct told *)(m)->own)
+
+#define CELL_(when, what)                                                         \
+	static struct value when##_##what(const struct model *m, int row)         \
+	{                                                                         \
+		(void)row;                                                        \
+		return value_of(VALUE_COUNT, TOLD(m)->row->when[PROFILE_##what]); \
+	}
+CELL_(before, INUSE_SPACE)
+CELL_(after, INUSE_SPACE)
+CELL_(before, INUSE_OBJECTS)
+CELL_(after, INUSE_OBJECTS)
+CELL_(before, ALLOC_SPACE)
+CELL_(after, ALLOC_SPACE)
+CELL_(before, ALLOC_OBJECTS)
+CELL_(after, ALLOC_OBJECTS)
+
+static struct value folded(const struct model *m, int row)
+{
+	(void)row;
+	return value_text_or_none(TOLD(m)->folded);
+}
+
+#define OF_ALLOC "; with --alloc a second, where both profiles tell how long they took"
+static const struct column columns[] = {
+	{"live_bytes_before", "BEFORE", UNIT_BYTES, "live bytes of the first profile", 8, 0,
+	 before_INUSE_SPACE},
+	{"live_bytes_after", "AFTER", UNIT_BYTES, "live bytes of the second profile", 8, 0,
+	 after_INUSE_SPACE},
+	{"live_objects_before", "OBJ BEFORE", UNIT_COUNT, "live blocks of the first profile", 0, 0,
+	 before_INUSE_OBJECTS},
+	{"live_objects_after", "OBJ AFTER", UNIT_COUNT, "live blocks of the second profile", 0, 0,
+	 after_INUSE_OBJECTS},
+	{"alloc_bytes_before", "ALLOC BEFORE", UNIT_BYTES,
+	 "bytes allocated until the first profile" OF_ALLOC, 0, 0, before_ALLOC_SPACE},
+	{"alloc_bytes_after", "ALLOC AFTER", UNIT_BYTES,
+	 "bytes allocated until the second profile" OF_ALLOC, 0, 0, after_ALLOC_SPACE},
+	{"alloc_objects_before", "ALLOC OBJ BEFORE", UNIT_COUNT,
+	 "allocations until the first profile" OF_ALLOC, 0, 0, before_ALLOC_OBJECTS},
+	{"alloc_objects_after", "ALLOC OBJ AFTER", UNIT_COUNT,
+	 "allocations until the second profile" OF_ALLOC, 0, 0, after_ALLOC_OBJECTS},
+	{"folded", "FOLDED", UNIT_TEXT, "the whole stack, as flame graphs are made from", 0, 0,
+	 folded},
+};
+
+static int told_rows(const struct model *m)
+{
+	return m->own != NULL;
+}
+
+const struct view view_heap_diff = {
+	.name = "heap_diff",
+	.title = "what changed between two heap profiles",
+	.columns = COLUMNS(columns),
+	.rows = told_rows,
+	.shown = always_shown,
+	.sort = VIEW_UNSORTED,
+};
+
+/* For a while: told.folded is to be freed. */
+static struct told fold(const struct row *r)
+{
+	struct told t = {r, NULL};
+	size_t len;
+	FILE *out = open_memstream(&t.folded, &len);
+
+	if (out) {
+		print_path(out, r->node);
+		fclose(out);
+	}
+	return t;
+}
+
+static void print_csv(const struct rows *rows)
+{
+	static struct model m;
+
+	report_csv_head(stdout, &view_heap_diff);
+	for (size_t i = 0; i < rows->n; i++) {
+		struct told t = fold(&rows->row[i]);
+
+		m.own = &t;
+		report_csv_row(stdout, &view_heap_diff, &m, 0);
+		m.own = NULL;
+		free(t.folded);
 	}
 }
 
@@ -224,6 +324,25 @@ static void json_values(struct json *j, const char *key, const double *value)
 	json_close(j, '}');
 }
 
+static void json_stack(struct json *j, const struct row *r)
+{
+	static struct model m;
+	struct told t = fold(r);
+
+	m.own = &t;
+	json_open(j, NULL, '{');
+	report_json_columns(j, &view_heap_diff, &m, 0);
+	json_values(j, "before", r->before);
+	json_values(j, "after", r->after);
+	json_open(j, "frames", '[');
+	for (const struct call_node *n = r->node; n->parent; n = n->parent)
+		json_text(j, NULL, n->name);
+	json_close(j, ']');
+	json_close(j, '}');
+	m.own = NULL;
+	free(t.folded);
+}
+
 static void print_json(const struct rows *rows, const struct call_node *root)
 {
 	struct json j = {stdout, false};
@@ -233,16 +352,8 @@ static void print_json(const struct rows *rows, const struct call_node *root)
 	json_values(&j, "before", root->before);
 	json_values(&j, "after", root->value);
 	json_open(&j, "rows", '[');
-	for (size_t i = 0; i < rows->n; i++) {
-		json_open(&j, NULL, '{');
-		json_values(&j, "before", rows->row[i].before);
-		json_values(&j, "after", rows->row[i].after);
-		json_open(&j, "frames", '[');
-		for (const struct call_node *n = rows->row[i].node; n->parent; n = n->parent)
-			json_text(&j, NULL, n->name);
-		json_close(&j, ']');
-		json_close(&j, '}');
-	}
+	for (size_t i = 0; i < rows->n; i++)
+		json_stack(&j, &rows->row[i]);
 	json_close(&j, ']');
 	json_close(&j, '}');
 	putchar('\n');
@@ -281,8 +392,10 @@ static int compare(const struct profile *p, const struct options *o)
 		sorted_by = o->by;
 		if (rows.n)
 			qsort(rows.row, rows.n, sizeof(*rows.row), most_changed_first);
-		if (o->json)
+		if (o->format == REPORT_JSON)
 			print_json(&rows, root);
+		else if (o->format == REPORT_CSV)
+			print_csv(&rows);
 		else if (o->folded)
 			print_folded(&rows, o);
 		else if (!o->svg)

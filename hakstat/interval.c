@@ -1,6 +1,7 @@
 #include "interval.h"
 #include "hakstat.h"
 #include "privilege.h"
+#include "progress.h"
 
 #include <errno.h>
 #include <string.h>
@@ -17,12 +18,24 @@ static void take(const struct watch *w, struct sample *from, struct sample *last
 	*last = *s;
 }
 
+#define SHORT_S 2 /* who waits less need not be told how long */
+
+/* A command of ours has the terminal itself. */
+static void say_how_far(const struct watch *w, struct progress *p, double passed, double of)
+{
+	if (!w->launched && (of < 0 || of >= SHORT_S))
+		progress_step(p, (size_t)(passed + 0.5), of < 0 ? 0 : (size_t)(of + 0.5));
+}
+
 /* Waits for the end of the interval, keeping the last good sample of a process that goes away. */
 static int pass(struct watch *w, double seconds, struct sample *from, struct sample *last)
 {
 	enum watch_event e;
+	double begin = clock_s(), of = seconds;
+	struct progress p;
 	char text[128];
 
+	progress_begin(&p, of < 0 ? "watching, to the end or Ctrl-C" : "watching", "s");
 	do {
 		/* one that is not ours may end at any time: read it often enough to say something
 		 */
@@ -34,15 +47,18 @@ static int pass(struct watch *w, double seconds, struct sample *from, struct sam
 		if (seconds >= 0)
 			seconds -= step;
 		r = watch_sample(w, &s);
+		say_how_far(w, &p, clock_s() - begin, of);
 		if (!r) {
 			take(w, from, last, &s);
 		} else if (r != -EAGAIN && r != -ESRCH) {
+			progress_end(&p);
 			complain("cannot read the counters: %s", strerror(-r));
 			return exit_code_of(r);
 		} else if (r == -ESRCH && !w->launched) {
 			e = WATCH_EXIT;
 		}
 	} while (e == WATCH_TIME && (seconds < 0 ? !w->launched : seconds > 1e-9));
+	progress_end(&p);
 	if (e == WATCH_EXIT) {
 		if (!w->launched && w->a && last->has_bpf)
 			collect_end(last, w->a);

@@ -42,6 +42,7 @@ struct model {
 	const char *recorded;	 /* of a recording: when and where, for people; else NULL */
 	uint64_t from_ns, to_ns; /* likewise: CLOCK_REALTIME */
 	const struct processes *processes;
+	const void *own; /* what the rows of a command's own table are of */
 	double seconds;
 	double counters_seconds; /* until the counters were read last: less if it ended by itself */
 	bool ended;

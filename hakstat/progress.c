@@ -49,7 +49,10 @@ void progress_step(struct progress *p, size_t done, size_t of)
 	if (now - p->began < after_s() || now - p->said < EVERY_S)
 		return;
 	p->said = now;
-	snprintf(text, sizeof(text), "%s: %zu of %zu %s", p->what, done, of, p->unit);
+	if (of)
+		snprintf(text, sizeof(text), "%s: %zu of %zu %s", p->what, done, of, p->unit);
+	else
+		snprintf(text, sizeof(text), "%s: %zu %s", p->what, done, p->unit);
 	show_text(text);
 }
 

@@ -13,7 +13,7 @@ struct progress {
 };
 
 void progress_begin(struct progress *p, const char *what, const char *unit);
-void progress_step(struct progress *p, size_t done, size_t of);
+void progress_step(struct progress *p, size_t done, size_t of); /* of: 0, if nobody knows */
 void progress_end(const struct progress *p);
 
 /* show: gets the text, and NULL when it is over; NULL: stderr. */

@@ -263,7 +263,7 @@ void report_text(FILE *out, const struct view *v, const struct model *m,
 
 /* --- JSON and CSV --- */
 
-/* A value as a number without loss, in the base unit of its column. False: unknown. */
+/* A number without loss, in the base unit of its column, or true or false. False: unknown. */
 static bool plain_number(const struct value *v, char *out, size_t len)
 {
 	switch (v->kind) {
@@ -272,6 +272,12 @@ static bool plain_number(const struct value *v, char *out, size_t len)
 		return false;
 	case VALUE_PERCENT:
 		snprintf(out, len, "%.9g", v->number / 100);
+		return true;
+	case VALUE_DIGITS:
+		snprintf(out, len, "%s", v->text);
+		return true;
+	case VALUE_BOOL:
+		snprintf(out, len, "%s", v->number != 0 ? "true" : "false");
 		return true;
 	case VALUE_COUNT:
 	case VALUE_ID:
@@ -284,11 +290,10 @@ static bool plain_number(const struct value *v, char *out, size_t len)
 	}
 }
 
-static void json_row(struct json *j, const struct view *v, const struct model *m, int row)
+void report_json_columns(struct json *j, const struct view *v, const struct model *m, int row)
 {
 	char number[64];
 
-	json_open(j, NULL, '{');
 	for (int i = 0; i < v->ncolumns; i++) {
 		struct value x = v->columns[i].get(m, row);
 
@@ -299,6 +304,12 @@ static void json_row(struct json *j, const struct view *v, const struct model *m
 		else
 			json_null(j, v->columns[i].id);
 	}
+}
+
+static void json_row(struct json *j, const struct view *v, const struct model *m, int row)
+{
+	json_open(j, NULL, '{');
+	report_json_columns(j, v, m, row);
 	if (v->alert)
 		json_bool(j, "alert", v->alert(m, row));
 	if (v->json_row)
@@ -370,20 +381,42 @@ void report_json(FILE *out, const struct view *v, const struct model *m,
 	row_list_free(&rows);
 }
 
-/* RFC 4180: quotes where something in it would be taken for a separator. */
-void report_csv_text(FILE *out, const char *text)
+void report_csv_heads(struct csv *c, const struct view *v)
 {
-	if (!strpbrk(text, ",\"\r\n")) {
-		fputs(text, out);
-		return;
+	for (int i = 0; i < v->ncolumns; i++)
+		csv_text(c, v->columns[i].id);
+}
+
+void report_csv_cells(struct csv *c, const struct view *v, const struct model *m, int row)
+{
+	char number[64];
+
+	for (int i = 0; i < v->ncolumns; i++) {
+		struct value x = v->columns[i].get(m, row);
+
+		if (x.kind == VALUE_TEXT)
+			csv_text(c, x.text);
+		else if (plain_number(&x, number, sizeof(number)))
+			csv_literal(c, number);
+		else
+			csv_unknown(c);
 	}
-	fputc('"', out);
-	for (; *text; text++) {
-		if (*text == '"')
-			fputc('"', out);
-		fputc(*text, out);
-	}
-	fputc('"', out);
+}
+
+void report_csv_head(FILE *out, const struct view *v)
+{
+	struct csv c = {out, false};
+
+	report_csv_heads(&c, v);
+	csv_end(&c);
+}
+
+void report_csv_row(FILE *out, const struct view *v, const struct model *m, int row)
+{
+	struct csv c = {out, false};
+
+	report_csv_cells(&c, v, m, row);
+	csv_end(&c);
 }
 
 void report_csv(FILE *out, const struct view *v, const struct model *m,
@@ -391,24 +424,10 @@ void report_csv(FILE *out, const struct view *v, const struct model *m,
 {
 	struct row_list rows = {0};
 	int n = report_rows(v, m, o, &rows);
-	char number[64];
 
-	for (int i = 0; i < v->ncolumns; i++)
-		fprintf(out, "%s%s", i ? "," : "", v->columns[i].id);
-	fputs("\r\n", out);
-	for (int k = 0; k < n; k++) {
-		for (int i = 0; i < v->ncolumns; i++) {
-			struct value x = v->columns[i].get(m, rows.row[k]);
-
-			if (i)
-				fputc(',', out);
-			if (x.kind == VALUE_TEXT)
-				report_csv_text(out, x.text);
-			else if (plain_number(&x, number, sizeof(number)))
-				fputs(number, out);
-		}
-		fputs("\r\n", out);
-	}
+	report_csv_head(out, v);
+	for (int k = 0; k < n; k++)
+		report_csv_row(out, v, m, rows.row[k]);
 	row_list_free(&rows);
 }
 

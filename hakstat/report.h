@@ -66,8 +66,13 @@ void report_csv(FILE *out, const struct view *v, const struct model *m,
 /* What the view does not know without BPF; nothing with it. */
 void report_lacks(FILE *out, const struct view *v, const struct model *m);
 
-/* A cell of CSV. */
-void report_csv_text(FILE *out, const char *text);
+/* Parts of JSON and CSV, of rows that come one by one. */
+void report_json_columns(struct json *j, const struct view *v, const struct model *m, int row);
+void report_csv_heads(struct csv *c, const struct view *v);
+void report_csv_cells(struct csv *c, const struct view *v, const struct model *m, int row);
+/* And whole lines of it. */
+void report_csv_head(FILE *out, const struct view *v);
+void report_csv_row(FILE *out, const struct view *v, const struct model *m, int row);
 /* What hakstat itself did, as "self" of a JSON object. */
 void report_json_self(struct json *j, const struct model *m);
 

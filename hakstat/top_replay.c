@@ -145,6 +145,14 @@ static int run_screen(struct state *st)
 	return EXIT_OK;
 }
 
+static void damaged(const struct report_options *o, const char *when)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "--- %s\n(damaged)\n", when);
+	top_say(o, text);
+}
+
 static int run_batch(struct state *st, const struct top_replay *o)
 {
 	char when[40];
@@ -156,9 +164,9 @@ static int run_batch(struct state *st, const struct top_replay *o)
 			return EXIT_OK; /* main tells whether that is a failure */
 		time_text(replay_time(&st->p, st->at), true, when, sizeof(when));
 		if (replay_model(&st->p, st->at, st->at, &st->m))
-			top_print(&st->m, views[o->view], when);
+			top_print(&st->m, o->report, when);
 		else
-			printf("--- %s\n(damaged)\n\n", when);
+			damaged(o->report, when);
 		st->at++;
 	}
 	return EXIT_OK;
@@ -185,6 +193,8 @@ static int begin(struct state *st, const struct top_replay *o, char *err, size_t
 	if (o->at)
 		st->at = replay_at(&st->p, ns);
 	screen_init(&st->s, o->seconds > 0 ? o->seconds : recorded_interval(&st->p), o->view);
+	st->s.sort[o->view] = o->report->sort;
+	st->s.reverse[o->view] = o->report->reverse;
 	return EXIT_OK;
 }
 

@@ -1,4 +1,4 @@
 #include "views.h"
 
 #define POINTER_(name) &view_##name,
-const struct view *const views[VIEWS] = {VIEW_LIST(POINTER_)};
+const struct view *const views[VIEWS_AND_TABLES] = {VIEW_LIST(POINTER_) TABLE_LIST(POINTER_)};

@@ -38,25 +38,38 @@ wrong = []
 def is_(what, got, want):
     if got != want:
         wrong.append("%s is %s, not %s" % (what, got, want))
-by = {c["block_bytes"]: c for c in d["classes"]}
-k, large = by[2048], by[0]
-is_("live of 2048", k["live"], 400)
-is_("live large", large["live"], 2)
+by = {c["size"]: c for c in d["classes"]}
+k, large = by[2048], by["large"]
+small = [c for c in d["classes"] if c["size"] != "large"]
+is_("live of 2048", k["live_blocks"], 400)
+is_("live large", large["live_blocks"], 2)
 is_("large pages", large["pages"], 2)
-is_("all blocks", k["live"] + k["cached"] + k["waiting"] + k["free"], k["pages"] * 32)
+is_("all blocks", k["live_blocks"] + k["cached_blocks"] + k["queued_blocks"] + k["free_blocks"], k["pages"] * 32)
 is_("held", k["held_bytes"], k["pages"] * 65536)
-pages = [p for p in d["pages"] if p["block_bytes"] == 2048]
+is_("used", round(k["used"], 6), round(400 * 2048 / k["held_bytes"], 6))
+pages = [p for p in d["pages"] if p["size"] == 2048]
 is_("pages listed", len(pages), k["pages"])
-is_("used in them", sum(p["used"] for p in pages), k["live"] + k["cached"] + k["waiting"])
+is_("used in them", sum(p["used_blocks"] for p in pages), k["live_blocks"] + k["cached_blocks"] + k["queued_blocks"])
 is_("heaps alive", sum(h["state"] == "live" for h in d["heaps"]), 2)
 is_("a slow operation", d["heaps_busy"], int(sys.argv[2])) # the misuse happens in one
-is_("cached by class", sum(c["cached"] * c["block_bytes"] for c in d["classes"]), d["cached_bytes"])
+is_("cached by class", sum(c["cached_blocks"] * c["size"] for c in small), d["cached_bytes"])
 is_("cached by heap", sum(h["cached_bytes"] for h in d["heaps"]), d["cached_bytes"])
-is_("live bytes", sum(c["live"] * c["block_bytes"] for c in d["classes"]) + 2 * (3 << 20), d["live_bytes"])
+is_("live bytes", sum(c["live_blocks"] * c["size"] for c in small) + 2 * (3 << 20), d["live_bytes"])
 is_("misuses", d["misuses"], int(sys.argv[2]))
-is_("broken", (d["broken"], d["first_broken"]), (0, ""))
-is_("truncated", d["truncated"], False)
+is_("broken", (d["broken"], d["first_broken"]), (0, None))
+is_("truncated", d["core_truncated"], False)
 print("; ".join(wrong), end="")
+PY
+
+# The rows of CSV are those of JSON. A process at work may free in between, so: how many, and which.
+cat >"$TMP/same.py" <<'PY'
+import csv, io, json, sys
+d, by = json.load(open(sys.argv[1])), sys.argv[2]
+rows = list(csv.DictReader(io.StringIO(sys.stdin.read(), newline="")))
+wanted, name = {"class": (d["classes"], "size"), "heap": (d["heaps"], "tid"), "page": (d["pages"], "page"),
+                "total": ([d], "mapped_bytes")}[by]
+if [r[name] for r in rows] != [str(w[name]) for w in wanted]:
+    print(by, [r[name] for r in rows], [w[name] for w in wanted])
 PY
 
 # known NAME MISUSES ARGS...: counts, and what three addresses are
@@ -68,6 +81,10 @@ known() {
 		{ not_ok "$name" "status $?: $(head -n 3 "$TMP/err")"; return; }
 	wrong=$(python3 "$TMP/judge.py" "$TMP/dump.json" "$misuses" 2>&1)
 	if [[ -z $wrong ]]; then ok "$name: counts"; else not_ok "$name: counts" "$wrong"; fi
+	wrong=$(for by in class heap page total; do
+		dump "$@" --by $by --csv | python3 "$TMP/same.py" "$TMP/dump.json" $by
+	done 2>&1)
+	if [[ -z $wrong ]]; then ok "$name: CSV"; else not_ok "$name: CSV" "$wrong"; fi
 	says "$name: a live block" "byte 5 of the block at $live, 2048 bytes: live" \
 		"$@" --block "$(printf '%#x' $((live + 5)))"
 	says "$name: a freed block" "block at $freed, 2048 bytes: free" "$@" --block "$freed"

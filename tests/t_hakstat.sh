@@ -575,7 +575,7 @@ assert report["locks"]
 for lock in report["locks"]:
     numbers(lock["name"], lock)
 for entry in report["classes"]:
-    numbers(entry["size"], {k: v for k, v in entry.items() if k != "hit_rate"})
+    numbers(entry["size"], {k: v for k, v in entry.items() if k not in ("hit_rate", "blocks_per_refill")})
     assert (entry["hit_rate"] is None) == (entry["allocs"] == 0)
 for group in "large", "remote", "os", "memory":
     numbers(group, report[group])

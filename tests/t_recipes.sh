@@ -7,6 +7,8 @@
 [[ $(id -u) -eq 0 ]] || skip_all "needs root"
 CC=${CC:-gcc}
 need_lib
+# bpftrace wants it, to end; perf mounts it too, and leaves it
+[[ -e /sys/kernel/tracing/uprobe_events ]] || mount -t tracefs nodev /sys/kernel/tracing
 "$CC" -std=gnu11 -D_GNU_SOURCE -O1 -fno-builtin "$ROOT/tests/hakstat/busy.c" -o "$TMP/busy" -pthread ||
 	{ not_ok "hakstat/busy.c compiles"; finish; }
 "$CC" -O2 -fno-builtin "$ROOT/tests/hakstat/contended.c" -o "$TMP/contended" -pthread ||
@@ -59,6 +61,9 @@ fi
 
 # What `hakstat probes -p` prints for perf, of a library whose path leads nowhere: a group of its
 # own, so that nobody else's probes are touched.
+tried=$(sed -n 's/^	recipe \([a-z_.]*\) .*/\1/p' "${BASH_SOURCE[0]}" | sort)
+check "each script there is was tried" [ "$tried" = "$(cd "$ROOT/probes/bpftrace" && printf '%s\n' *.bt | sort)" ]
+
 if command -v perf >/dev/null; then
 	rm "$SO"
 	"$HAKSTAT" probes -p $pid >"$TMP/probes" 2>"$TMP/err"

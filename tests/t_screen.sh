@@ -194,6 +194,23 @@ appears "Ctrl-C ends make demo with 0" 'ended with 0'
 check "and its server" shows 'demo: ended'
 on kill-server
 
+# Bars of the histories by the locale; colours unless NO_COLOR says none.
+in_terminal() { # VARIABLE=VALUE...: what top writes in three frames
+	python3 - "$target" "$@" <<'END'
+import os, pty, sys
+os.environ.update({"TERM": "xterm-256color", "LC_ALL": "C"}, **dict(a.split("=") for a in sys.argv[2:]))
+pty.spawn([os.environ["HAKSTAT"], "top", "-p", sys.argv[1], "-d", "0.2", "-n", "3"], stdin_read=lambda fd: b"")
+END
+}
+in_terminal LC_ALL=C >"$TMP/ascii" </dev/null
+in_terminal LC_ALL=C.UTF-8 >"$TMP/utf8" </dev/null
+in_terminal LC_ALL=C NO_COLOR=1 >"$TMP/plain" </dev/null
+check "top by LC_ALL=C: nothing but ASCII" eval 'grep -qa "SIZE" "$TMP/ascii" && ! LC_ALL=C grep -qaP "[\x80-\xff]" "$TMP/ascii"'
+check "top by a locale of UTF-8: bars" grep -qaE '▁|▂|▃|▄|▅|▆|▇|█' "$TMP/utf8"
+colour=$'\033\\[([0-9;]*;)?3[0-7](;[0-9]*)?m'
+check "top has colours" grep -qaE "$colour" "$TMP/ascii"
+check "top by NO_COLOR has none" eval 'grep -qa "SIZE" "$TMP/plain" && ! grep -qaE "$colour" "$TMP/plain"'
+
 # A reader that goes away is no failure; a full disk is.
 for command in "top -b" stat; do
 	# shellcheck disable=SC2086

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 120
+# timeout: 180
 # hakstat threads, remote, route and memory tell what a program is known to do, in every format.
 # Needs root.
 # shellcheck source=tests/lib.sh
@@ -146,6 +146,41 @@ start_known "$TMP/views" many
 judge "threads: 1,001 of them" many "$TMP/many.json"
 end_known
 
+# --- every command, in every format -------------------------------------------------------------
+
+"$CC" -std=gnu11 -D_GNU_SOURCE -O1 -fno-builtin "$ROOT/tests/hakstat/busy.c" -o "$TMP/busy" -pthread ||
+	{ echo "hakstat/busy.c does not compile"; exit 1; }
+HAKMEM_ABORT=0 LD_PRELOAD=$SO "$TMP/busy" >"$TMP/busy.out" 2>/dev/null &
+busy=$!
+end_at_exit $busy
+wait_for 20 grep -q ready "$TMP/busy.out" || not_ok "busy starts"
+"$HAKSTAT" record -p $busy -o "$TMP/recording" -i 0.1 2>"$TMP/err" &
+recorder=$!
+for profile in a b; do
+	"$HAKSTAT" heap -p $busy -d 0.2 --mean 4K -o "$TMP/$profile.pb.gz" 2>>"$TMP/err"
+done
+wait_for 30 "$HAKSTAT" report --replay "$TMP/recording" || not_ok "busy is recorded"
+kill -INT $recorder
+wait $recorder
+# on a terminal it says how long it will take
+TERM=xterm python3 - $busy >"$TMP/tty" <<'END' &
+import os, pty, sys
+os.environ["COLUMNS"] = "80"
+pty.spawn([os.environ["HAKSTAT"], "threads", "-p", sys.argv[1], "-d", "2"], stdin_read=lambda fd: b"")
+END
+waits=$!
+wrong=$(python3 "$ROOT/tests/hakstat/formats.py" "$HAKSTAT" $busy "$TMP" 2>&1)
+if [[ -z $wrong ]]; then ok "every command has text, JSON and CSV, of columns that help knows"
+else not_ok "every command has text, JSON and CSV, of columns that help knows" "$(tail -n 20 <<<"$wrong")" "$(head -n 3 "$TMP/err")"; fi
+for bar in C:# C.UTF-8:█; do
+	LC_ALL=${bar%:*} "$HAKSTAT" locks -p $busy -d 0.5 --histogram >"$TMP/out" 2>"$TMP/err"
+	check "locks --histogram: bars of ${bar#*:}" grep -Eq "^ +[0-9.]+[mun]?s - [0-9.]+[mun]?s +[1-9][0-9]* (${bar#*:})+\$" "$TMP/out"
+done
+wait $waits
+check "who waits for an interval is told how long, on a terminal" grep -q $'\rwatching: [0-9]* of 2 s\033\[K.*\r\033\[K.*' "$TMP/tty"
+check "and not once it is there" eval '! sed -n "/THREAD/,\$p" "$TMP/tty" | grep -q watching && grep -q THREAD "$TMP/tty"'
+kill $busy
+
 # --- the columns, from one table ----------------------------------------------------------------
 
 columns=$(cat "$TMP"/{threads,remote,route,memory}.json | python3 -c '
@@ -162,9 +197,9 @@ done
 check "hakstat help knows every column of JSON:$unknown" [ -z "$unknown" ]
 check "hakstat help REMOT/s finds it by its title" grep -q '^remote_blocks_per_s' <("$HAKSTAT" help REMOT/s)
 cat >"$TMP/units.py" <<'END'
-import subprocess, sys
+import json, subprocess, sys
 units = {}
-for view in sys.argv[2:]:
+for view in sorted({c["view"] for c in json.loads(subprocess.run([sys.argv[1], "help", "--json"], capture_output=True).stdout)["columns"]}):
     lines = subprocess.run([sys.argv[1], "help", view], capture_output=True, text=True).stdout.splitlines()
     lines = lines[lines.index("") + 1:] # those before are of a column of that name
     for first, second in zip(lines[::2], lines[1::2]):
@@ -176,7 +211,7 @@ for name, found in units.items():
     if len(found) > 1:
         print(name, found)
 END
-wrong=$(python3 "$TMP/units.py" "$HAKSTAT" classes locks os threads route remote memory fragments pages syscalls stacks 2>&1)
+wrong=$(python3 "$TMP/units.py" "$HAKSTAT" 2>&1)
 if [[ -z $wrong ]]; then ok "a column has one unit, in every view"; else not_ok "a column has one unit, in every view" "$wrong"; fi
 "$HAKSTAT" help hits >"$TMP/out" 2>"$TMP/err"
 status=$?

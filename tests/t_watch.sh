@@ -144,6 +144,14 @@ assert told["expression"] == "class=40000 live_blocks==5" and told["for_s"] == 0
 assert told["values"] == [{"view": "classes", "row": "40960", "column": "live_blocks", "grows": False, "value": 5}], told
 END
 check "JSON: $(tail -n 1 "$TMP/wrong")" test ! -s "$TMP/wrong"
+code "as CSV" 5 watch -p "$pid" --alert 'class=40000 live_blocks==5 and threads<2' -i 0.1 --once --csv
+check "a line for each condition" python3 - "$TMP/out" "$pid" <<'END'
+import csv, sys
+rows = list(csv.DictReader(open(sys.argv[1], newline="")))
+assert [(r["event"], r["pid"], r["view"], r["row"], r["column"], r["grows"], r["value"], r["lasted_s"]) for r in rows] == [
+    ("alert", sys.argv[2], "classes", "40960", "live_blocks", "false", "5", ""),
+    ("alert", sys.argv[2], "processes", "", "threads", "false", "1", "")], rows
+END
 
 # --- without BPF it does as well, and does not complain where it is not needed -------------
 setpriv --bounding-set=-bpf,-perfmon,-sys_admin "$HAKSTAT" watch -p "$pid" --alert 'class=40000 live_blocks==5' -i 0.1 --once >"$TMP/out" 2>"$TMP/err"
