@@ -473,25 +473,62 @@ static size_t anon_kib(pid_t pid)
 	return (resident - shared) * (OS_PAGE / 1024);
 }
 
+#define PARTS 4u /* of a third of the work */
+
+/* KiB; the peaks of every part of the middle third, then of the last */
 struct seen {
-	size_t base, peak, middle, last, settled; /* KiB */
+	size_t base, peak, part[2 * PARTS], settled;
 };
 
 static void note(struct seen *s, size_t kib, uint64_t at)
 {
-	size_t *third = at < WORK / 3 ? NULL : at < WORK * 2 / 3 ? &s->middle : &s->last;
-
 	if (kib > s->peak)
 		s->peak = kib;
-	if (third && at < WORK && kib > *third)
-		*third = kib;
+	if (at >= WORK / 3 && at < WORK) {
+		size_t *part = &s->part[(at - WORK / 3) * 2 * PARTS / (WORK - WORK / 3)];
+
+		if (kib > *part)
+			*part = kib;
+	}
 	if (kib && at >= WORK + (SETTLED - WORK) * 3 / 4)
 		s->settled = kib;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	size_t x = *(const size_t *)a, y = *(const size_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The parts of a third, lowest peak first; the median of those that were seen at all. */
+static size_t usual(size_t part[PARTS])
+{
+	size_t unseen = 0;
+
+	qsort(part, PARTS, sizeof(part[0]), by_size);
+	while (unseen < PARTS - 1 && !part[unseen])
+		unseen++;
+	return (part[(PARTS - 1 + unseen) / 2] + part[(PARTS + unseen) / 2]) / 2;
 }
 
 static size_t above(size_t kib, size_t base)
 {
 	return kib > base ? kib - base : 0;
+}
+
+/* Of the thirds the highest peak of a part, and the usual one. */
+static void print_sums(struct seen *s)
+{
+	size_t *middle = s->part, *last = s->part + PARTS;
+	size_t usual_middle = usual(middle), usual_last = usual(last); /* sorted now */
+
+	printf("live_peak=%lld rss_peak=%zu middle=%zu last=%zu settled=%zu"
+	       " usual_middle=%zu usual_last=%zu\n",
+	       (long long)board->peak / 1024, above(s->peak, s->base),
+	       above(middle[PARTS - 1], s->base), above(last[PARTS - 1], s->base),
+	       above(s->settled, s->base), above(usual_middle, s->base),
+	       above(usual_last, s->base));
 }
 
 static int watch(pid_t pid)
@@ -514,9 +551,7 @@ static int watch(pid_t pid)
 		}
 		usleep(SAMPLE_US);
 	}
-	printf("live_peak=%lld rss_peak=%zu middle=%zu last=%zu settled=%zu\n",
-	       (long long)board->peak / 1024, above(s.peak, s.base), above(s.middle, s.base),
-	       above(s.last, s.base), above(s.settled, s.base));
+	print_sums(&s);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 

@@ -84,10 +84,36 @@ static void dirty_append(struct segment *s)
 	dirty_last = s;
 }
 
-/* Smallest sufficient run first, so that long runs stay whole. */
+#define DIRTY_LOOKS 8U /* segments looked at for a run that has memory */
+
+/* Of the segments that were last freed in the one with the shortest runs that will do. */
+static struct segment *find_dirty(unsigned slices, int *at)
+{
+	struct segment *best = NULL;
+	unsigned looks = 0;
+
+	for (struct segment *s = dirty_last; s && looks < DIRTY_LOOKS; s = s->dirty_prev, looks++) {
+		int i = segment_find_in(s->dirty, slices);
+
+		if (i >= 0 && (!best || s->bin < best->bin)) {
+			best = s;
+			*at = i;
+		}
+	}
+	return best;
+}
+
+/*
+ * Memory that is there before memory that is not; then the smallest sufficient run first, so that
+ * long runs stay whole.
+ */
 static struct segment *find_segment(unsigned slices, int *at)
 {
 	unsigned bin = 31 - (unsigned)__builtin_clz(slices);
+	struct segment *dirty = find_dirty(slices, at);
+
+	if (dirty)
+		return dirty;
 
 	for (; bin < HAK_RUN_BINS; bin++)
 		for (struct segment *s = bins[bin]; s; s = s->next)
@@ -244,21 +270,26 @@ static void describe(struct page *pg, struct segment *s, unsigned at)
 	pg->start = s->base + at * HAK_SLICE;
 }
 
-/* Of a block that is a run half a slice is left over, on average, which nobody touches. */
-static size_t left_over(void)
+/*
+ * What is in use and yet has no memory: parts of pages, see thin.c, and of a block that is a run
+ * half a slice is left over, on average, which nobody touches.
+ */
+static size_t untouched(void)
 {
-	uint64_t runs = 0;
+	uint64_t gone = 0, runs = 0;
 
+	for (unsigned c = 1; c < HAK_FIRST_RUN; c++)
+		gone += peek(&hakmem_root.class_gone[c]);
 	for (unsigned c = HAK_FIRST_RUN; c < HAK_CLASSES; c++)
 		runs += peek(&hakmem_root.class_pages[c]);
-	return runs * (HAK_SLICE / 2);
+	return gone + runs * (HAK_SLICE / 2);
 }
 
 size_t arena_used_bytes(void)
 {
 	const struct hak_gauges *g = &hakmem_root.now;
 	size_t used = peek(&g->used_bytes) + peek(&g->large_bytes);
-	size_t back = peek(&g->returned_bytes) + left_over();
+	size_t back = peek(&g->returned_bytes) + untouched();
 
 	return used > back ? used - back : 0;
 }

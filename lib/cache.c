@@ -370,6 +370,8 @@ static uint32_t gather(struct heap *h, unsigned class, uint32_t want, enum hak_s
 	out = bin_of(h, class)->slots + 1;
 	if (class_is_run(class)) {
 		want = run_take(class, want, out, source, &clean);
+		if (want && clean)
+			thin_for_page(h);
 		h->fresh_at[class] = clean ? bin_of(h, class)->frees + 1 : 0;
 		return want;
 	}

@@ -232,6 +232,7 @@ extern uint32_t arena_xover;
 extern struct segment *arena_segments; /* lock ARENA: every one, by all_next */
 
 /* segment.c: the two masks of a segment; arena lock held */
+int segment_find_in(uint64_t mask, unsigned slices);
 int segment_find(const struct segment *s, unsigned slices);
 int segment_bin(uint64_t mask);
 HAK_INLINE uint64_t segment_mask(unsigned first, unsigned slices)

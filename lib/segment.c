@@ -28,15 +28,21 @@ int segment_bin(uint64_t mask)
 	return k;
 }
 
+/* Index of the first of so many set bits, or -1. */
+int segment_find_in(uint64_t mask, unsigned slices)
+{
+	uint64_t at = starts_of_runs(mask, slices);
+
+	return at ? __builtin_ctzll(at) : -1;
+}
+
 /*
  * Index of the first slice of a free run, or -1. Dirty runs first: their memory is there
  * already, and clean slices stay worth something for calloc.
  */
 int segment_find(const struct segment *s, unsigned slices)
 {
-	uint64_t at = starts_of_runs(s->dirty, slices);
+	int at = segment_find_in(s->dirty, slices);
 
-	if (!at)
-		at = starts_of_runs(s->free, slices);
-	return at ? __builtin_ctzll(at) : -1;
+	return at >= 0 ? at : segment_find_in(s->free, slices);
 }

@@ -5,9 +5,9 @@
  * bit in page.gone says that nothing of it was touched since it was without memory.
  *
  * This happens when free blocks in a heap's pages have memory of more than a quarter of its blocks
- * in use and a constant, and it asks for a new page nevertheless: none of its free blocks are of
- * the class that it needs. And by decay, to pages from which no block was taken and to which none
- * came back for a while.
+ * in use and a constant, and it asks for a new page or run nevertheless: none of its free blocks
+ * are of the class that it needs. And by decay, to pages from which no block was taken and to which
+ * none came back for a while.
  */
 #include "internal.h"
 
@@ -156,7 +156,7 @@ static uint64_t slack(const struct heap *h)
 	return h->held > without ? h->held - without : 0;
 }
 
-/* h takes a page that costs memory. */
+/* h takes a page, or runs, that cost memory. */
 void thin_for_page(struct heap *h)
 {
 	uint64_t keep = hak_options.keep_bytes / KEEP_PART, now = slack(h);
