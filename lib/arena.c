@@ -14,6 +14,7 @@
 struct lock arena_lock = {.id = HAK_LOCK_ARENA};
 
 uint32_t arena_xshrinks, arena_xover;
+uint64_t arena_xuntouched;
 struct segment *arena_segments;
 
 static struct page *xreturned; /* runs on their way back, any thread */
@@ -270,26 +271,11 @@ static void describe(struct page *pg, struct segment *s, unsigned at)
 	pg->start = s->base + at * HAK_SLICE;
 }
 
-/*
- * What is in use and yet has no memory: parts of pages, see thin.c, and of a block that is a run
- * half a slice is left over, on average, which nobody touches.
- */
-static size_t untouched(void)
-{
-	uint64_t gone = 0, runs = 0;
-
-	for (unsigned c = 1; c < HAK_FIRST_RUN; c++)
-		gone += peek(&hakmem_root.class_gone[c]);
-	for (unsigned c = HAK_FIRST_RUN; c < HAK_CLASSES; c++)
-		runs += peek(&hakmem_root.class_pages[c]);
-	return gone + runs * (HAK_SLICE / 2);
-}
-
 size_t arena_used_bytes(void)
 {
 	const struct hak_gauges *g = &hakmem_root.now;
 	size_t used = peek(&g->used_bytes) + peek(&g->large_bytes);
-	size_t back = peek(&g->returned_bytes) + untouched();
+	size_t back = peek(&g->returned_bytes) + peek(&arena_xuntouched);
 
 	return used > back ? used - back : 0;
 }

@@ -229,6 +229,11 @@ extern struct lock arena_lock;
 extern uint32_t arena_xshrinks;
 /* Unused memory exceeded its limit, and nobody has given it back since. */
 extern uint32_t arena_xover;
+/*
+ * Bytes in use that have no memory: what is gone of pages, see thin.c, and of each block that is a
+ * run half a slice: so much is left over at its end, on average, which nobody touches.
+ */
+extern uint64_t arena_xuntouched;
 extern struct segment *arena_segments; /* lock ARENA: every one, by all_next */
 
 /* segment.c: the two masks of a segment; arena lock held */

@@ -26,6 +26,7 @@ unsigned run_take(unsigned class, unsigned want, void **out, enum hak_source *so
 	for (unsigned i = 0; i < got; i++)
 		out[got - 1 - i] = enter(pages[i], class, *source, *clean);
 	add_relaxed(&hakmem_root.class_pages[class], got);
+	add_relaxed(&arena_xuntouched, got * (HAK_SLICE / 2));
 	arena_is_over();
 	return got;
 }
@@ -39,6 +40,7 @@ static struct page *leave(const void *p, enum hak_flush_reason why)
 		return NULL;
 	poke(&pg->kind, PAGE_UNUSED); /* if it is among these blocks twice it is found so */
 	sub_relaxed(&hakmem_root.class_pages[pg->class], 1);
+	sub_relaxed(&arena_xuntouched, HAK_SLICE / 2);
 	hak_probe_hakmem_page_free(pg->class, (uintptr_t)pg->start, pg->bytes, why);
 	return pg;
 }

@@ -46,6 +46,28 @@ static uint64_t bytes_in(const struct page *pg, uint64_t grains)
 	return (uint64_t)__builtin_popcountll(grains) << grain_shift(pg);
 }
 
+static void count_gone(struct heap *h, const struct page *pg, uint64_t grains)
+{
+	uint64_t bytes = bytes_in(pg, grains);
+
+	if (!bytes)
+		return;
+	h->gone += bytes;
+	add_relaxed(&hakmem_root.class_gone[pg->class], bytes);
+	add_relaxed(&arena_xuntouched, bytes);
+}
+
+static void count_back(struct heap *h, const struct page *pg, uint64_t grains)
+{
+	uint64_t bytes = bytes_in(pg, grains);
+
+	if (!bytes)
+		return;
+	h->gone -= bytes;
+	sub_relaxed(&hakmem_root.class_gone[pg->class], bytes);
+	sub_relaxed(&arena_xuntouched, bytes);
+}
+
 /* A new page; clean: it has no memory yet. */
 void thin_begin(struct heap *h, struct page *pg, bool clean)
 {
@@ -58,15 +80,13 @@ void thin_begin(struct heap *h, struct page *pg, bool clean)
 void thin_join(struct heap *h, const struct page *pg)
 {
 	h->held += pg->bytes;
-	h->gone += bytes_in(pg, pg->gone);
-	add_relaxed(&hakmem_root.class_gone[pg->class], bytes_in(pg, pg->gone));
+	count_gone(h, pg, pg->gone);
 }
 
 void thin_leave(struct heap *h, const struct page *pg)
 {
 	h->held -= pg->bytes;
-	h->gone -= bytes_in(pg, pg->gone);
-	sub_relaxed(&hakmem_root.class_gone[pg->class], bytes_in(pg, pg->gone));
+	count_back(h, pg, pg->gone);
 }
 
 /* Blocks first .. last of a page, or some of them, are about to be used. */
@@ -77,8 +97,7 @@ void thin_touch(struct heap *h, struct page *pg, size_t first, size_t last)
 	if (!back)
 		return;
 	pg->gone &= ~back;
-	h->gone -= bytes_in(pg, back);
-	sub_relaxed(&hakmem_root.class_gone[pg->class], bytes_in(pg, back));
+	count_back(h, pg, back);
 }
 
 /* Grains in which every block is free. */
@@ -114,8 +133,7 @@ static bool give_grains(struct heap *h, struct page *pg, uint64_t grains, enum h
 		if (!os_purge(pg->start + ((size_t)first << shift), (size_t)n << shift, why))
 			return false;
 		pg->gone |= run;
-		h->gone += bytes_in(pg, run);
-		add_relaxed(&hakmem_root.class_gone[pg->class], bytes_in(pg, run));
+		count_gone(h, pg, run);
 		grains &= ~run;
 	}
 	return true;
