@@ -214,7 +214,7 @@ static bool check_target(struct checkup *c, struct target *t, pid_t pid)
 {
 	char err[512], text[PATH_MAX + 256];
 	static struct sample s;
-	int r = target_open(t, pid, err, sizeof(err)), found = 0;
+	int r = target_await(t, pid, err, sizeof(err)), found = 0;
 
 	if (r) {
 		say(MISSING, "target", err, "");
