@@ -220,7 +220,7 @@ FUZZ_BIN := heap heap-plant dump file profile counters
 FUZZ_COUNTERS_SRC := $(addprefix hakstat/,collect.c model.c columns.c header.c emit.c text.c contract.c view_classes.c view_os.c view_route.c)
 # What reads files: cores, notes, recordings; and the views of the latter.
 FUZZ_FILE_SRC := $(patsubst %,hakstat/%.c,memory dump target mapped proc_stat contract \
-	instant recording sample_instant replay recorded threads remotes rss smaps pagetables peek names collect \
+	instant recording sample_instant replay recorded sources threads remotes rss smaps pagetables peek names collect \
 	model columns emit header view_classes view_os view_threads view_route view_remote view_memory \
 	remote_matrix progress text)
 $(B)/fuzz-heap: tests/fuzz/heap.c $(B)/libhakmem-api.a
