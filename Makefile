@@ -220,7 +220,7 @@ FUZZ_BIN := heap heap-plant dump file profile counters
 FUZZ_COUNTERS_SRC := $(addprefix hakstat/,collect.c model.c columns.c header.c emit.c text.c contract.c view_classes.c view_os.c view_route.c)
 # What reads files: cores, notes, recordings; and the views of the latter.
 FUZZ_FILE_SRC := $(patsubst %,hakstat/%.c,memory dump target mapped proc_stat contract \
-	instant recording sample_instant replay recorded threads remotes rss smaps names collect \
+	instant recording sample_instant replay recorded sources threads remotes rss smaps pagetables peek names collect \
 	model columns emit header view_classes view_os view_threads view_route view_remote view_memory \
 	remote_matrix progress text)
 $(B)/fuzz-heap: tests/fuzz/heap.c $(B)/libhakmem-api.a
@@ -229,7 +229,7 @@ $(B)/fuzz-heap-plant: tests/fuzz/heap.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -DPLANT $< $(B)/libhakmem-api.a -o $@ -pthread
 $(B)/fuzz-dump: tests/fuzz/dump.c hakstat/dump.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ -pthread
-$(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(B)/bpf/waits.skel.h $(B)/bpf/remote.skel.h $(B)/.flags
+$(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(addprefix $(B)/bpf/,waits.skel.h remote.skel.h peek.skel.h) $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf -lbpf -lz
 FUZZ_PROFILE_SRC := $(addprefix hakstat/,profile_read.c wire.c calltree.c flame.c columns.c target.c mapped.c proc_stat.c contract.c)
 $(B)/fuzz-profile: tests/fuzz/profile.c $(FUZZ_PROFILE_SRC) $(B)/.flags

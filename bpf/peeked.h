@@ -16,9 +16,10 @@ struct peek_part {
 
 struct peek {
 	__u32 parts;
-	__u32 runs;  /* times the program ran: 0, there is no such thread */
-	__s32 error; /* the first one's, 0: all were read */
-	__u32 pad;
+	__u32 runs;   /* times the program ran: 0, there is no such thread */
+	__s32 error;  /* the first one's, 0: all were read */
+	__u32 kernel; /* parts are of the kernel's memory; those that cannot be read are zeroes */
+	__u64 pgd;    /* the top of the thread's page tables, 0: it has no memory any more */
 	struct peek_part part[PEEK_PARTS];
 	unsigned char data[PEEK_BYTES + PEEK_PART_BYTES];
 };

@@ -3,6 +3,7 @@
 #include "collect.h"
 #include "hakstat.h"
 #include "launch.h"
+#include "pagetables.h"
 #include "privilege.h"
 #include "report.h"
 #include "target.h"
@@ -159,6 +160,16 @@ static bool reads_all(void)
 	return has_capability(CAP_SYS_PTRACE) || (may_use_bpf() && !attach_before_multi());
 }
 
+/* Which pages of any process are in memory. */
+static bool reads_tables(void)
+{
+	struct pagetables t = {0};
+	bool r = may_use_bpf() && !pagetables_read(&t, getpid());
+
+	pagetables_free(&t);
+	return r;
+}
+
 static void check_capabilities(struct checkup *c)
 {
 	const struct {
@@ -176,7 +187,9 @@ static void check_capabilities(struct checkup *c)
 		{CAP_CHECKPOINT_RESTORE, true, NOTE, "CAP_CHECKPOINT_RESTORE",
 		 "to open libraries that were deleted or replaced", CAPS_ALL, ""},
 		{CAP_DAC_READ_SEARCH, false, NOTE, "CAP_DAC_READ_SEARCH",
-		 "to open those of other users' processes, and for hakstat memory of them",
+		 reads_tables() ? "to open those of other users' processes"
+				: "to open those of other users' processes, and for hakstat memory "
+				  "of them",
 		 CAPS_ALL, CAPS_PAGES},
 	};
 	char text[PATH_MAX + 128];
@@ -271,7 +284,7 @@ static bool check_target(struct checkup *c, struct target *t, pid_t pid)
 {
 	char err[512], text[PATH_MAX + 256];
 	static struct sample s;
-	int r = target_open(t, pid, err, sizeof(err)), found = 0;
+	int r = target_await(t, pid, err, sizeof(err)), found = 0;
 
 	if (r) {
 		say(MISSING, "target", err, "");

@@ -482,7 +482,7 @@ static int dump_process(const struct options *o)
 
 	if (!pid)
 		return EXIT_NO_HAKMEM;
-	r = target_open(&t, pid, err, sizeof(err));
+	r = target_await(&t, pid, err, sizeof(err));
 	if (r) {
 		complain("%s", err);
 		return exit_code_of(r);

@@ -1,8 +1,8 @@
 /* hakstat locks: which lock threads wait for, how long; as bars with --histogram; from where. */
 #include "calls.h"
 #include "hakstat.h"
-#include "lock_stacks.h"
 #include "report.h"
+#include "sources.h"
 #include "stack_print.h"
 #include "views.h"
 
@@ -158,11 +158,12 @@ int cmd_locks(int argc, char **argv)
 		NULL};
 	struct options o = {.report = {.view = &view_locks, .pid_seconds = 1}};
 	struct stacks_options stacks;
+	const struct source_list both = {{&source_futexes, &stacks_source}, {NULL, &stacks}, 2};
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
 	stacks_options_init(&stacks);
 	stacks.sampler.which = PROBE_BIT(HAK_P_hakmem_lock_wait_done);
 	if (o.stacks)
-		o.report.source = &source_lock_stacks;
-	return report_run(&o.report, o.stacks ? &stacks : NULL, print_all);
+		o.report.source = &source_several;
+	return report_run(&o.report, o.stacks ? &both : NULL, print_all);
 }

@@ -353,7 +353,7 @@ int cmd_probes(int argc, char **argv)
 		pid = parse_process(o.process);
 		if (!pid)
 			return EXIT_NO_HAKMEM;
-		r = target_open(&t, pid, err, sizeof(err));
+		r = target_await(&t, pid, err, sizeof(err));
 		if (!r && t.closed) {
 			snprintf(err, sizeof(err), "%s", target_closed);
 			r = -EACCES;

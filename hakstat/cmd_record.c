@@ -310,7 +310,7 @@ int cmd_record(int argc, char **argv)
 	catch_signals();
 	j.o = &o;
 	j.out.fd = -1;
-	r = watch_open(&j.w, pid, o.whom.command, false, &source_recorded, NULL);
+	r = watch_open(&j.w, pid, o.whom.command, false, &source_several, &recorded_sources);
 	if (r == EXIT_OK) {
 		keep_to_watch(attach_by_events(j.w.a), o.whom.command != NULL);
 		r = run(&j);

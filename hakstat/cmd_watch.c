@@ -399,8 +399,8 @@ static int open_watch(struct guard *g, struct options *o, pid_t pid)
 		r = watch_open(&g->w, pid, o->whom.command, false, source, &list);
 	else
 		r = watch_open_alone(&g->w, pid, o->whom.command, source, &list);
-	if (r == EXIT_OK && !bpf && !o->whom.command && !o->exec)
-		keep_to_read();
+	if (r == EXIT_OK && !bpf && !list.n && !o->whom.command && !o->exec)
+		keep_to_read(); /* counters alone */
 	else if (r == EXIT_OK)
 		keep_to_watch(attach_by_events(g->w.a), o->whom.command || o->exec);
 	return r;

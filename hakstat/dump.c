@@ -202,11 +202,12 @@ static const char *page_fault(const struct dump *d, const struct dump_page *pg)
 	    pg->block_bytes != r->class_bytes[pg->class_] || pg->capacity > PAGE_WORDS * 64 ||
 	    (uint64_t)pg->capacity * pg->block_bytes > (uint64_t)pg->slices * r->layout.slice_bytes)
 		return "holds more or other blocks than its class";
-	for (unsigned i = 0; i < PAGE_WORDS; i++)
+	/* words behind those of its blocks are left from another class */
+	for (unsigned i = 0; i * 64 < pg->capacity; i++)
 		bits += (uint32_t)__builtin_popcountll(pg->bits[i]);
 	if (bits != pg->nfree || pg->nfree > pg->capacity)
 		return "has an impossible count of free blocks";
-	for (unsigned i = pg->capacity; i < PAGE_WORDS * 64; i++)
+	for (unsigned i = pg->capacity; i % 64; i++)
 		if (pg->bits[i / 64] >> i % 64 & 1)
 			return "has free blocks behind its last one";
 	return pg->kind == PAGE_SMALL && dump_heap_at(d, pg->owner) < 0 ? "has no heap for an owner"

@@ -15,17 +15,26 @@ static bool tried;
 static int link_fd = -1; /* of the iterator over linked_tid */
 static pid_t linked_tid;
 
-static void load(void)
+static bool load(bool kernel)
 {
-	tried = true;
 	skel = peek_bpf__open();
 	if (!skel)
-		return;
+		return false;
 	probes_prepare(skel->progs.on_task, false); /* quiet */
+	skel->rodata->reads_kernel = kernel;
 	if (!peek_bpf__load(skel) && skel->bss)
-		return;
+		return true;
 	peek_bpf__destroy(skel);
 	skel = NULL;
+	return false;
+}
+
+static bool loaded(void)
+{
+	if (!tried && !load(true))
+		load(false);
+	tried = true;
+	return skel != NULL;
 }
 
 static int link_to(pid_t tid)
@@ -104,11 +113,26 @@ int peek_memory(pid_t tid, const struct iovec *to, const struct iovec *from, siz
 	struct place at = {0};
 	int r = 0;
 
-	if (!tried)
-		load();
-	if (!skel)
+	if (!loaded())
 		return -EPERM;
+	skel->bss->peek.kernel = false;
 	while (!r && at.i < n)
 		r = round_of(tid, to, from, n, &at);
+	return r;
+}
+
+int peek_kernel(pid_t tid, const struct iovec *to, const struct iovec *from, size_t n,
+		uint64_t *pgd)
+{
+	struct place at = {0};
+	int r;
+
+	if (!loaded() || !skel->rodata->reads_kernel)
+		return -EPERM;
+	skel->bss->peek.kernel = true;
+	do {
+		r = round_of(tid, to, from, n, &at);
+	} while (!r && at.i < n);
+	*pgd = skel->bss->peek.pgd;
 	return r;
 }

@@ -1,11 +1,11 @@
-/* What recordings have beside the samples: all sources that can be left on, as one. */
+/* What recordings have beside the samples: all sources that can be left on. */
 #ifndef HAKSTAT_RECORDED_H
 #define HAKSTAT_RECORDED_H
 
 #include "columns.h"
-#include "source.h"
+#include "sources.h"
 
-extern const struct source source_recorded; /* no options */
+extern const struct source_list recorded_sources;
 
 /* NULL, or why a recording cannot show a view. */
 const char *recorded_without(const struct view *v);

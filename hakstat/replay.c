@@ -58,7 +58,7 @@ int replay_open(struct replay *p, const char *path, char *err, size_t errlen)
 	e = recording_open(&p->r, path, err, errlen);
 	if (e)
 		return e;
-	p->state = source_recorded.open(NULL);
+	p->state = source_several.open(&recorded_sources);
 	if (!p->state || !find_intervals(p)) {
 		snprintf(err, errlen, "no memory");
 		return -ENOMEM;
@@ -74,7 +74,7 @@ int replay_open(struct replay *p, const char *path, char *err, size_t errlen)
 void replay_close(struct replay *p)
 {
 	if (p->state)
-		source_recorded.close(p->state);
+		source_several.close(p->state);
 	recording_close(&p->r);
 	free(p->interval);
 	memset(p, 0, sizeof(*p));
@@ -189,7 +189,7 @@ static bool load(struct replay *p, size_t frame, struct sample *s)
 
 	if (!f || !sample_load(s, f))
 		return false;
-	source_recorded.load(p->state, f);
+	source_several.load(p->state, f);
 	return true;
 }
 
@@ -251,7 +251,7 @@ bool replay_model(struct replay *p, size_t first, size_t last, struct model *m)
 	set_target(p, &p->r.process[p->r.frame[to].session]);
 	if (!load(p, from, &p->from))
 		return false;
-	source_recorded.mark(p->state);
+	source_several.mark(p->state);
 	if (!load_last(p, from, to) || p->to.t_ns < p->from.t_ns)
 		return false;
 	model_make(m, &p->from, &p->to);
@@ -259,6 +259,6 @@ bool replay_model(struct replay *p, size_t first, size_t last, struct model *m)
 	m->from_ns = p->r.frame[from].wall_ns;
 	m->to_ns = p->r.frame[to].wall_ns;
 	tell_when(p, m);
-	source_recorded.fill(p->state, m);
+	source_several.fill(p->state, m);
 	return true;
 }

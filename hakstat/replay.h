@@ -10,7 +10,7 @@ struct replay {
 	uint32_t *interval; /* frames that end one, in order */
 	size_t intervals;
 	struct target t; /* of the last model */
-	void *state;	 /* of source_recorded */
+	void *state;	 /* of recorded_sources */
 	struct sample from, to;
 	size_t first, last; /* intervals of the last model */
 	char who[160], recorded[192];

@@ -161,6 +161,34 @@ static void read_cache(struct state *st, const struct dump *d, const struct hak_
 		st->ncached += n;
 }
 
+/* All of a heap in one call: each waits for the lock of a process that faults and unmaps. */
+static bool read_together(struct state *st, const struct dump *d, const struct hak_bin *bins)
+{
+	struct iovec to[HAK_CLASS_MAX], from[HAK_CLASS_MAX];
+	size_t parts = 0, all = 0;
+
+	for (unsigned c = 1; c < d->root.classes; c++) {
+		uint64_t n = hak_bin_length(&bins[c]);
+
+		if (!n || n > CACHE_MAX)
+			continue;
+		from[parts++] = (struct iovec){(void *)(bins[c].slots + 1), n * sizeof(uint64_t)};
+		all += n;
+	}
+	if (!parts || !room_for(st, all))
+		return !parts;
+	all = st->ncached;
+	for (size_t i = 0; i < parts; i++) {
+		to[i] = (struct iovec){st->cached + all, from[i].iov_len};
+		all += from[i].iov_len / sizeof(uint64_t);
+	}
+	if (target_readv(d->m->reader, to, from, parts) !=
+	    (ssize_t)((all - st->ncached) * sizeof(uint64_t)))
+		return false;
+	st->ncached = all;
+	return true;
+}
+
 /* The mapping around it is the allocator's alone: pages that cannot be touched are beside it. */
 static void is_meta(struct state *st, uint64_t addr)
 {
@@ -185,10 +213,11 @@ static void read_caches(struct state *st, const struct dump *d)
 		is_meta(st, heap);
 		if (!memory_read(d->m, heap, bins, sizeof(bins)))
 			continue;
-		for (unsigned c = 1; c < d->root.classes; c++) {
+		for (unsigned c = 1; c < d->root.classes; c++)
 			is_meta(st, (uint64_t)(uintptr_t)bins[c].slots);
-			read_cache(st, d, &bins[c]);
-		}
+		if (!read_together(st, d, bins))
+			for (unsigned c = 1; c < d->root.classes; c++)
+				read_cache(st, d, &bins[c]);
 		if (memory_read(d->m, heap + at, &waiting, sizeof(waiting)))
 			is_meta(st, waiting);
 	}

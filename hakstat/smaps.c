@@ -178,6 +178,7 @@ static bool is_in(const struct smaps *s, uint64_t entry)
 
 int smaps_open(struct smaps *s, pid_t pid)
 {
+	bool refused;
 	char path[64];
 	FILE *f;
 	int r;
@@ -185,8 +186,8 @@ int smaps_open(struct smaps *s, pid_t pid)
 	memset(s, 0, sizeof(*s));
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
 	s->pagemap = open(path, O_RDONLY | O_CLOEXEC);
-	s->estimated = s->pagemap < 0 && (errno == EACCES || errno == EPERM);
-	if (s->pagemap < 0 && !s->estimated)
+	refused = s->pagemap < 0 && (errno == EACCES || errno == EPERM);
+	if (s->pagemap < 0 && !refused)
 		return -errno;
 	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
 	f = fopen(path, "re");
@@ -195,7 +196,9 @@ int smaps_open(struct smaps *s, pid_t pid)
 	r = read_smaps(s, f);
 	s->left = ENTRIES_MOST + 16 * s->rss / OS_PAGE;
 	fclose(f);
-	if (!r && !s->estimated)
+	if (!r && refused)
+		s->estimated = pagetables_read(&s->tables, pid) != 0;
+	else if (!r)
 		find_zeroes(s);
 	return r;
 }
@@ -206,6 +209,7 @@ void smaps_close(struct smaps *s)
 		close(s->pagemap);
 	free(s->vma);
 	free(s->zeroes);
+	pagetables_free(&s->tables);
 	memset(s, 0, sizeof(*s));
 	s->pagemap = -1;
 }
@@ -254,10 +258,23 @@ static void leave_out_zeroes(const struct smaps *s, uint64_t start, uint64_t *en
 	}
 }
 
+static void read_tables(const struct smaps *s, uint64_t start, uint64_t *entry, size_t n)
+{
+	bool in[BATCH];
+
+	pagetables_resident(&s->tables, start, n, in);
+	for (size_t i = 0; i < n; i++)
+		entry[i] = in[i] ? PRESENT : 0;
+}
+
 static bool read_entries(const struct smaps *s, uint64_t start, uint64_t *entry, size_t n)
 {
 	size_t bytes = n * sizeof(*entry);
 
+	if (s->pagemap < 0) {
+		read_tables(s, start, entry, n);
+		return true;
+	}
 	if (pread(s->pagemap, entry, bytes, (off_t)(start / OS_PAGE * sizeof(*entry))) !=
 	    (ssize_t)bytes)
 		return false;

@@ -2,10 +2,7 @@
 #ifndef HAKSTAT_SMAPS_H
 #define HAKSTAT_SMAPS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <sys/types.h>
+#include "pagetables.h"
 
 #define OS_PAGE ((uint64_t)4096)
 
@@ -23,10 +20,11 @@ struct vma {
 struct smaps {
 	struct vma *vma;
 	size_t n, room;
-	uint64_t rss; /* of all */
-	int pagemap;  /* /proc/PID/pagemap, or -1 */
-	/* It may not be opened, by who may see the rest: of each mapping it is known how much is
-	 * in memory, but not which pages. While counting, nothing is. */
+	uint64_t rss;		  /* of all */
+	int pagemap;		  /* /proc/PID/pagemap, or -1 */
+	struct pagetables tables; /* if it may not be opened */
+	/* Neither is to be had, by who may see the rest: of each mapping it is known how much is in
+	 * memory, but not which pages. While counting, nothing is. */
 	bool estimated, counting;
 	uint64_t left; /* entries of pagemap that may still be read: a mapping may be endless */
 	/* pages of zeroes, mapped where nobody has written: no part of RSS; in order */

@@ -34,7 +34,7 @@ static void *open_all(const void *options)
 		return NULL;
 	s->l = *(const struct source_list *)options;
 	for (int i = 0; i < s->l.n; i++) {
-		s->state[i] = s->l.of[i]->open(NULL);
+		s->state[i] = s->l.of[i]->open(s->l.options[i]);
 		if (!s->state[i]) {
 			close_all(s);
 			return NULL;
@@ -43,18 +43,21 @@ static void *open_all(const void *options)
 	return s;
 }
 
-/* What one cannot do does not keep the others from it; the last failure is told. */
+/* What one cannot do does not keep the others from it; the first failure is told. */
 static int attach_all(void *state, const struct target *t, char *err, size_t errlen)
 {
 	struct several *s = state;
-	int error = 0;
+	char other[256];
+	int first = 0;
 
 	for (int i = 0; i < s->l.n; i++) {
-		int r = s->l.of[i]->attach ? s->l.of[i]->attach(s->state[i], t, err, errlen) : 0;
+		char *why = first ? other : err;
+		size_t len = first ? sizeof(other) : errlen;
+		int r = s->l.of[i]->attach ? s->l.of[i]->attach(s->state[i], t, why, len) : 0;
 
-		error = r ? r : error;
+		first = first ? first : r;
 	}
-	return error;
+	return first;
 }
 
 /* Calls a function of each that has it. */
@@ -105,6 +108,20 @@ static void restart_all(void *state)
 	EACH(s, restart);
 }
 
+static void save_all(const void *state, struct instant *f)
+{
+	const struct several *s = state;
+
+	EACH(s, save, f);
+}
+
+static void load_all(void *state, const struct instant *f)
+{
+	struct several *s = state;
+
+	EACH(s, load, f);
+}
+
 const struct source source_several = {
 	.name = "several",
 	.open = open_all,
@@ -115,5 +132,7 @@ const struct source source_several = {
 	.mark = mark_all,
 	.fill = fill_all,
 	.restart = restart_all,
+	.save = save_all,
+	.load = load_all,
 	.close = close_all,
 };

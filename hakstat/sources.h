@@ -1,4 +1,4 @@
-/* Several sources as one, for who looks at more than one view at a time. */
+/* Several sources as one: of more than one view, or of one that needs them. */
 #ifndef HAKSTAT_SOURCES_H
 #define HAKSTAT_SOURCES_H
 
@@ -8,13 +8,14 @@
 
 struct source_list {
 	const struct source *of[SOURCES_MAX]; /* each once */
+	const void *options[SOURCES_MAX];
 	int n;
 };
 
-/* NULL and those that are in it are left out. */
+/* NULL and those that are in it are left out. Without options, as in top. */
 void source_list_add(struct source_list *l, const struct source *s);
 
-/* Its options: a struct source_list. Theirs are NULL, as in top. */
+/* Its options: a struct source_list. */
 extern const struct source source_several;
 
 #endif

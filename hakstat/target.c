@@ -25,6 +25,9 @@
 #define READ_ALL (1UL << 30)	/* of all files of a process */
 #define SITES_MOST 4096		/* notes of our probes in one file */
 #define SEGMENTS_MOST 1024	/* program headers */
+#define AWAIT_TRIES 20		/* of 10 ms, while it runs without hakmem */
+#define AWAIT_START 300		/* has it, and is about to start it */
+#define AWAIT_SLEEPS 3		/* times it is found asleep: the dynamic linker does not sleep */
 #define STRANGERS 16384
 
 const char *const link_names[] = {"preload", "shared", "static", "-"};
@@ -862,6 +865,25 @@ int target_open(struct target *t, pid_t pid, char *err, size_t errlen)
 		snprintf(err, errlen, "no process %d", pid);
 	else if (r)
 		snprintf(err, errlen, "process %d: %s", pid, target_reason(r));
+	return r;
+}
+
+/* Who sleeps is what it is; or was not, a moment ago. */
+int target_await(struct target *t, pid_t pid, char *err, size_t errlen)
+{
+	int r = -ESRCH, sleeps = 0, most = AWAIT_TRIES;
+
+	for (int i = 0; i < most && sleeps < AWAIT_SLEEPS; i++) {
+		r = target_open(t, pid, err, errlen);
+		if ((r != -ENOENT && r != -EAGAIN && r != -ESRCH) || !target_alive(pid))
+			break;
+		if (r == -EAGAIN)
+			most = AWAIT_START;
+		if (thread_sleeps(pid))
+			sleeps++;
+		else
+			usleep(10000);
+	}
 	return r;
 }
 

@@ -69,6 +69,8 @@ int open_mapping(pid_t pid, const struct mapping *m, char *path);
  * it, -EAGAIN it is mapped but has not started, -EPERM privilege.
  */
 int target_open(struct target *t, pid_t pid, char *err, size_t errlen);
+/* Gives one that is just becoming another program, or is about to start, time to do so. */
+int target_await(struct target *t, pid_t pid, char *err, size_t errlen);
 
 /* The probes of a library file that no process maps yet; the rest of *t is zero. */
 int target_from_file(struct target *t, const char *path, char *err, size_t errlen);

@@ -40,7 +40,7 @@ static bool note(const struct model *m, int i, char *out, size_t len)
 		return false;
 	snprintf(out, len,
 		 "estimated: the kernel tells how much of a mapping is in memory; which "
-		 "pages, of another user, it tells with CAP_DAC_READ_SEARCH");
+		 "pages, of another user, takes CAP_DAC_READ_SEARCH, or CAP_BPF and CAP_PERFMON");
 	return true;
 }
 

@@ -101,7 +101,7 @@ static void name_it(struct watch *w)
 static int open_pid(struct watch *w, pid_t pid)
 {
 	char err[512];
-	int r = target_open(&w->t, pid, err, sizeof(err));
+	int r = target_await(&w->t, pid, err, sizeof(err));
 
 	if (r) {
 		complain("%s", err);

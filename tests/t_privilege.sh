@@ -14,9 +14,13 @@ chmod 1777 "$TMP"
 cp "$HAKSTAT" "$TMP/plain"
 cp "$HAKSTAT" "$TMP/capable"
 cp "$HAKSTAT" "$TMP/pages"
-chmod 755 "$TMP/plain" "$TMP/capable" "$TMP/pages" "$TMP/known" "$TMP/known.static" "$SO"
+cp "$HAKSTAT" "$TMP/traces"
+"$CC" -std=gnu11 -D_GNU_SOURCE -O1 -fno-builtin "$ROOT/tests/hakstat/views.c" -o "$TMP/views" -pthread ||
+	{ echo "hakstat/views.c does not compile"; exit 1; }
+chmod 755 "$TMP/plain" "$TMP/capable" "$TMP/pages" "$TMP/traces" "$TMP/views" "$TMP/known" "$TMP/known.static" "$SO"
 setcap cap_bpf,cap_perfmon+ep "$TMP/capable"
-setcap cap_bpf,cap_perfmon,cap_dac_read_search+ep "$TMP/pages"
+setcap cap_sys_ptrace,cap_dac_read_search+ep "$TMP/pages"
+setcap cap_sys_ptrace+ep "$TMP/traces"
 user() { echo --reuid="$1" --regid="$1" --clear-groups; }
 # shellcheck disable=SC2207 # words are meant
 nobody=(setpriv $(user 65534)) owner=(setpriv $(user 12345))
@@ -74,9 +78,10 @@ done
 check "watch: an alert on what comes by BPF" test $? -eq 5 -a ! -s "$TMP/err"
 "${capable[@]}" dump -p "$known_pid" --check >"$TMP/out" 2>"$TMP/err"
 check "dump --check reads the whole heap" grep -q '^broken: 0' "$TMP/out"
-"${capable[@]}" memory -p "$known_pid" >"$TMP/out" 2>&1
-check "memory: an estimate, and what an exact one takes" grep -q 'estimated: .*CAP_DAC_READ_SEARCH' "$TMP/out"
-"${capable[@]}" memory -p "$known_pid" --json >"$TMP/estimate" 2>"$TMP/err"
+"${nobody[@]}" "$TMP/traces" memory -p "$known_pid" >"$TMP/out" 2>&1
+check "memory without BPF: an estimate, and what an exact one takes" \
+	grep -q 'estimated: .*CAP_DAC_READ_SEARCH, or CAP_BPF and CAP_PERFMON' "$TMP/out"
+"${nobody[@]}" "$TMP/traces" memory -p "$known_pid" --json >"$TMP/estimate" 2>"$TMP/err"
 "${nobody[@]}" "$TMP/pages" memory -p "$known_pid" --json >"$TMP/out" 2>"$TMP/err"
 check "both add up, one not far from the other: blocks, their sizes, what is not the allocator's" python3 -c '
 import json, sys
@@ -92,6 +97,26 @@ for line, x in rows[0].items():
     if line in ("files", "stacks", "kernel", "other anonymous", "shared memory"):
         assert abs(x["resident_bytes"] - y["resident_bytes"]) <= 65536, (x, y)
 assert abs(rows[0]["difference"]["resident_bytes"]) <= 65536, rows[0]["difference"]' "$TMP/estimate" "$TMP/out"
+end_known
+
+# Which pages are in memory: page tables say what pagemap says, of all that can be in them.
+start_known "$TMP/views" pages "${owner[@]}"
+kill -STOP "$known_pid"
+for way in "$HAKSTAT" "${capable[*]}"; do
+	# shellcheck disable=SC2086 # words are meant
+	$way memory -p "$known_pid" --json -d 0.1 >"$TMP/memory.${way##*/}" 2>"$TMP/err"
+	check "memory, by ${way##*/}: 0, without complaint" test $? -eq 0 -a ! -s "$TMP/err"
+done
+check "two capabilities see every page as root does" python3 -c '
+import json, sys
+all = [json.load(open(f)) for f in sys.argv[1:]]
+for r in all:
+    assert not r["estimated"] and r["rss_bytes"] > 40 << 20
+    assert sum(x["resident_bytes"] for x in r["rows"]) == r["rss_bytes"]
+    assert [x["resident_bytes"] for x in r["rows"] if x["memory"] == "difference"] == [0]
+    for key in "rss_bytes", "huge_bytes", "rows", "classes", "pages":
+        assert r[key] == all[0][key], (key, r[key], all[0][key])' "$TMP"/memory.*
+kill -CONT "$known_pid"
 end_known
 
 # Where the library is in a mount namespace of its own it cannot be opened: its counters are read all the same.
@@ -113,7 +138,6 @@ for command in list "threads -p $hidden -d 0.1" "memory -p $hidden" "dump -p $hi
 done
 "${capable[@]}" stacks -p $hidden --on refill -d 0.1 >"$TMP/out" 2>"$TMP/err"
 check "stacks: 4, and what it takes" test $? -eq 4 -a "$(grep -c 'mount namespace (CAP_SYS_PTRACE)' "$TMP/err")" -gt 0
-cp "$HAKSTAT" "$TMP/traces"
 setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep "$TMP/traces"
 "${nobody[@]}" "$TMP/traces" stat -p $hidden -d 0.1 >"$TMP/out" 2>"$TMP/err"
 check "with that it works" test $? -eq 0 -a ! -s "$TMP/err"

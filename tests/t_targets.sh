@@ -158,6 +158,29 @@ for pause in 0 0.01 0.03 0.08; do
 	exec 7>&-
 done
 
+# About to start its allocator, as after an exec: that is waited for.
+"$CC" -shared -fPIC -x c - -o "$TMP/stop.so" <<'END'
+#include <signal.h>
+__attribute__((constructor)) static void stop(void)
+{
+	raise(SIGSTOP);
+}
+END
+for command in "stat -d 0.1" "stacks --on flush -d 0.1" "dump --check"; do
+	env LD_PRELOAD="$SO $TMP/stop.so" sleep 60 &
+	pid=$!
+	end_at_exit $pid
+	wait_for 20 grep -q '^State:.*stopped' /proc/$pid/status
+	# shellcheck disable=SC2086 # words are meant
+	"$HAKSTAT" $command -p $pid >"$TMP/out" 2>"$TMP/err" &
+	watcher=$!
+	wait_for 5 waits $watcher
+	kill -CONT $pid
+	wait $watcher
+	check "${command%% *}: waits for an allocator that is about to start" [ $? -eq 0 ]
+	kill $pid
+done
+
 commands=("list" "stat -p PID -d D --json" "threads -p PID -d D --json" "stacks -p PID --on flush -d D" "memory -p PID -d D" "dump -p PID")
 start "forks" "${preload[@]}" "$TMP/crowd" forks
 every "a storm of forks" $pid 0.5 0

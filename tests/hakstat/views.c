@@ -9,6 +9,8 @@
  *   memory   2,000 blocks of 8 KiB, every second one freed again; 10 MiB of which 3 are touched;
  *            6 MiB that are only read; 4 MiB touched and freed; a stack of 1 MiB; 5 MiB of its own;
  *            1 MiB shared; 4 MiB mapped of hugetlbfs. Step 1: malloc_trim
+ *   pages    memory of every kind a page table tells: huge pages, whole and with a hole, pages of
+ *            zeroes, small and huge, what may not be accessed, what is paged out if it can be
  *   many     1,000 threads that have allocated once and wait
  *   convoy   step 1: four threads fight for runs of the arena
  *   crowd    step 1: of 20 threads the n-th allocates n x 100 blocks, of which "first" frees three
@@ -19,6 +21,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,6 +191,45 @@ static void memory(void)
 		malloc_trim(0);
 }
 
+/* --- pages --- */
+
+#define HUGE (2 * MIB)
+
+/* Of the allocator, for attention to be paid to each page of it. */
+static char *huge_block(size_t bytes)
+{
+	char *p = aligned_alloc(HUGE, bytes);
+
+	madvise(p, bytes, MADV_HUGEPAGE);
+	return p;
+}
+
+static void pages(void)
+{
+	size_t page = 4096, n = 8 * MIB;
+	char *p = malloc(n);
+
+	for (size_t i = 0; i < n / page; i += 1 + i % 3)
+		p[i * page] = 1;
+	p = memset(huge_block(n), 1, n);
+	madvise(p + HUGE + 3 * page, 7 * page, MADV_DONTNEED);
+	read_all(malloc(n), n / 2);
+	p = huge_block(n);
+	read_all(p, n / 2);
+	p[HUGE] = 1;
+	mprotect(memset(huge_block(n), 1, n), n, PROT_NONE);
+	p = memset(malloc(n), 1, n);
+	p += -(uintptr_t)p % page;
+	mprotect(p, n / 4, PROT_NONE);
+	madvise(p + n / 2, n / 4, MADV_PAGEOUT);
+	for (int i = 0; i < 2000; i++)
+		block[i] = memset(malloc(8192), 1, 8192);
+	for (int i = 0; i < 2000; i += 2)
+		free(block[i]);
+	while (step())
+		malloc_trim(0);
+}
+
 /* --- many --- */
 
 static void *one_of_many(void *arg)
@@ -301,7 +343,7 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		void (*run)(void);
-	} scenarios[] = {{"pairs", pairs}, {"route", route},   {"memory", memory},
+	} scenarios[] = {{"pairs", pairs}, {"route", route},   {"memory", memory}, {"pages", pages},
 			 {"many", many},   {"convoy", convoy}, {"crowd", crowd}};
 
 	out = argc > 2 ? argv[2] : "";

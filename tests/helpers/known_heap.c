@@ -1,8 +1,10 @@
 /*
  * A heap whose truth is known: prints "ready" and waits, or ends as its first argument says.
  * 700 blocks of 2000 bytes, of which 200 were freed by this thread and 100 by another, which is
- * still there; 3 of 3 MiB, 1 freed. Nothing else here has blocks of these sizes.
+ * still there; 3 of 3 MiB, 1 freed. Nothing else here has blocks of these sizes. Some pages had
+ * more blocks, of 16 bytes, before.
  */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +12,8 @@
 #include <unistd.h>
 
 #define BLOCKS 700
-static void *block[BLOCKS], *large[3];
+#define SMALLER 100000
+static void *block[BLOCKS], *large[3], *smaller[SMALLER];
 static pthread_barrier_t barrier;
 
 static void *free_some(void *arg)
@@ -23,11 +26,21 @@ static void *free_some(void *arg)
 		pause();
 }
 
+static void other_pages(void)
+{
+	for (int i = 0; i < SMALLER; i++)
+		smaller[i] = malloc(16);
+	for (int i = 0; i < SMALLER; i++)
+		free(smaller[i]);
+	malloc_trim(0);
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t other;
 
 	pthread_barrier_init(&barrier, NULL, 2);
+	other_pages();
 	for (int i = 0; i < BLOCKS; i++)
 		memset(block[i] = malloc(2000), 1, 2000);
 	for (int i = 0; i < 3; i++)
