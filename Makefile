@@ -336,7 +336,7 @@ docs: $(B)/gen
 	$(B)/gen markdown > docs/PROBES.md
 	bash docs/splice.sh docs/man/hakmem.7 $(B)/gen
 
-SOURCES := $(wildcard lib/*.[ch] probes/*.[ch] hakstat/*.[ch] bpf/*.[ch] bench/*.c tests/*.c tests/fuzz/*.c)
+SOURCES := $(wildcard lib/*.[ch] probes/*.[ch] hakstat/*.[ch] bpf/*.[ch] bench/*.[ch] tests/*.[ch] tests/fuzz/*.[ch])
 # Not those that include a generated skeleton, which clang-tidy finds fault with.
 SKEL_USERS := $(shell grep -ls 'skel\.h"' $(TOOL_SRC))
 lint: $(SKELS)

@@ -66,7 +66,7 @@ struct list {
 struct walk {
 	pid_t tid;
 	uint64_t pgd;
-	int level; /* 0: entries are pages of 4 KiB */
+	int level;	  /* 0: entries are pages of 4 KiB */
 	struct list next; /* tables of the level below */
 	struct pagetables *to;
 	int error;
