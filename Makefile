@@ -100,7 +100,7 @@ PKGS_BUILD := gcc make clang bpftool libbpf-dev libelf-dev libdw-dev libstdc++-1
 PKGS_DEMO := redis-server redis-tools
 PKGS_TEST := $(PKGS_DEMO) libcmocka-dev g++ git sqlite3 python3 gdb strace bpftrace linux-perf \
 	libclang-rt-14-dev binutils util-linux procps libcap2-bin tmux valgrind \
-	spin lld musl-tools gcc-aarch64-linux-gnu qemu-user golang-go
+	spin lld musl-tools gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user golang-go
 PKGS_BENCH := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 strace bpftrace $(PKGS_DEMO) sqlite3 python3 \
 	lua5.4 perl
 
