@@ -50,6 +50,7 @@ enum section_id {
 	SECTION_MEMORY_CLASSES,
 	SECTION_MEMORY_PAGES,
 	SECTION_CLASS_GONE, /* of the sample */
+	SECTION_OVER_ALIGNED,
 	SECTIONS,
 };
 #define SECTIONS_MAX 64 /* numbers a file may have */

@@ -55,6 +55,7 @@ struct model {
 	uint64_t fallback_sizes[HAK_FALLBACK_COUNT][HIST_SLOTS];	    /* likewise, by log2 */
 	uint64_t maps, map_bytes, unmaps, unmap_bytes, purges, purge_bytes; /* by counters */
 	uint64_t fallbacks, fallback_bytes;
+	uint64_t over_aligned[HAK_SIZES]; /* by log2: mapped, or served by such a mapping again */
 	uint64_t large_allocs, large_frees, large_live_bytes, large_hits, large_bytes;
 	uint64_t remote_pushes, remote_blocks, remote_bytes, drains;
 	uint64_t queued_blocks;		 /* in queues now */

@@ -53,6 +53,7 @@ static const struct part {
 	PART_(PAGE_BYTES, false, root.page_bytes, HAK_CLASS_MAX / 2),
 	PART_(CLASS_PAGES, false, root.class_pages, 1),
 	PART_(CLASS_GONE, false, root.class_gone, 1),
+	PART_(OVER_ALIGNED, false, root.over_aligned, 1),
 	PART_(LOCKS, false, root.lock, WORDS(struct hak_lock_view)),
 	PART_(OS, false, root.os, WORDS(struct hak_os_view)),
 	PART_(GAUGES, false, root.now, WORDS(struct hak_gauges)),

@@ -70,11 +70,11 @@ static struct value os_mean(const struct model *m, int row)
 
 static const struct column columns[] = {
 	{"call", "CALL", UNIT_TEXT,
-	 "what the system was asked; mmap_fallback: what only it could serve", 14, 99, os_kind},
-	{"reason", "REASON", UNIT_TEXT, "for what, or why", 20, 98, os_reason},
-	{"calls_per_s", "CALL/s", UNIT_RATE, "calls", 9, 97, os_rate},
+	 "what the system was asked; mmap_fallback: what only it could serve", 13, 99, os_kind},
+	{"reason", "REASON", UNIT_TEXT, "for what, or why", 17, 97, os_reason},
+	{"calls_per_s", "CALL/s", UNIT_RATE, "calls", 6, 98, os_rate},
 	{"calls", "CALLS", UNIT_COUNT, "calls in this interval", 9, 90, os_calls},
-	{"bytes", "BYTES", UNIT_BYTES, "mapped, unmapped, given back or requested", 9, 95,
+	{"bytes", "BYTES", UNIT_BYTES, "mapped, unmapped, given back or requested", 7, 95,
 	 os_bytes},
 	{"mean_ns", "MEAN", UNIT_NS, "time of one system call", 9, 80, os_mean},
 };

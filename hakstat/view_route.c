@@ -1,7 +1,8 @@
 /*
  * Which layer served requests of which size. Rows: the classes; what is above them; then requests
- * the system had to serve directly, by powers of two and by reason. Those that a layer above is
- * there for are an alarm: a size that falls through takes a hundred times as long.
+ * that got a mapping of their own, by powers of two and by reason. Those that a layer above is
+ * there for are an alarm: a size that falls through takes a hundred times as long, or, where such a
+ * mapping is used again, a hundred times its memory.
  */
 #include "views.h"
 
@@ -27,21 +28,56 @@ static unsigned slot_of(const struct model *m, int row)
 	return (unsigned)(row - (int)m->classes) % HIST_SLOTS;
 }
 
+/* Which requests went to mmap(2), and why. What is over-aligned is counted by the target too. */
+static bool knows_fallbacks(const struct model *m)
+{
+	return model_knows(m, PROBE_BIT(HAK_P_hakmem_mmap_fallback));
+}
+
 static uint64_t fallbacks_in(const struct model *m, int row)
 {
 	return m->fallback_sizes[reason_of(m, row)][slot_of(m, row)];
 }
 
-/* Large blocks served by no system call of their own are hits, those of fallbacks other rows. */
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+/* Over-aligned requests that got a mapping once made for another. */
+static uint64_t reused_in(const struct model *m, int row)
+{
+	return reason_of(m, row) == HAK_FALLBACK_OVER_ALIGNED
+		       ? less(m->over_aligned[slot_of(m, row)], fallbacks_in(m, row))
+		       : 0;
+}
+
+static uint64_t reused(const struct model *m)
+{
+	uint64_t n = 0;
+
+	for (unsigned k = 0; k < HIST_SLOTS; k++)
+		n += less(m->over_aligned[k], m->fallback_sizes[HAK_FALLBACK_OVER_ALIGNED][k]);
+	return n;
+}
+
+/* Large blocks without those of the other rows. */
+static uint64_t large_requests(const struct model *m)
+{
+	uint64_t n = m->class_[0].allocs, aligned = 0;
+
+	if (knows_fallbacks(m))
+		return less(n, m->fallbacks + reused(m));
+	for (unsigned k = 0; k < HIST_SLOTS; k++)
+		aligned += m->over_aligned[k];
+	return less(n, aligned > m->fallbacks ? aligned : m->fallbacks);
+}
+
 static uint64_t requests(const struct model *m, int row)
 {
-	uint64_t n = m->class_[is_fallback(m, row) ? 0 : row].allocs;
-
 	if (is_fallback(m, row))
-		return fallbacks_in(m, row);
-	if (row == 0)
-		return n > m->fallbacks ? n - m->fallbacks : 0;
-	return n;
+		return fallbacks_in(m, row) + reused_in(m, row);
+	return row ? m->class_[row].allocs : large_requests(m);
 }
 
 /* Bounds of sizes are told to the byte as long as they are short. */
@@ -131,22 +167,34 @@ static struct value by_adopted(const struct model *m, int row)
 static struct value by_arena(const struct model *m, int row)
 {
 	if (row == 0)
-		return value_of(VALUE_COUNT, (double)m->large_hits);
+		return value_of(VALUE_COUNT, (double)less(m->large_hits, reused(m)));
 	return by_source(m, row, HAK_SOURCE_ARENA);
 }
 
 static struct value by_os(const struct model *m, int row)
 {
-	uint64_t n = requests(m, row);
-
 	if (row == 0)
-		return value_of(VALUE_COUNT, n > m->large_hits ? (double)(n - m->large_hits) : 0);
+		return value_of(VALUE_COUNT,
+				(double)less(requests(m, row), less(m->large_hits, reused(m))));
 	return by_source(m, row, HAK_SOURCE_OS);
+}
+
+static struct value of_fallbacks(const struct model *m, int row,
+				 uint64_t (*in)(const struct model *, int))
+{
+	if (!is_fallback(m, row))
+		return value_of(VALUE_COUNT, 0);
+	return knows_fallbacks(m) ? value_of(VALUE_COUNT, (double)in(m, row)) : value_none();
 }
 
 static struct value by_mmap(const struct model *m, int row)
 {
-	return value_of(VALUE_COUNT, is_fallback(m, row) ? (double)fallbacks_in(m, row) : 0);
+	return of_fallbacks(m, row, fallbacks_in);
+}
+
+static struct value by_reuse(const struct model *m, int row)
+{
+	return of_fallbacks(m, row, reused_in);
 }
 
 static struct value reason(const struct model *m, int row)
@@ -156,11 +204,11 @@ static struct value reason(const struct model *m, int row)
 }
 
 static const struct column columns[] = {
-	{"from_bytes", "FROM", UNIT_BYTES, "least bytes requested", 9, 99, from_bytes},
-	{"to_bytes", "TO", UNIT_BYTES, "most bytes requested", 9, 98, to_bytes},
+	{"from_bytes", "FROM", UNIT_BYTES, "least bytes requested", 7, 99, from_bytes},
+	{"to_bytes", "TO", UNIT_BYTES, "most bytes requested", 7, 98, to_bytes},
 	{"requests_per_s", "REQ/s", UNIT_RATE, "allocations", 7, 97, request_rate},
 	{"share", "SHARE%", UNIT_RATIO, "of all allocations", 6, 60, share},
-	{"from_cache", "CACHE", UNIT_COUNT, "served by the thread cache, in this interval", 7, 96,
+	{"from_cache", "CACHE", UNIT_COUNT, "served by the thread cache, in this interval", 7, 94,
 	 by_cache},
 	{"from_page", "PAGE", UNIT_COUNT, "refilled from a page the thread had", 6, 90, by_page},
 	{"from_remote", "REMOTE", UNIT_COUNT, "refilled with blocks other threads sent back", 6, 89,
@@ -174,7 +222,10 @@ static const struct column columns[] = {
 	{"from_os", "OS", UNIT_COUNT, "the arena had to grow for it", 6, 92, by_os},
 	{"mmap_fallbacks", "MMAP", UNIT_COUNT, "no layer could serve it: one mmap(2) each", 6, 95,
 	 by_mmap},
-	{"reason", "REASON", UNIT_TEXT, "why no layer could", 18, 94, reason},
+	{"from_reuse", "REUSE", UNIT_COUNT,
+	 "no layer could serve it: a mapping kept from another, for over-aligned ones", 6, 93,
+	 by_reuse},
+	{"reason", "REASON", UNIT_TEXT, "why no layer could", 12, 96, reason},
 	{"requests", "REQUESTS", UNIT_COUNT, "allocations in this interval", 0, 0, request_count},
 };
 
@@ -190,31 +241,34 @@ static bool shown(const struct model *m, int row)
 
 static bool alert(const struct model *m, int row)
 {
-	return is_fallback(m, row) && fallbacks_in(m, row) &&
+	return is_fallback(m, row) && requests(m, row) &&
 	       (reason_of(m, row) == HAK_FALLBACK_ARENA_EXHAUSTED ||
 		((uint64_t)1 << slot_of(m, row)) < LARGE_MAX);
 }
 
 static bool note(const struct model *m, int i, char *out, size_t len)
 {
-	uint64_t wrong = 0;
+	uint64_t mapped = 0, again = 0;
 
 	if (i)
 		return false;
-	if (!model_knows(m, PROBE_BIT(HAK_P_hakmem_mmap_fallback))) {
+	if (!knows_fallbacks(m)) {
 		snprintf(out, len,
 			 "without all events: %llu requests went to mmap(2), of which size and "
 			 "why is not known",
 			 (unsigned long long)m->fallbacks);
 		return true;
 	}
-	for (int row = (int)m->classes; row < rows(m); row++)
-		wrong += alert(m, row) ? fallbacks_in(m, row) : 0;
-	if (wrong)
+	for (int row = (int)m->classes; row < rows(m); row++) {
+		mapped += alert(m, row) ? fallbacks_in(m, row) : 0;
+		again += alert(m, row) ? reused_in(m, row) : 0;
+	}
+	if (mapped || again)
 		snprintf(out, len,
-			 "! %llu requests of up to 2 MiB cost an mmap(2) each: a layer "
-			 "above should have served them",
-			 (unsigned long long)wrong);
+			 "! %llu requests of up to 2 MiB got a mapping of their own, %llu by an "
+			 "mmap(2), %llu one used before: a layer above should have served them",
+			 (unsigned long long)(mapped + again), (unsigned long long)mapped,
+			 (unsigned long long)again);
 	else
 		snprintf(out, len, "every request of up to 2 MiB was served by its layer");
 	return true;
@@ -223,7 +277,7 @@ static bool note(const struct model *m, int i, char *out, size_t len)
 const struct view view_route = {
 	.name = "route",
 	.by_bpf = "from_page from_remote from_fresh from_adopted from_arena from_os mmap_fallbacks "
-		  "reason",
+		  "from_reuse",
 	.title = "routes of requests by size",
 	.columns = COLUMNS(columns),
 	.rows = rows,

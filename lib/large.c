@@ -273,6 +273,8 @@ struct page *large_alloc(size_t bytes, size_t alignment, bool *hit)
 {
 	if (bytes == 0)
 		bytes = 1;
+	if (alignment > HAK_SLICE)
+		add_relaxed(&hakmem_root.over_aligned[63 - __builtin_clzll(bytes)], 1);
 	if (unlikely(hak_options.secure))
 		return guarded_alloc(bytes, alignment);
 	if (bytes <= HAK_LARGE_MAX && alignment <= HAK_SLICE) {

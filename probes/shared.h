@@ -20,7 +20,7 @@
 
 #include <linux/types.h>
 
-#define HAK_ABI 7U
+#define HAK_ABI 8U
 #define HAK_MAGIC "hakmem\n" /* with its final NUL: 8 bytes */
 #define HAK_NOTE_OWNER "hakmem"
 #define HAK_NOTE_ROOT 1
@@ -42,6 +42,7 @@
 	X(write)
 #define HAK_NOTE_CALL 2 /* desc: u64 link-time address where every system call of ours returns */
 
+#define HAK_SIZES 64	 /* of arrays by the binary logarithm of a size */
 #define HAK_CLASS_MAX 64 /* length of per-class arrays; hak_root.classes are in use */
 #define HAK_LOCK_MAX 8
 #define HAK_HEAP_FIRST 4U   /* heaps in the first chunk; each next chunk has twice as many */
@@ -381,6 +382,9 @@ struct hak_root {
 	struct hak_last_misuse misuse;
 	struct hak_layout layout;
 	struct hak_sampling sampling;
+	/* Requests that got a mapping of their own for being aligned to more than a slice, by the
+	 * binary logarithm of their bytes, whether mapped anew or kept from another; atomic. */
+	__u64 over_aligned[HAK_SIZES];
 };
 
 /* Address of a heap, 0 if there can be none of that index. */
@@ -409,6 +413,6 @@ HAK_SHARED_SIZE(struct hak_sample, 48 + 8 * HAK_SAMPLE_REGS);
 HAK_SHARED_SIZE(struct hak_site, 40);
 HAK_SHARED_SIZE(struct hak_sampling, 80);
 HAK_SHARED_SIZE(struct hak_root,
-		56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56 + 8 + 16 + 192 + 520 + 80);
+		56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56 + 8 + 16 + 192 + 520 + 80 + 512);
 
 #endif

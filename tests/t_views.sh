@@ -88,7 +88,7 @@ END
 export SO
 route >"$TMP/out" </dev/null
 check "an alarm is marked, in red" grep -q $'^\033\[1;31m! *32768 *65535 .*over-aligned' "$TMP/out"
-check "and is said in words" grep -q '! 50 requests of up to 2 MiB cost an mmap' "$TMP/out"
+check "and is said in words" grep -q '! 80 requests of up to 2 MiB got a mapping of their own, 50 by an mmap' "$TMP/out"
 route NO_COLOR=1 >"$TMP/out" </dev/null
 check "NO_COLOR: marked without colours" grep -q '^! *32768 *65535 .*over-aligned' "$TMP/out"
 check "nothing is coloured" eval '! grep -q "$(printf "\033")" "$TMP/out"'

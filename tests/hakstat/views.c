@@ -4,7 +4,8 @@
  * number of the step.
  *
  *   pairs    step 1: thread "maker" allocates 20,000 blocks of 100 bytes, "taker" frees them all
- *   route    step 1: 1,000 of 33 KiB, freed; 50 of 33 KiB at a multiple of 128 KiB;
+ *   route    step 1: 1,000 of 33 KiB, freed; 50 of 33 KiB at a multiple of 128 KiB,
+ *            one of them 30 times more;
  *            20 of 1 MiB; 10 of 5 MiB, all kept
  *   memory   2,000 blocks of 8 KiB, every second one freed again; 10 MiB of which 3 are touched;
  *            6 MiB that are only read; 4 MiB touched and freed; a stack of 1 MiB; 5 MiB of its own;
@@ -136,6 +137,10 @@ static void route(void)
 	}
 	for (int i = 0; i < 50; i++)
 		block[i] = aligned_alloc(128 << 10, 33 << 10);
+	for (int i = 0; i < 30; i++) {
+		free(block[49]);
+		block[49] = aligned_alloc(128 << 10, 33 << 10);
+	}
 	for (int i = 0; i < 20; i++)
 		block[i] = malloc(MIB);
 	for (int i = 0; i < 10; i++)

@@ -66,20 +66,21 @@ def route():
     expect("one alarm", len(alerts), 1)
     hole = only(rows, reason="over-aligned")
     expect("of the hole", (hole["from_bytes"], hole["to_bytes"], hole["requests"],
-                           hole["mmap_fallbacks"]), (32768, 65535, 50, 50))
+                           hole["mmap_fallbacks"]), (32768, 65535, 80, 50))
+    expect("used again", hole["from_reuse"], 30)
     expect("is red", hole["alert"], True)
     size = only(rows, to_bytes=40960)
     expect("33 KiB by its class", (size["from_bytes"], size["requests"], size["mmap_fallbacks"]),
            (32769, 1000, 0))
     layers = ("from_cache", "from_page", "from_remote", "from_fresh", "from_adopted",
-              "from_arena", "from_os", "mmap_fallbacks")
+              "from_arena", "from_os", "mmap_fallbacks", "from_reuse")
     for row in rows:
         expect(f"layers of {row['from_bytes']}", sum(row[l] or 0 for l in layers), row["requests"])
     large = only(rows, from_bytes=524289)
     expect("1 MiB", large["requests"], 20)
     spans = [r for r in rows if r["from_bytes"] == 4 * MIB and r["reason"]]
     expect("5 MiB", sum(r["requests"] for r in spans), 10)
-    expect("all", sum(r["requests"] for r in rows), 1000 + 50 + 20 + 10)
+    expect("all", sum(r["requests"] for r in rows), 1000 + 80 + 20 + 10)
 
 
 def memory():
