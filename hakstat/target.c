@@ -3,6 +3,7 @@
  * bounded, and what is printed of it is made safe for a terminal.
  */
 #include "target.h"
+#include "copies.h"
 #include "mapped.h"
 #include "proc_stat.h"
 
@@ -741,16 +742,6 @@ static void add_stranger(struct strangers *s, const struct mapping *m)
 	*slot_of(s, &id) = id;
 }
 
-/* Of several copies the one that began first is the program's: others came by dlopen or dlmopen. */
-static void keep_first(struct target *t, const struct target *other)
-{
-	unsigned copies = t->copies + 1;
-
-	if (!t->copies || other->start_ns < t->start_ns)
-		*t = *other;
-	t->copies = copies;
-}
-
 /*
  * By what is in the files, not by their names: each that has code mapped. `m` is the first
  * mapping of the file, the one its addresses count from. *error: what ended the reading, or 0.
@@ -784,7 +775,7 @@ static int scan_maps(struct target *t, FILE *maps, struct strangers *strangers, 
 		one = (struct target){.pid = t->pid, .reader = t->reader};
 		r = try_mapping(&one, &m);
 		if (r == 0)
-			keep_first(t, &one);
+			copies_keep(t, &one);
 		if (r == -ENOEXEC && strangers)
 			add_stranger(strangers, &m);
 		if (r != -ENOENT && r != -ENOEXEC && (r != -EACCES || best == -ENOENT))

@@ -110,9 +110,10 @@ static int open_pid(struct watch *w, pid_t pid)
 	w->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	w->ready = true;
 	if (w->t.copies > 1)
-		complain("process %d has %u copies of libhakmem: this is the one that began first, "
-			 "%s",
-			 pid, w->t.copies, w->t.lib);
+		complain("process %d has %u copies of libhakmem: watched is %s, with %llu "
+			 "allocations so far; not %s, with %llu",
+			 pid, w->t.copies, w->t.lib, (unsigned long long)w->t.allocs, w->t.other,
+			 (unsigned long long)w->t.other_allocs);
 	name_it(w);
 	try_attach(w);
 	if (w->a || w->alone || target_alive(target_reader(pid)))
