@@ -313,6 +313,7 @@ static int follow_exec(struct watch *w, struct sample *s)
 			break;
 		sleeps += thread_sleeps(w->t.pid);
 	}
+	w->restless = programs || r != -ENOENT;
 	return -ESRCH;
 }
 
@@ -357,7 +358,9 @@ void watch_finish(struct watch *w, char *text, size_t len)
 {
 	if (!w->launched) {
 		snprintf(text, len, "target %d %s %s", w->t.pid, w->t.comm,
-			 has_ended(w) ? "exited" : "is another program now, without libhakmem");
+			 has_ended(w)  ? "exited"
+			 : w->restless ? "becomes another program before it can be read"
+				       : "is another program now, without libhakmem");
 		return;
 	}
 	launch_finish(&w->l);

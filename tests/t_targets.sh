@@ -199,7 +199,18 @@ every "a storm of forks" $pid 0.5 0
 check "a storm of forks: what children do is not the parent's" says "$TMP/run.1" \
 	'sum(c["allocs"] for c in r["classes"] if c["size"] >= 3000) == 0 and r["self"]["lost"] == 0'
 end
-start "execs" "${preload[@]}" "$TMP/crowd" execs
+start "execs" "${preload[@]}" "$TMP/crowd" execs 50000
 every "becomes another all the time" $pid 1 0 1 3
+end
+
+# So often that hardly one of them can be read: what is not known is no 0, and libhakmem is in each.
+start "execs" "${preload[@]}" "$TMP/crowd" execs 0
+wrong=()
+for _ in {1..8}; do
+	"$HAKSTAT" memory -p $pid -d 0.1 --json >"$TMP/json" 2>"$TMP/err" 7>&- || continue
+	says "$TMP/json" 'r["rss_bytes"] != 0 and (r["rss_bytes"] is None) == (not r["rows"])' || wrong+=("$(cat "$TMP/json")")
+	! grep 'without libhakmem' "$TMP/err" || wrong+=("$(cat "$TMP/err")")
+done
+if [[ ${#wrong[@]} -eq 0 ]]; then ok "becomes another at once: memory"; else not_ok "becomes another at once: memory" "${wrong[@]}"; fi
 end
 finish
