@@ -5,6 +5,7 @@
 #include "target.h"
 #include "copies.h"
 #include "mapped.h"
+#include "privilege.h"
 #include "proc_stat.h"
 
 #include <dirent.h>
@@ -12,6 +13,7 @@
 #include <fcntl.h>
 #include <gelf.h>
 #include <libelf.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -694,7 +696,11 @@ const char *target_reason(int error)
 	case -ENOENT:
 		return "libhakmem is not in it (start it with LD_PRELOAD=libhakmem.so, or link it)";
 	case -EPERM:
-		return "no permission to read its memory (same user, or CAP_SYS_PTRACE)";
+		return has_capability(CAP_SYS_PTRACE)
+			       ? "the kernel refuses its memory, CAP_SYS_PTRACE or not: it is in a "
+				 "user namespace above this one, or a security module forbids it; "
+				 "whether libhakmem is in it cannot be told"
+			       : "no permission to read its memory (same user, or CAP_SYS_PTRACE)";
 	case -EACCES:
 		return "a file it runs cannot be opened: deleted or replaced (root; or "
 		       "CAP_CHECKPOINT_RESTORE, and for another user's process "

@@ -155,6 +155,16 @@ end_known
 cp "$LIB" "$SO"
 chmod 755 "$SO"
 
+# All capabilities, but in a user namespace below that of the process, do not let it be read.
+if unshare -r true 2>/dev/null; then
+	start_known "$TMP/known" threads
+	unshare -r "$HAKSTAT" memory -p "$known_pid" >"$TMP/out" 2>"$TMP/err"
+	check "from a user namespace below: 4, and why" test $? -eq 4 -a "$(grep -c 'in a user namespace above this one' "$TMP/err")" -eq 1
+	end_known
+else
+	skip "from a user namespace below" "there are none"
+fi
+
 # --- no capability, one's own process ------------------------------------------------------
 exact "no capability" nobpf "${plain[@]}"
 check "it has none" [ -z "$caps" ]
