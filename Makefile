@@ -219,7 +219,7 @@ FUZZ_FLAGS := $(BASE_CFLAGS) -Ilib -Iprobes -Ihakstat -Ibpf -I$(B)/bpf -DFUZZING
 FUZZ_BIN := heap heap-plant dump file profile counters
 FUZZ_COUNTERS_SRC := $(addprefix hakstat/,collect.c model.c columns.c header.c emit.c text.c contract.c view_classes.c view_os.c view_route.c)
 # What reads files: cores, notes, recordings; and the views of the latter.
-FUZZ_FILE_SRC := $(patsubst %,hakstat/%.c,memory dump target mapped proc_stat contract \
+FUZZ_FILE_SRC := $(patsubst %,hakstat/%.c,memory dump target copies privilege mapped proc_stat contract \
 	instant recording sample_instant replay recorded sources threads remotes rss smaps pagetables peek names collect \
 	model columns emit header view_classes view_os view_threads view_route view_remote view_memory \
 	remote_matrix progress text)
@@ -231,7 +231,7 @@ $(B)/fuzz-dump: tests/fuzz/dump.c hakstat/dump.c $(B)/libhakmem-api.a
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ -pthread
 $(B)/fuzz-file: tests/fuzz/file.c $(FUZZ_FILE_SRC) $(addprefix $(B)/bpf/,waits.skel.h remote.skel.h peek.skel.h) $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf -lbpf -lz
-FUZZ_PROFILE_SRC := $(addprefix hakstat/,profile_read.c wire.c calltree.c flame.c columns.c target.c mapped.c proc_stat.c contract.c)
+FUZZ_PROFILE_SRC := $(addprefix hakstat/,profile_read.c wire.c calltree.c flame.c columns.c target.c copies.c privilege.c mapped.c proc_stat.c contract.c)
 $(B)/fuzz-profile: tests/fuzz/profile.c $(FUZZ_PROFILE_SRC) $(B)/.flags
 	$(call msg,CC,$@)$(CC) $(FUZZ_FLAGS) -Ibpf -fsanitize=fuzzer $(filter %.c,$^) -o $@ -lelf -lz -lm
 $(B)/fuzz-counters: tests/fuzz/counters.c $(FUZZ_COUNTERS_SRC) $(B)/.flags

@@ -993,6 +993,17 @@ bool calls_off_note(const struct model *m, char *out, size_t len)
 	return true;
 }
 
+void calls_no_split_note(const struct model *m, char *out, size_t len)
+{
+	if (m->target && m->target->closed)
+		snprintf(out, len,
+			 "the file of its libhakmem cannot be opened (hakstat doctor says why): "
+			 "which system calls are its own is not known");
+	else
+		snprintf(out, len,
+			 "this libhakmem does not tell its system calls from others (older?)");
+}
+
 uint64_t calls_quantile(const struct wait_row *w, double share)
 {
 	uint64_t total = 0, sum = 0;

@@ -101,6 +101,8 @@ int calls_between(struct calls_sample *d, const struct calls_sample *from,
 double calls_watched(const struct model *m);
 /* Says so, where that was not all of it. */
 bool calls_off_note(const struct model *m, char *out, size_t len);
+/* Why the allocator's are not told from others. */
+void calls_no_split_note(const struct model *m, char *out, size_t len);
 /* The value that `share` (0 to 1) of the waits do not exceed: the upper edge of its slot. */
 uint64_t calls_quantile(const struct wait_row *w, double share);
 /* Sums over all rows. */

@@ -103,7 +103,8 @@ static void self_line(const struct model *m, int width, char *out)
 		return;
 	}
 	if (m->events < 0) {
-		item(out, width, "hakstat  without BPF");
+		item(out, width,
+		     m->syscalls ? "hakstat  by BPF, but for probes" : "hakstat  without BPF");
 		item(out, width, "probes not watched (hakstat doctor says why)");
 		return;
 	}

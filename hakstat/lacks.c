@@ -31,6 +31,7 @@ bool view_lacks(const struct view *v, const struct model *m, char *out, size_t l
 	list_columns(v, columns, sizeof(columns));
 	if (*v->by_bpf == '*')
 		snprintf(columns, sizeof(columns), "all of it");
-	snprintf(out, len, "unknown without BPF: %s (%s); %s", columns, v->name, what_to_do);
+	snprintf(out, len, "unknown without %s: %s (%s); %s", m->target->closed ? "probes" : "BPF",
+		 columns, v->name, what_to_do);
 	return true;
 }

@@ -212,10 +212,17 @@ static struct chunk *add_chunk(struct walk *w, uint64_t start)
 	return &t->chunk[t->n++];
 }
 
+/* Against L1TF the kernel inverts the address of what may not be accessed. */
+static bool is_huge_zero(uint64_t entry)
+{
+	uint64_t addr = entry & PRESENT ? entry : ~entry;
+
+	return huge_zero && (addr & phys_mask & ~(CHUNK_BYTES - 1)) == huge_zero;
+}
+
 static void take_huge(struct walk *w, uint64_t start, uint64_t entry)
 {
-	if (entry & SPECIAL ||
-	    (huge_zero && w->level == 1 && (entry & phys_mask & ~(CHUNK_BYTES - 1)) == huge_zero))
+	if (entry & SPECIAL || (w->level == 1 && is_huge_zero(entry)))
 		return;
 	for (uint64_t at = start; at < start + bytes_at(w->level); at += CHUNK_BYTES) {
 		struct chunk *c = add_chunk(w, at);

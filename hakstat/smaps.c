@@ -176,7 +176,8 @@ static bool is_in(const struct smaps *s, uint64_t entry)
 	return entry & PRESENT && !(s->zero && (entry & NUMBER) == s->zero);
 }
 
-int smaps_open(struct smaps *s, pid_t pid)
+/* -ESRCH: the process has ended, or became another program meanwhile. */
+static int open_once(struct smaps *s, pid_t pid)
 {
 	bool refused;
 	char path[64];
@@ -196,11 +197,26 @@ int smaps_open(struct smaps *s, pid_t pid)
 	r = read_smaps(s, f);
 	s->left = ENTRIES_MOST + 16 * s->rss / OS_PAGE;
 	fclose(f);
-	if (!r && refused)
-		s->estimated = pagetables_read(&s->tables, pid) != 0;
-	else if (!r)
+	if (!r && !s->n)
+		r = -ESRCH;
+	if (!r && refused) {
+		r = pagetables_read(&s->tables, pid);
+		s->estimated = r && r != -ESRCH;
+		r = s->estimated ? 0 : r;
+	} else if (!r) {
 		find_zeroes(s);
+	}
 	return r;
+}
+
+int smaps_open(struct smaps *s, pid_t pid)
+{
+	int r = open_once(s, pid);
+
+	if (r != -ESRCH)
+		return r;
+	smaps_close(s);
+	return open_once(s, pid); /* as another program it is read from its begin */
 }
 
 void smaps_close(struct smaps *s)

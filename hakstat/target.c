@@ -3,7 +3,9 @@
  * bounded, and what is printed of it is made safe for a terminal.
  */
 #include "target.h"
+#include "copies.h"
 #include "mapped.h"
+#include "privilege.h"
 #include "proc_stat.h"
 
 #include <dirent.h>
@@ -11,6 +13,7 @@
 #include <fcntl.h>
 #include <gelf.h>
 #include <libelf.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -693,7 +696,11 @@ const char *target_reason(int error)
 	case -ENOENT:
 		return "libhakmem is not in it (start it with LD_PRELOAD=libhakmem.so, or link it)";
 	case -EPERM:
-		return "no permission to read its memory (same user, or CAP_SYS_PTRACE)";
+		return has_capability(CAP_SYS_PTRACE)
+			       ? "the kernel refuses its memory, CAP_SYS_PTRACE or not: it is in a "
+				 "user namespace above this one, or a security module forbids it; "
+				 "whether libhakmem is in it cannot be told"
+			       : "no permission to read its memory (same user, or CAP_SYS_PTRACE)";
 	case -EACCES:
 		return "a file it runs cannot be opened: deleted or replaced (root; or "
 		       "CAP_CHECKPOINT_RESTORE, and for another user's process "
@@ -741,16 +748,6 @@ static void add_stranger(struct strangers *s, const struct mapping *m)
 	*slot_of(s, &id) = id;
 }
 
-/* Of several copies the one that began first is the program's: others came by dlopen or dlmopen. */
-static void keep_first(struct target *t, const struct target *other)
-{
-	unsigned copies = t->copies + 1;
-
-	if (!t->copies || other->start_ns < t->start_ns)
-		*t = *other;
-	t->copies = copies;
-}
-
 /*
  * By what is in the files, not by their names: each that has code mapped. `m` is the first
  * mapping of the file, the one its addresses count from. *error: what ended the reading, or 0.
@@ -784,7 +781,7 @@ static int scan_maps(struct target *t, FILE *maps, struct strangers *strangers, 
 		one = (struct target){.pid = t->pid, .reader = t->reader};
 		r = try_mapping(&one, &m);
 		if (r == 0)
-			keep_first(t, &one);
+			copies_keep(t, &one);
 		if (r == -ENOEXEC && strangers)
 			add_stranger(strangers, &m);
 		if (r != -ENOENT && r != -ENOEXEC && (r != -EACCES || best == -ENOENT))

@@ -33,12 +33,15 @@ struct target {
 	char build_id[48]; /* hex, empty if it has none */
 	char version[24];
 	uint32_t abi;
-	uint64_t bias;	    /* runtime address = link-time address + bias */
-	uint64_t root_addr; /* runtime address of struct hak_root */
-	uint64_t call_addr; /* where every system call of the library returns to, 0: not told */
-	uint64_t start_ns;  /* of the root */
-	unsigned copies;    /* of libhakmem in the process, of which this one began first */
-	bool closed;	    /* its file cannot be opened: counters alone, no probes */
+	uint64_t bias;	       /* runtime address = link-time address + bias */
+	uint64_t root_addr;    /* runtime address of struct hak_root */
+	uint64_t call_addr;    /* where every system call of the library returns to, 0: not told */
+	uint64_t start_ns;     /* of the root */
+	unsigned copies;       /* of libhakmem in the process, of which this one serves it */
+	uint64_t allocs;       /* of several, by this one so far */
+	char other[PATH_MAX];  /* of the others, the one that has made the most: as lib */
+	uint64_t other_allocs; /* how many */
+	bool closed;	       /* its file cannot be opened: counters alone, no probes */
 	struct probe_site site[HAK_PROBE_COUNT];
 };
 

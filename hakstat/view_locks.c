@@ -306,8 +306,7 @@ static void futex_note(const struct model *m, char *out, size_t len)
 	char a[16], b[16], c[16];
 
 	if (!m->syscalls->d.split)
-		snprintf(out, len,
-			 "this libhakmem does not tell its system calls from others (older?)");
+		calls_no_split_note(m, out, len);
 	else
 		snprintf(out, len,
 			 "asleep in futex(2): allocator %s; application %s in wait (locks), %s in "

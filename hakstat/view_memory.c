@@ -8,9 +8,10 @@ static const struct {
 #define LINE_(id, name, what) {name, what},
 	MEMORY_LINES(LINE_)};
 
+/* Nothing has been read of a program that was gone before the first look: there are no classes. */
 static bool is_known(const struct model *m)
 {
-	return m->memory && !m->memory->error[0];
+	return m->memory && !m->memory->error[0] && m->memory->classes;
 }
 
 static bool note(const struct model *m, int i, char *out, size_t len)
@@ -24,6 +25,8 @@ static bool note(const struct model *m, int i, char *out, size_t len)
 		snprintf(out, len, "%s", k->error);
 		return i == 0;
 	}
+	if (!is_known(m))
+		return false;
 	if (i == 0) {
 		bytes_text((double)k->rss, text, sizeof(text));
 		snprintf(out, len, "together %llu bytes (%s): RSS by /proc/%d/smaps",

@@ -150,8 +150,7 @@ static bool call_note(const struct model *m, int i, char *out, size_t len)
 			 part((double)ours.calls, (double)rest.calls), calls,
 			 part((double)ours.ns, (double)rest.ns));
 	else if (i == 0)
-		snprintf(out, len,
-			 "this libhakmem does not tell its system calls from others (older?)");
+		calls_no_split_note(m, out, len);
 	if (i == 0 || (i == 1 && calls_off_note(m, out, len)))
 		return true;
 	if (i != (s->d.off_s > 0 ? 2 : 1) || !s->d.lost)

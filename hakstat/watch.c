@@ -110,9 +110,10 @@ static int open_pid(struct watch *w, pid_t pid)
 	w->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	w->ready = true;
 	if (w->t.copies > 1)
-		complain("process %d has %u copies of libhakmem: this is the one that began first, "
-			 "%s",
-			 pid, w->t.copies, w->t.lib);
+		complain("process %d has %u copies of libhakmem: watched is %s, with %llu "
+			 "allocations so far; not %s, with %llu",
+			 pid, w->t.copies, w->t.lib, (unsigned long long)w->t.allocs, w->t.other,
+			 (unsigned long long)w->t.other_allocs);
 	name_it(w);
 	try_attach(w);
 	if (w->a || w->alone || target_alive(target_reader(pid)))
@@ -312,6 +313,7 @@ static int follow_exec(struct watch *w, struct sample *s)
 			break;
 		sleeps += thread_sleeps(w->t.pid);
 	}
+	w->restless = programs || r != -ENOENT;
 	return -ESRCH;
 }
 
@@ -356,7 +358,9 @@ void watch_finish(struct watch *w, char *text, size_t len)
 {
 	if (!w->launched) {
 		snprintf(text, len, "target %d %s %s", w->t.pid, w->t.comm,
-			 has_ended(w) ? "exited" : "is another program now, without libhakmem");
+			 has_ended(w)  ? "exited"
+			 : w->restless ? "becomes another program before it can be read"
+				       : "is another program now, without libhakmem");
 		return;
 	}
 	launch_finish(&w->l);

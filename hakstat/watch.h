@@ -16,6 +16,7 @@ struct watch {
 	bool alone;	    /* with the counters alone: neither probes nor source are attached */
 	bool ready;	    /* the counters are there: always with -p */
 	bool any;	    /* `last` is there */
+	bool restless;	    /* is another program, which was gone again before it could be read */
 	unsigned programs;  /* the process became, by exec: samples before and after do not mix */
 	struct sample last; /* what watch_sample told last */
 	int pidfd;	    /* of a process that is not ours, or -1 */

@@ -143,6 +143,28 @@ setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep "$TMP/traces"
 check "with that it works" test $? -eq 0 -a ! -s "$TMP/err"
 kill $hidden
 
+# Nor where it was deleted: then BPF has the times of system calls, and does not know whose they are.
+start_known "$TMP/known" threads "${owner[@]}"
+rm "$SO"
+for view in syscalls locks; do
+	"${capable[@]}" $view -p "$known_pid" -d 0.2 >"$TMP/out" 2>"$TMP/err"
+	check "deleted, $view: 0, and why they are not split" test $? -eq 0 -a "$(grep -c '^ *the file of its libhakmem cannot be opened' "$TMP/out")" -eq 1
+	check "deleted, $view: by BPF, not older" test "$(grep -c 'by BPF, but for probes' "$TMP/out")" -eq 1 -a "$(grep -Ec 'older|without BPF' "$TMP/out")" -eq 0
+done
+end_known
+cp "$LIB" "$SO"
+chmod 755 "$SO"
+
+# All capabilities, but in a user namespace below that of the process, do not let it be read.
+if unshare -r true 2>/dev/null; then
+	start_known "$TMP/known" threads
+	unshare -r "$HAKSTAT" memory -p "$known_pid" >"$TMP/out" 2>"$TMP/err"
+	check "from a user namespace below: 4, and why" test $? -eq 4 -a "$(grep -c 'in a user namespace above this one' "$TMP/err")" -eq 1
+	end_known
+else
+	skip "from a user namespace below" "there are none"
+fi
+
 # --- no capability, one's own process ------------------------------------------------------
 exact "no capability" nobpf "${plain[@]}"
 check "it has none" [ -z "$caps" ]

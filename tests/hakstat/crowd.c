@@ -2,7 +2,7 @@
  * Targets that are many, or do not stay what they are. Says "ready" once, on stdout.
  *   crowd threads N   N threads; for each line on stdin each of them makes 100 pairs of 3000 bytes
  *   crowd forks       forks children that allocate and exit, without an end
- *   crowd execs       becomes itself again every 50 ms
+ *   crowd execs US    becomes itself again every US microseconds
  *   crowd copies LIB  opens another copy of libhakmem in a name space of its own, and uses it;
  *                     then, for each line, 1000 pairs of 3000 bytes from its own
  */
@@ -107,12 +107,12 @@ static int forks(void)
 
 static int execs(char **argv)
 {
-	char *again[] = {argv[0], argv[1], "again", NULL};
+	char *again[] = {argv[0], argv[1], argv[2], "again", NULL};
 
-	if (!argv[2])
+	if (!argv[3])
 		said("ready");
 	pairs(1000);
-	usleep(50000);
+	usleep((useconds_t)atoi(argv[2]));
 	execv(argv[0], again);
 	return 1;
 }
@@ -148,7 +148,7 @@ int main(int argc, char **argv)
 		return threads(atoi(argv[2]));
 	if (!strcmp(mode, "forks"))
 		return forks();
-	if (!strcmp(mode, "execs"))
+	if (!strcmp(mode, "execs") && argc > 2)
 		return execs(argv);
 	if (!strcmp(mode, "copies") && argc > 2)
 		return copies(argv[2]);

@@ -223,6 +223,9 @@ static void pages(void)
 	read_all(p, n / 2);
 	p[HUGE] = 1;
 	mprotect(memset(huge_block(n), 1, n), n, PROT_NONE);
+	p = huge_block(n);
+	read_all(p, n);
+	mprotect(p, n, PROT_NONE);
 	p = memset(malloc(n), 1, n);
 	p += -(uintptr_t)p % page;
 	mprotect(p, n / 4, PROT_NONE);
