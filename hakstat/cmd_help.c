@@ -31,6 +31,26 @@ static const char *alerts_of(const struct entry *e)
 	return !e->arg && e->column->unit != UNIT_TEXT ? alert_selector(e->view) : NULL;
 }
 
+/* What `hakstat trace' makes of an argument, in the words for columns where they have one. */
+static const char *argument_unit(const struct probe_arg *a)
+{
+	static const struct {
+		const char *unit;
+		enum unit as;
+	} same[] = {{"bytes", UNIT_BYTES},
+		    {"ns", UNIT_NS},
+		    {"blocks", UNIT_COUNT},
+		    {"id", UNIT_COUNT},
+		    {"tid", UNIT_COUNT}};
+
+	if (!strncmp(a->unit, "enum:", 5))
+		return unit_names[UNIT_TEXT];
+	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++)
+		if (!strcmp(a->unit, same[i].unit))
+			return unit_names[same[i].as];
+	return a->unit;
+}
+
 #define TEXT_(name, of_column, of_argument)                                      \
 	static struct value name(const struct model *m, int row)                 \
 	{                                                                        \
@@ -40,8 +60,8 @@ static const char *alerts_of(const struct entry *e)
 		return value_text_or_none(e->arg ? (of_argument) : (of_column)); \
 	}
 TEXT_(column, e->column->id, e->arg->name)
-TEXT_(title, e->column->width ? e->column->title : NULL, NULL)
-TEXT_(unit, unit_names[e->column->unit], e->arg->unit)
+TEXT_(heading, e->column->width ? e->column->title : NULL, NULL)
+TEXT_(unit, unit_names[e->column->unit], argument_unit(e->arg))
 TEXT_(view, e->view->name, e->view->name)
 TEXT_(probe, NULL, e->probe->name)
 TEXT_(help, e->column->help, e->arg->meaning)
@@ -61,7 +81,8 @@ static struct value alert(const struct model *m, int row)
 
 static const struct column columns[] = {
 	{"column", "COLUMN", UNIT_TEXT, "id of a column", 20, 99, column},
-	{"title", "TITLE", UNIT_TEXT, "what tables have above it, if they show it", 8, 98, title},
+	{"heading", "HEADING", UNIT_TEXT, "what tables have above it, if they show it", 8, 98,
+	 heading},
 	{"unit", "UNIT", UNIT_TEXT, "what its numbers are", 16, 97, unit},
 	{"view", "VIEW", UNIT_TEXT, "table the column is of", 12, 96, view},
 	{"probe", "PROBE", UNIT_TEXT, "probe whose argument it is", 12, 80, probe},
@@ -93,8 +114,8 @@ static void print_entry(const struct entry *e)
 
 	if (e->arg) {
 		snprintf(prefix, sizeof(prefix), "%-20s %-8s ", e->arg->name, "-");
-		snprintf(text, sizeof(text), "%s; in: %s, of %s", e->arg->unit, e->view->name,
-			 e->probe->name);
+		snprintf(text, sizeof(text), "%s; in: %s, of %s", argument_unit(e->arg),
+			 e->view->name, e->probe->name);
 	} else {
 		snprintf(prefix, sizeof(prefix), "%-20s %-8s ", c->id, c->width ? c->title : "-");
 		snprintf(text, sizeof(text), "%s; in: %s%s%s%s", unit_names[c->unit], e->view->name,
@@ -238,7 +259,7 @@ int cmd_help(int argc, char **argv)
 		report_csv_head(stdout, &view_help);
 	if (o.format == REPORT_JSON) {
 		json_open(&p.j, NULL, '{');
-		json_text(&p.j, "schema", "hakstat.help/1");
+		json_text(&p.j, "schema", "hakstat.help/2");
 		json_open(&p.j, "columns", '[');
 	}
 	tell_columns(&p);

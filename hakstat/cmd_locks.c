@@ -108,13 +108,13 @@ static const struct stack_row *stack_of(const struct model *m, int row)
 /* Of all locks of the allocator together. */
 static void print_stacks(FILE *out, const struct model *m, const struct report_options *of)
 {
-	static const char *const shown[] = {"events", "share", "wait_ns", "mean_ns", "truncated"};
+	static const char *const shown[] = {"events", "share", "time_ns", "mean_ns", "truncated"};
 	const struct stack_printer printer = {false, stack_of, NULL};
 	struct report_options o = *of;
 	int fit[COLUMNS_MAX] = {0};
 
 	o.view = &view_stacks;
-	o.sort = view_column(&view_stacks, "wait_ns");
+	o.sort = view_column(&view_stacks, "time_ns");
 	o.reverse = false;
 	o.limit = STACKS_SHOWN;
 	fprintf(out, "\n");

@@ -177,7 +177,7 @@ static void fit_columns(const struct stacks *s, const struct report_options *o,
 
 		fit[i] = v->columns[i].width;
 		if (!strcmp(id, "callers") || (!bytes && !strcmp(id, "bytes")) ||
-		    (!ns && (!strcmp(id, "wait_ns") || !strcmp(id, "mean_ns"))))
+		    (!ns && (!strcmp(id, "time_ns") || !strcmp(id, "mean_ns"))))
 			fit[i] = 0;
 	}
 	view_narrow(v, stack_print_room(p, o), fit);
@@ -212,7 +212,7 @@ static void print_folded(FILE *out, const struct model *m, const struct report_o
 	for (int i = 0; i < n; i++) {
 		const struct stack_row *r = &m->stacks->row[rows.row[i]];
 		double v = !strcmp(id, "bytes")	    ? r->sum.bytes
-			   : !strcmp(id, "wait_ns") ? r->sum.ns
+			   : !strcmp(id, "time_ns") ? r->sum.ns
 						    : r->sum.events;
 
 		if (v >= 0.5)

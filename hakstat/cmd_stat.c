@@ -6,14 +6,9 @@
 /* The columns of the classes' table, and what it does not show. */
 static void json_class(struct json *j, const struct model *m, unsigned c)
 {
-	const struct class_delta *d = &m->class_[c];
-
 	json_open(j, NULL, '{');
 	json_number(j, "class", c);
 	report_json_columns(j, &view_classes, m, (int)c);
-	json_number(j, "refill_blocks", d->refill_blocks);
-	json_number(j, "flush_blocks", d->flush_blocks);
-	json_number(j, "remote_blocks", d->remote_blocks);
 	json_close(j, '}');
 }
 
@@ -34,7 +29,7 @@ static void json_locks(struct json *j, const struct model *m)
 		const struct lock_delta *l = &m->lock[i];
 
 		json_open(j, NULL, '{');
-		json_text(j, "name", hak_lock_names[i]);
+		json_text(j, "lock", hak_lock_names[i]);
 		json_number(j, "waits", l->waits);
 		json_number(j, "wait_ns", l->wait_ns);
 		json_known(j, "max_ns", l->has_bpf ? (int64_t)l->max_ns : -1);
@@ -83,7 +78,7 @@ static void print_json(FILE *out, const struct model *m)
 	struct json j = {out, false};
 
 	json_open(&j, NULL, '{');
-	json_text(&j, "schema", "hakstat.stat/1");
+	json_text(&j, "schema", "hakstat.stat/2");
 	json_number(&j, "pid", (uint64_t)m->target->pid);
 	json_text(&j, "comm", m->target->comm);
 	json_text(&j, "version", m->target->version);
@@ -156,7 +151,7 @@ int cmd_stat(int argc, char **argv)
 
 	report_parse(argc, argv, &o,
 		     "One interval of a process on libhakmem, exactly: with -p until it ends, "
-		     "Ctrl-C, or -d SECONDS. JSON is of schema hakstat.stat/1, CSV of the size "
+		     "Ctrl-C, or -d SECONDS. JSON is of schema hakstat.stat/2, CSV of the size "
 		     "classes.");
 	return report_run(&o, NULL, report_stat);
 }

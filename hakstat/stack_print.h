@@ -32,7 +32,7 @@ void stack_tell_denied(const struct stacks *s, pid_t pid, int *refused);
 
 /* --- shared by views of stacks (view_stacks.c) --- */
 
-/* "whole" and "frames" of a row's JSON. */
+/* "frames" of a row's JSON. */
 void stack_json_frames(struct json *j, const struct stack_row *r);
 /* How stacks were unwound; what it costs. */
 void stack_note_method(const struct stacks *s, char *out, size_t len);

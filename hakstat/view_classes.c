@@ -86,6 +86,9 @@ COUNTER_(allocs)
 COUNTER_(frees)
 COUNTER_(refills)
 COUNTER_(flushes)
+COUNTER_(refill_blocks)
+COUNTER_(flush_blocks)
+COUNTER_(remote_blocks)
 
 static const struct column columns[] = {
 	{"size", "SIZE", UNIT_BYTES, "one block of the class; large: above the largest class", 6,
@@ -116,6 +119,12 @@ static const struct column columns[] = {
 	{"frees", "FREES", UNIT_COUNT, "frees in this interval", 0, 0, class_frees_count},
 	{"refills", "REFILLS", UNIT_COUNT, "refills in this interval", 0, 0, class_refills_count},
 	{"flushes", "FLUSHES", UNIT_COUNT, "flushes in this interval", 0, 0, class_flushes_count},
+	{"refill_blocks", "REFILLED", UNIT_COUNT, "blocks that refills brought, in this interval",
+	 0, 0, class_refill_blocks_count},
+	{"flush_blocks", "FLUSHED", UNIT_COUNT, "blocks that flushes gave back, in this interval",
+	 0, 0, class_flush_blocks_count},
+	{"remote_blocks", "REMOTE", UNIT_COUNT, "blocks sent to their owners, in this interval", 0,
+	 0, class_remote_blocks_count},
 };
 
 static int class_rows(const struct model *m)

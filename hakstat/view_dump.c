@@ -141,10 +141,10 @@ static const struct column heap_columns[] = {
 	{"cached_bytes", "CACHED B", UNIT_BYTES, "memory in free blocks of thread caches", 12, 95,
 	 heap_cached},
 	{"pages", "PAGES", UNIT_COUNT, "pages it owns", 8, 90, heap_pages},
-	{"out_blocks", "BLOCKS", UNIT_COUNT, "blocks of its pages that are not free in them", 10,
-	 85, heap_out},
+	{"out_blocks", "OUT", UNIT_COUNT, "blocks of its pages that are not free in them", 10, 85,
+	 heap_out},
 	{"queue", "QUEUE", UNIT_BOOL, "blocks wait in its queue", 5, 70, heap_queue},
-	{"locked", "LOCK", UNIT_BOOL, "somebody holds its lock", 4, 70, heap_locked},
+	{"locked", "LOCKED", UNIT_BOOL, "somebody holds its lock", 6, 70, heap_locked},
 	{"slow_operation", "SLOW", UNIT_BOOL, "a slow operation is under way", 4, 70, heap_busy},
 };
 
@@ -175,7 +175,7 @@ PAGE_(capacity, value_of(VALUE_ID, x->capacity))
 PAGE_(dirty, value_of(VALUE_ID, x->dirty))
 
 static const struct column page_columns[] = {
-	{"page", "PAGE", UNIT_COUNT, "its address: hakstat dump --block tells more", 18, 99,
+	{"page", "PAGE ADDR", UNIT_COUNT, "its address: hakstat dump --block tells more", 18, 99,
 	 page_page},
 	{"kind", "KIND", UNIT_TEXT, "blocks: of one class; run: one block; mapped: a mapping", 7,
 	 90, page_kind},
@@ -186,8 +186,8 @@ static const struct column page_columns[] = {
 	{"used_blocks", "USED", UNIT_COUNT, "blocks not free in it: live, cached or in a queue", 6,
 	 97, page_used},
 	{"capacity", "OF", UNIT_COUNT, "blocks it has room for", 8, 96, page_capacity},
-	{"dirty_slices", "DIRTY", UNIT_COUNT, "unused slices of its segment that hold data", 6, 70,
-	 page_dirty},
+	{"dirty_slices", "DIRTY SL", UNIT_COUNT, "unused slices of its segment that hold data", 8,
+	 70, page_dirty},
 };
 
 static int page_rows(const struct model *m)
@@ -234,11 +234,12 @@ static const struct column block_columns[] = {
 	 block_state},
 	{"start", "START", UNIT_COUNT, "address of the block", 18, 97, block_start},
 	{"bytes", "BYTES", UNIT_BYTES, "length of the block", 10, 96, block_bytes},
-	{"page", "PAGE", UNIT_COUNT, "address of the page the block is in", 18, 90, block_page},
+	{"page", "PAGE ADDR", UNIT_COUNT, "address of the page the block is in", 18, 90,
+	 block_page},
 	{"kind", "KIND", UNIT_TEXT, "blocks: of one class; run: one block; mapped: a mapping", 7,
 	 80, block_kind},
 	{"heap", "HEAP", UNIT_COUNT, "heap that owns its page", 5, 85, block_heap},
-	{"cache_of_heap", "CACHE", UNIT_COUNT, "heap whose thread has it in its cache", 5, 84,
+	{"cache_of_heap", "IN CACHE", UNIT_COUNT, "heap whose thread has it in its cache", 8, 84,
 	 block_cache},
 };
 
@@ -277,7 +278,7 @@ TOTAL_(truncated, value_of(VALUE_BOOL, d->m->truncated))
 static const struct column total_columns[] = {
 	{"pid", "PID", UNIT_COUNT, "its number", 8, 99, total_pid},
 	{"version", "VERSION", UNIT_TEXT, "of libhakmem", 8, 60, total_version},
-	{"live_bytes", "LIVE", UNIT_BYTES,
+	{"live_bytes", "LIVE B", UNIT_BYTES,
 	 "of blocks allocated and not freed, as classes round them", 7, 95, total_live},
 	{"cached_bytes", "CACHED B", UNIT_BYTES, "memory in free blocks of thread caches", 8, 90,
 	 total_cached},
@@ -296,8 +297,8 @@ static const struct column total_columns[] = {
 	 total_first_broken},
 	{"heaps_busy", "BUSY", UNIT_COUNT, "heaps in a slow operation: counts a batch apart", 5, 50,
 	 total_heaps_busy},
-	{"core_truncated", "CUT", UNIT_BOOL,
-	 "the core file is cut off: what is behind cannot be read", 5, 50, total_truncated},
+	{"core_truncated", "CORECUT", UNIT_BOOL,
+	 "the core file is cut off: what is behind cannot be read", 7, 50, total_truncated},
 };
 
 static int total_rows(const struct model *m)

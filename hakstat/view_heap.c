@@ -106,35 +106,43 @@ static struct value heap_folded(const struct model *m, int row)
 	return r->stack ? value_text_of(r->stack->folded, 0) : value_none();
 }
 
+static struct value heap_whole(const struct model *m, int row)
+{
+	const struct heap_row *r = ROW(m, row);
+
+	return r->stack ? value_of(VALUE_BOOL, !r->stack->cut) : value_none();
+}
+
 static const struct column columns[] = {
-	{"live_bytes", "LIVE", UNIT_BYTES,
+	{"live_bytes", "LIVE B", UNIT_BYTES,
 	 "allocated since we attached and still there; of the history, too, with HAKMEM_PROFILE=1",
 	 8, 100, heap_live},
 	{"error", "+-%", UNIT_RATIO, "standard error of live_bytes, which is an estimate", 6, 88,
 	 heap_error_of},
 	{"live_objects", "OBJECTS", UNIT_COUNT, "blocks that these bytes are", 8, 96, heap_objects},
-	{"live_share", "SHARE%", UNIT_RATIO, "of all live_bytes", 7, 94, heap_share},
-	{"alloc_bytes_per_s", "ALLOC/s", UNIT_BYTES_RATE, "allocated, freed meanwhile or not", 8,
+	{"live_share", "LIVE%", UNIT_RATIO, "of all live_bytes", 7, 94, heap_share},
+	{"alloc_bytes_per_s", "ALLOCB/s", UNIT_BYTES_RATE, "allocated, freed meanwhile or not", 8,
 	 95, heap_alloc_rate},
-	{"allocs_per_s", "COUNT/s", UNIT_RATE, "allocations", 8, 90, heap_count_rate},
+	{"allocs_per_s", "ALLOC/s", UNIT_RATE, "allocations", 8, 90, heap_count_rate},
 	{"lifetime_ns", "LIFE", UNIT_NS,
 	 "average lifetime of a block: time lived by all, the living included, by the number freed",
 	 7, 92, heap_lifetime},
 	{"alloc_bytes", "ALLOC", UNIT_BYTES, "allocated since we attached", 0, 0, heap_alloc_bytes},
 	{"alloc_objects", "COUNT", UNIT_COUNT, "blocks that these bytes were", 0, 0,
 	 heap_alloc_objects},
-	{"samples", "TAKEN", UNIT_COUNT,
+	{"samples", "SAMPLES", UNIT_COUNT,
 	 "allocations sampled: what the other numbers are estimated from", 7, 80, heap_samples},
 	{"sample_frees", "FREED", UNIT_COUNT, "of the blocks sampled, freed since", 7, 60,
 	 heap_frees},
 	{"live_samples", "LEFT", UNIT_COUNT, "of the blocks sampled, still there", 6, 70,
 	 heap_left},
-	{"truncated_samples", "CUT", UNIT_COUNT, "samples whose stack is not whole", 5, 50,
+	{"truncated_samples", "CUT SMP", UNIT_COUNT, "samples whose stack is not whole", 7, 50,
 	 heap_cut},
 	{"what", "WHAT", UNIT_TEXT, "the stack, function, size class, thread or site", 44, 98,
 	 heap_what},
 	{"folded", "FOLDED", UNIT_TEXT, "the whole stack, as flame graphs are made from", 0, 0,
 	 heap_folded},
+	{"whole", "WHOLE", UNIT_BOOL, "the stack goes to where its thread began", 0, 0, heap_whole},
 };
 
 static int heap_rows(const struct model *m)
@@ -339,17 +347,17 @@ static struct value before_since(const struct model *m, int row)
 }
 
 static const struct column before_columns[] = {
-	{"class_bytes", "SIZE", UNIT_BYTES, "size of its blocks; large: above the largest class", 8,
-	 100, before_size},
+	{"class_bytes", "CLASS", UNIT_BYTES, "size of its blocks; large: above the largest class",
+	 8, 100, before_size},
 	{"before_blocks", "BLOCKS", UNIT_COUNT, "that were there when we attached, exactly", 9, 90,
 	 before_blocks},
-	{"before_bytes", "BEFORE", UNIT_BYTES, "the same in bytes", 8, 99, before_bytes},
-	{"before_share", "SHARE%", UNIT_RATIO, "of all that was there", 7, 80, before_share},
-	{"before_remaining", "LEFT", UNIT_BYTES, "of these still there: an estimate", 8, 95,
+	{"before_bytes", "BEFORE B", UNIT_BYTES, "the same in bytes", 8, 99, before_bytes},
+	{"before_share", "BEFORE%", UNIT_RATIO, "of all that was there", 7, 80, before_share},
+	{"before_remaining", "REMAIN", UNIT_BYTES, "of these still there: an estimate", 8, 95,
 	 before_left},
 	{"since_bytes", "SINCE", UNIT_BYTES, "allocated since and still there: an estimate", 8, 85,
 	 before_since},
-	{"now_bytes", "NOW", UNIT_BYTES, "live now, exactly", 8, 86, before_now},
+	{"now_bytes", "NOW B", UNIT_BYTES, "live now, exactly", 8, 86, before_now},
 };
 
 static int before_rows(const struct model *m)

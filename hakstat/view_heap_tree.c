@@ -54,14 +54,13 @@ static struct value tree_count(const struct model *m, int row)
 static const struct column columns[] = {
 	{"call", "CALL", UNIT_TEXT, "a function and what it calls; `c' turns the tree round", 52,
 	 100, tree_name},
-	{"tree_live_bytes", "LIVE", UNIT_BYTES, "bytes it holds, with all it calls: an estimate", 8,
+	{"live_bytes", "LIVE B", UNIT_BYTES, "bytes it holds, with all it calls: an estimate", 8,
 	 99, tree_live},
-	{"tree_share", "SHARE%", UNIT_RATIO, "of all live bytes", 7, 97, tree_share},
-	{"tree_live_objects", "OBJECTS", UNIT_COUNT, "blocks that these bytes are", 8, 90,
-	 tree_objects},
-	{"tree_alloc_per_s", "ALLOC/s", UNIT_BYTES_RATE, "allocated, freed meanwhile or not", 8, 98,
-	 tree_alloc},
-	{"tree_count_per_s", "COUNT/s", UNIT_RATE, "allocations", 8, 80, tree_count},
+	{"live_share", "LIVE%", UNIT_RATIO, "of all live bytes", 7, 97, tree_share},
+	{"live_objects", "OBJECTS", UNIT_COUNT, "blocks that these bytes are", 8, 90, tree_objects},
+	{"alloc_bytes_per_s", "ALLOCB/s", UNIT_BYTES_RATE, "allocated, freed meanwhile or not", 8,
+	 98, tree_alloc},
+	{"allocs_per_s", "ALLOC/s", UNIT_RATE, "allocations", 8, 80, tree_count},
 };
 
 static int tree_rows(const struct model *m)

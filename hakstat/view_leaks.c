@@ -74,18 +74,23 @@ static struct value leak_folded(const struct model *m, int row)
 	return value_text_of(m->heap->row[row].stack->folded, 0);
 }
 
+static struct value leak_whole(const struct model *m, int row)
+{
+	return value_of(VALUE_BOOL, !m->heap->row[row].stack->cut);
+}
+
 static const struct column columns[] = {
 	{"grown_bytes", "GROWN", UNIT_BYTES,
 	 "allocated since we watch and still there: an estimate", 8, 99, leak_grown},
-	{"grown_error", "+-%", UNIT_RATIO, "standard error of it", 6, 85, leak_error},
+	{"grown_error", "GROWN+-%", UNIT_RATIO, "standard error of it", 8, 85, leak_error},
 	{"grown_per_min", "GROW/m", UNIT_BYTES, "the same per minute", 8, 95, leak_rate},
 	{"confidence", "CONFID%", UNIT_RATIO,
 	 "that its blocks, once older than the interval, live longer than we watched", 8, 98,
 	 leak_confidence},
-	{"survivors", "LEFT", UNIT_COUNT, "sampled blocks that are left", 6, 90, leak_survivors},
+	{"survivors", "STAYED", UNIT_COUNT, "sampled blocks that are left", 6, 90, leak_survivors},
 	{"old", "OLD", UNIT_COUNT, "sampled blocks that grew older than the interval", 6, 88,
 	 leak_old},
-	{"old_frees", "FREED", UNIT_COUNT, "of those, freed since", 6, 89, leak_old_frees},
+	{"old_frees", "OLDFREED", UNIT_COUNT, "of those, freed since", 8, 89, leak_old_frees},
 	{"class_bytes", "CLASS", UNIT_BYTES, "size of the blocks most of it is in, 0: large", 7, 70,
 	 leak_class},
 	{"class_grown_bytes", "CLASS+", UNIT_BYTES,
@@ -97,6 +102,7 @@ static const struct column columns[] = {
 	{"callers", "CALLERS", UNIT_TEXT, "what was called, and from where", 40, 96, leak_what},
 	{"folded", "FOLDED", UNIT_TEXT, "the whole stack, as flame graphs are made from", 0, 0,
 	 leak_folded},
+	{"whole", "WHOLE", UNIT_BOOL, "the stack goes to where its thread began", 0, 0, leak_whole},
 };
 
 static int leak_rows(const struct model *m)

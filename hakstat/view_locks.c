@@ -4,6 +4,7 @@
  */
 #include "calls.h"
 #include "stacks.h"
+#include "report.h"
 #include "views.h"
 
 #include <linux/futex.h>
@@ -253,7 +254,7 @@ static const struct column columns[] = {
 	{"waits_per_s", "WAIT/s", UNIT_RATE, "times a thread found it held, or went to sleep", 7,
 	 93, lock_rate},
 	{"waits", "WAITS", UNIT_COUNT, "the same, in this interval", 7, 60, lock_waits},
-	{"wait_ns", "TOTAL", UNIT_NS, "time all threads waited for it, together", 7, 97,
+	{"wait_ns", "WAITED", UNIT_NS, "time all threads waited for it, together", 7, 97,
 	 lock_total},
 	{"asleep_ns", "ASLEEP", UNIT_NS, "of it, in futex(2); the rest is spinning", 7, 55,
 	 lock_asleep},
@@ -262,9 +263,9 @@ static const struct column columns[] = {
 	 7, 70, lock_p50},
 	{"p99_ns", "P99", UNIT_NS, "99 % of the waits were shorter (likewise)", 7, 91, lock_p99},
 	{"max_ns", "MAX", UNIT_NS, "longest wait of the interval", 7, 92, lock_max},
-	{"share", "SHARE%", UNIT_RATIO, "TOTAL / (interval x threads, the most there were)", 6, 94,
+	{"share", "SHARE%", UNIT_RATIO, "WAITED / (interval x threads, the most there were)", 6, 94,
 	 lock_share},
-	{"threads_mean", "THRDS", UNIT_FACTOR, "threads that waited, on average: TOTAL / interval",
+	{"threads_mean", "THRDS", UNIT_FACTOR, "threads that waited, on average: WAITED / interval",
 	 5, 50, lock_threads},
 	{"now", "NOW", UNIT_COUNT, "threads that sleep for it right now", 4, 75, lock_now},
 	{"address", "ADDRESS", UNIT_COUNT, "of the word that threads sleep on", 0, 0, lock_address},
@@ -364,10 +365,50 @@ bool view_locks_histogram(const struct model *m, int row, uint64_t hist[HIST_SLO
 	return true;
 }
 
+/* --- how long waits were, in JSON --- */
+
+struct slot {
+	uint64_t from_ns, waits;
+};
+#define SLOT(m) ((const struct slot *)(m)->own)
+
+static struct value slot_from(const struct model *m, int row)
+{
+	(void)row;
+	return value_of(VALUE_NS, (double)SLOT(m)->from_ns);
+}
+
+static struct value slot_waits(const struct model *m, int row)
+{
+	(void)row;
+	return value_of(VALUE_COUNT, (double)SLOT(m)->waits);
+}
+
+static const struct column slot_columns[] = {
+	{"from_ns", "FROM NS", UNIT_NS,
+	 "these waits took as long at least, and less than twice that", 0, 0, slot_from},
+	{"waits", "WAITS", UNIT_COUNT, "of that length, in this interval", 0, 0, slot_waits},
+};
+
+static int slot_rows(const struct model *m)
+{
+	return SLOT(m) != NULL;
+}
+
+const struct view view_histograms = {
+	.name = "histograms",
+	.title = "how long waits for locks were",
+	.columns = COLUMNS(slot_columns),
+	.rows = slot_rows,
+	.shown = always_shown,
+	.sort = VIEW_UNSORTED,
+};
+
 static void json_histogram(struct json *j, const struct model *m, int row)
 {
 	uint64_t hist[HIST_SLOTS];
 	char name[128];
+	static struct model one;
 
 	if (!view_locks_histogram(m, row, hist, name, sizeof(name)))
 		return;
@@ -381,10 +422,11 @@ static void json_histogram(struct json *j, const struct model *m, int row)
 	for (int i = 0; i < HIST_SLOTS; i++) {
 		if (!hist[i])
 			continue;
+		one.own = &(struct slot){i ? (uint64_t)1 << i : 0, hist[i]};
 		json_open(j, NULL, '{');
-		json_number(j, "from_ns", i ? (uint64_t)1 << i : 0);
-		json_number(j, "waits", hist[i]);
+		report_json_columns(j, &view_histograms, &one, 0);
 		json_close(j, '}');
+		one.own = NULL;
 	}
 	json_close(j, ']');
 	json_close(j, '}');

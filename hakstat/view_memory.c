@@ -91,10 +91,10 @@ static struct value line_exact(const struct model *m, int row)
 
 static const struct column line_columns[] = {
 	{"memory", "MEMORY", UNIT_TEXT, "what it is for", 15, 99, line_name},
-	{"resident_bytes", "RSS BYTES", UNIT_BYTES, "bytes in memory; the lines add up to RSS", 13,
-	 98, line_exact},
+	{"resident_bytes", "INMEM", UNIT_BYTES, "bytes in memory; the lines add up to RSS", 13, 98,
+	 line_exact},
 	{"share", "SHARE%", UNIT_RATIO, "of RSS", 6, 90, line_share},
-	{"size_bytes", "SIZE", UNIT_BYTES,
+	{"size_bytes", "SPACE", UNIT_BYTES,
 	 "address space; of blocks, their size together, in memory or not", 7, 80, line_bytes},
 	{"count", "COUNT", UNIT_COUNT, "blocks, spans or mappings", 8, 70, line_count},
 	{"what", "WHAT", UNIT_TEXT, "in words", 64, 50, line_what},
@@ -188,7 +188,7 @@ static const struct column class_columns[] = {
 	{"pages", "PAGES", UNIT_COUNT, "pages of the class", 6, 90, class_pages},
 	{"held_bytes", "HELD", UNIT_BYTES, "pages of the class: LIVE x SIZE + WASTE + NOMEM", 7, 91,
 	 class_held},
-	{"resident_bytes", "RSS", UNIT_BYTES, "of it, in memory", 7, 96, class_resident},
+	{"resident_bytes", "INMEM", UNIT_BYTES, "of it, in memory", 7, 96, class_resident},
 	{"unbacked_bytes", "NOMEM", UNIT_BYTES,
 	 "held, but without memory: not used yet, or given back to the system", 7, 75,
 	 class_gone_bytes},
@@ -286,7 +286,7 @@ static struct value page_rank(const struct model *m, int row)
 static const struct column page_columns[] = {
 	{"rank", "RANK", UNIT_COUNT, "0 for the least used page, then -1 and so on", 0, 0,
 	 page_rank},
-	{"page", "PAGE", UNIT_COUNT, "its address: hakstat dump --block tells more", 14, 99,
+	{"page", "PAGE ADDR", UNIT_COUNT, "its address: hakstat dump --block tells more", 14, 99,
 	 page_address},
 	{"size", "SIZE", UNIT_BYTES, "one block of the class", 6, 98, page_size},
 	{"live_blocks", "LIVE", UNIT_COUNT, "blocks allocated, or waiting in a queue", 6, 97,
@@ -294,8 +294,8 @@ static const struct column page_columns[] = {
 	{"cached_blocks", "CACHED", UNIT_COUNT, "free blocks in thread caches", 6, 80, page_cached},
 	{"capacity", "OF", UNIT_COUNT, "blocks it has room for", 6, 90, page_capacity},
 	{"used", "USED%", UNIT_RATIO, "live of them", 6, 95, page_used},
-	{"resident_bytes", "RSS", UNIT_BYTES, "in memory", 7, 96, page_resident},
-	{"owner_tid", "OWNER", UNIT_COUNT, "thread that owns it, or owned it last", 7, 70,
+	{"resident_bytes", "INMEM", UNIT_BYTES, "in memory", 7, 96, page_resident},
+	{"owner_tid", "OWN TID", UNIT_COUNT, "thread that owns it, or owned it last", 7, 70,
 	 page_owner},
 };
 

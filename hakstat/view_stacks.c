@@ -68,6 +68,11 @@ static struct value stack_folded(const struct model *m, int row)
 	return value_text_of(ROW(m, row)->folded, 0);
 }
 
+static struct value stack_whole(const struct model *m, int row)
+{
+	return value_of(VALUE_BOOL, !ROW(m, row)->cut);
+}
+
 static const struct column columns[] = {
 	{"events", "EVENTS", UNIT_COUNT,
 	 "times the probe fired with this stack; an estimate where not every stack was taken", 9,
@@ -76,7 +81,7 @@ static const struct column columns[] = {
 	{"share", "SHARE%", UNIT_RATIO, "of all events of these probes", 7, 97, stack_share},
 	{"bytes", "BYTES", UNIT_BYTES, "that the probe tells: refilled, flushed, mapped and so on",
 	 8, 95, stack_bytes},
-	{"wait_ns", "TIME", UNIT_NS, "that the probe tells: waited for a lock, in system calls", 8,
+	{"time_ns", "TIME", UNIT_NS, "that the probe tells: waited for a lock, in system calls", 8,
 	 94, stack_ns},
 	{"mean_ns", "MEAN", UNIT_NS, "the same for one event", 8, 85, stack_mean},
 	{"taken", "TAKEN", UNIT_COUNT, "stacks taken: what the other numbers are estimated from", 7,
@@ -86,6 +91,8 @@ static const struct column columns[] = {
 	{"callers", "CALLERS", UNIT_TEXT, "what was called, and from where", 60, 98, stack_callers},
 	{"folded", "FOLDED", UNIT_TEXT, "the whole stack, as flame graphs are made from", 0, 0,
 	 stack_folded},
+	{"whole", "WHOLE", UNIT_BOOL, "the stack goes to where its thread began", 0, 0,
+	 stack_whole},
 };
 
 static int stack_rows(const struct model *m)
@@ -187,27 +194,60 @@ static void stack_json(struct json *j, const struct model *m)
 	json_close(j, '}');
 }
 
+/* --- frames of a stack, in JSON --- */
+
+#define FRAME(m) ((const struct frame *)(m)->own)
+#define FRAME_(name, of_frame)                                   \
+	static struct value name(const struct model *m, int row) \
+	{                                                        \
+		const struct frame *f = FRAME(m);                \
+                                                                 \
+		(void)row;                                       \
+		return (of_frame);                               \
+	}
+FRAME_(frame_function, value_text_or_none(f->function))
+FRAME_(frame_file, value_text_or_none(f->line ? f->file : NULL))
+FRAME_(frame_line, f->file && f->line ? value_of(VALUE_ID, f->line) : value_none())
+FRAME_(frame_module, value_text_or_none(f->module))
+FRAME_(frame_offset, value_of(VALUE_COUNT, (double)f->offset))
+FRAME_(frame_inlined, value_of(VALUE_BOOL, f->inlined))
+
+static const struct column frame_columns[] = {
+	{"function", "FUNCTION", UNIT_TEXT, "of the frame", 0, 0, frame_function},
+	{"file", "FILE", UNIT_TEXT, "of its source", 0, 0, frame_file},
+	{"line", "LINE", UNIT_COUNT, "in that file", 0, 0, frame_line},
+	{"module", "MODULE", UNIT_TEXT, "program or library the code is in", 0, 0, frame_module},
+	{"offset", "OFFSET", UNIT_COUNT, "of the code in the module", 0, 0, frame_offset},
+	{"inlined", "INLINED", UNIT_BOOL, "into the frame that follows", 0, 0, frame_inlined},
+};
+
+static int frame_rows(const struct model *m)
+{
+	return FRAME(m) != NULL;
+}
+
+const struct view view_frames = {
+	.name = "frames",
+	.title = "frames of a stack",
+	.columns = COLUMNS(frame_columns),
+	.rows = frame_rows,
+	.shown = always_shown,
+	.sort = VIEW_UNSORTED,
+};
+
 static void json_frame(struct json *j, const struct frame *f)
 {
+	static struct model m;
+
+	m.own = f;
 	json_open(j, NULL, '{');
-	if (f->function)
-		json_text(j, "function", f->function);
-	else
-		json_null(j, "function");
-	if (f->file && f->line) {
-		json_text(j, "file", f->file);
-		json_number(j, "line", f->line);
-	}
-	if (f->module)
-		json_text(j, "module", f->module);
-	json_number(j, "offset", f->offset);
-	json_bool(j, "inlined", f->inlined);
+	report_json_columns(j, &view_frames, &m, 0);
 	json_close(j, '}');
+	m.own = NULL;
 }
 
 void stack_json_frames(struct json *j, const struct stack_row *r)
 {
-	json_bool(j, "whole", !r->cut);
 	json_open(j, "frames", '[');
 	for (unsigned i = 0; i < r->frames; i++)
 		json_frame(j, r->frame[i]);

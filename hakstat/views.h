@@ -29,6 +29,8 @@
 	X(trace)      \
 	X(watch)      \
 	X(probes)     \
+	X(frames)     \
+	X(histograms) \
 	X(dump)       \
 	X(dump_heaps) \
 	X(dump_pages) \

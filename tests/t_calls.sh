@@ -73,7 +73,7 @@ check "convoy by -c: where the allocator waits from" python3 -c 'import json, sy
 j = json.load(open(sys.argv[1]))
 arena = next(r for r in j["rows"] if r["lock"] == "arena")
 here = [r for r in j["stacks"] if any(f["function"] == "wait_for_arena" for f in r["frames"])]
-sys.exit(sum(r["events"] for r in here) != arena["waits"] or sum(r["wait_ns"] for r in here) != arena["wait_ns"])' "$TMP/json"
+sys.exit(sum(r["events"] for r in here) != arena["waits"] or sum(r["time_ns"] for r in here) != arena["wait_ns"])' "$TMP/json"
 
 # Built by the other compiler: what goes into the kernel, and what calls it.
 if command -v clang >/dev/null; then

@@ -569,11 +569,11 @@ report = json.load(open(sys.argv[1]))
 unknown = {"max_ns", "p50_ns", "p99_ns"}
 def numbers(where, entry):
     for key, value in entry.items():
-        if key != "name":
+        if key != "lock":
             assert (value is None) == (key in unknown), (where, key, value)
 assert report["locks"]
 for lock in report["locks"]:
-    numbers(lock["name"], lock)
+    numbers(lock["lock"], lock)
 for entry in report["classes"]:
     numbers(entry["size"], {k: v for k, v in entry.items() if k not in ("hit_rate", "blocks_per_refill")})
     assert (entry["hit_rate"] is None) == (entry["allocs"] == 0)

@@ -91,7 +91,7 @@ appears "to the sum below it" '^together [1-9][0-9]+ bytes'
 keys 8
 appears "memory by class" 'SIZE +PAGES'
 keys 0
-appears "live memory as a tree" '^CALL +LIVE +SHARE%'
+appears "live memory as a tree" '^CALL +LIVE B +LIVE%'
 appears "functions below those that call them" '^ +- one_request '
 appears "the tree tells which rows these are" '^rows 1-15 of '
 check "what was there before is in it" wait_for 8 shows '\[before attach\] '

@@ -100,8 +100,8 @@ count = {}
 for r in rows:
     count[r["probe"]] = count.get(r["probe"], 0) + int(r["events"])
 assert count["mmap_fallback"] == 25 and count["os_map"] >= 25, count
-assert all(r["wait_ns"] == "" for r in rows if r["probe"] == "mmap_fallback")
-assert all(float(r["wait_ns"]) > 0 for r in rows if r["probe"] == "os_map")
+assert all(r["time_ns"] == "" for r in rows if r["probe"] == "mmap_fallback")
+assert all(float(r["time_ns"]) > 0 for r in rows if r["probe"] == "os_map")
 END
 check "csv: both probes, times where there are some" python3 "$TMP/table.py" "$TMP/csv"
 timeout -k 1 30 "$HAKSTAT" stacks --on mmap_fallback -c "$TMP/nofp $TMP/known" --by function >"$TMP/out" 2>"$TMP/err"
@@ -281,7 +281,7 @@ if command -v setpriv >/dev/null; then
 	check "a program that may not be opened: exit code 4" [ $? -eq 4 ]
 	check "a program that may not be opened: says what to do" grep -q 'no permission to open 1 files .*setcap' "$TMP/err"
 	check "a program that may not be opened: by frame pointers" [ "$(number by_both),$(number files_not_opened)" = 25,1 ]
-	check "a program that may not be opened: its offsets" grep -q '"function":null,"module":"[^"]*/fp","offset":[0-9]\{1,6\},' "$TMP/json"
+	check "a program that may not be opened: its offsets" grep -q '"function":null,"file":null,"line":null,"module":"[^"]*/fp","offset":[0-9]\{1,6\},' "$TMP/json"
 	setpriv --bounding-set=-bpf,-perfmon,-sys_admin "$HAKSTAT" stacks -c "$TMP/nofp $TMP/known" --on refill >"$TMP/out" 2>"$TMP/err"
 	check "no BPF: exit code 4" [ $? -eq 4 ]
 	check "no BPF: says what to do" grep -q 'no permission for BPF: .*setcap' "$TMP/err"
@@ -318,7 +318,7 @@ cat >"$TMP/lock.py" <<'END'
 import json, sys
 report = json.load(open(sys.argv[1]))
 assert report["rows"] and report["stacks"]["events"] > 0
-assert all(r["wait_ns"] > 0 and r["bytes"] is None for r in report["rows"])
+assert all(r["time_ns"] > 0 and r["bytes"] is None for r in report["rows"])
 mine = sum(r["events"] for r in report["rows"] if any(f["function"] == "contend" for f in r["frames"]))
 assert mine >= 0.9 * report["stacks"]["events"], (mine, report["stacks"])
 END

@@ -43,7 +43,7 @@ def check_class(entry):
     expect(name + ", blocks per refill", entry["refill_blocks"] >= entry["refills"], True)
 
 
-expect("schema", report["schema"], "hakstat.stat/1")
+expect("schema", report["schema"], "hakstat.stat/2")
 sizes = [entry["size"] for entry in report["classes"]]
 expect("each size once", len(sizes), len(set(sizes)))
 for size in known:

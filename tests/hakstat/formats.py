@@ -28,6 +28,7 @@ calls = {
     "doctor": [[]], "help": [["hit_rate"], ["trace"]],
 }
 # doctor tells what is missing here; a heap that is looked at while it changes may not add up
+in_rows = set() # keys of rows of JSON
 statuses = {"watch": [5], "doctor": [0, 1, 4], "dump": [0, 1]}
 
 
@@ -45,6 +46,26 @@ def keys(v):
     if isinstance(v, dict):
         return set(v).union(*map(keys, v.values()))
     return set().union(*map(keys, v)) if isinstance(v, list) else set()
+
+
+def rows_of(v):
+    """The objects in lists, whatever holds the lists."""
+    for e in v.values() if isinstance(v, dict) else v if isinstance(v, list) else ():
+        if isinstance(v, list) and isinstance(e, dict):
+            yield e
+        yield from rows_of(e)
+
+
+def judge_names(table):
+    """A name means one thing wherever it stands, and one thing has one name."""
+    for name, of in (("column", "heading"), ("heading", "column"), ("column", "unit")):
+        there = {}
+        for r in table:
+            if r[name] and r[of]:
+                there.setdefault(r[name], set()).add(r[of])
+        for k in sorted(there):
+            if len(there[k]) > 1:
+                print("%s %s: more than one %s: %s" % (name, k, of, sorted(there[k])))
 
 
 def judge_csv(text):
@@ -74,6 +95,8 @@ def judge_once(command, args):
         parsed = [json.loads(line) for line in objects.splitlines()]
     except ValueError:
         return names, wrong + more + ["no JSON"], True
+    if command != "probes": # whose rows describe arguments, by name
+        in_rows.update(k for o in parsed for r in rows_of(o) for k, v in r.items() if not isinstance(v, (dict, list)))
     found = keys(parsed)
     missing = set(names) - found
     # a trace has the arguments of all probes as columns, an object those of its own
@@ -94,7 +117,9 @@ def judge(call):
 
 
 def main():
-    known = {r["column"] for r in json.loads(run("help", [], "--json")[1])["columns"]}
+    table = json.loads(run("help", [], "--json")[1])["columns"]
+    known = {r["column"] for r in table}
+    judge_names(table)
     commands = listed()
     for c in sorted(set(commands) ^ set(calls)):
         print("%s: the commands there are and those tried here differ by it" % c)
@@ -109,6 +134,8 @@ def main():
         status, text, _ = run("help", [name])
         if status or name not in known or not any(line.split()[:1] == [name] for line in text.splitlines()):
             print("hakstat help %s: not known" % name)
+    for name in sorted(in_rows - known):
+        print("%s: in a row of JSON, not known to help" % name)
     if len(used) < 100:
         print("only %d names" % len(used))
 
