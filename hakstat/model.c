@@ -134,8 +134,7 @@ static void process_make(struct model *m, const struct sample *from, const struc
 	m->fallbacks = grown(b->fallbacks, a->fallbacks);
 	m->fallback_bytes = grown(b->fallback_bytes, a->fallback_bytes);
 	for (unsigned k = 0; k < HAK_SIZES; k++)
-		m->over_aligned[k] =
-			grown(to->root.over_aligned[k], from->root.over_aligned[k]);
+		m->over_aligned[k] = grown(to->root.over_aligned[k], from->root.over_aligned[k]);
 	m->large_live_bytes = grown(to->large_alloc_bytes, to->large_free_bytes);
 	m->large_bytes = grown(to->large_alloc_bytes, from->large_alloc_bytes);
 	m->large_hits = grown(to->large_hits, from->large_hits);

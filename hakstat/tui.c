@@ -176,7 +176,12 @@ static int enter(struct screen *s)
 	}
 	if (views[s->view]->act)
 		return act(s, VIEW_ACT_TOGGLE);
-	if (!views[s->view]->explain || s->cursor >= s->rows.n)
+	if (!views[s->view]->explain) {
+		screen_say(s, "rows of this view have no stacks; those of classes, locks, os and "
+			      "route have");
+		return ACTION_REDRAW;
+	}
+	if (s->cursor >= s->rows.n)
 		return ACTION_NONE;
 	s->explained = s->rows.row[s->cursor];
 	s->before = s->view;

@@ -4,6 +4,7 @@
  * there for are an alarm: a size that falls through takes a hundred times as long, or, where such a
  * mapping is used again, a hundred times its memory.
  */
+#include "stacks.h"
 #include "views.h"
 
 #define LARGE_MAX                                                                      \
@@ -274,6 +275,19 @@ static bool note(const struct model *m, int i, char *out, size_t len)
 	return true;
 }
 
+static bool explain(const struct model *m, int row, struct stacks_options *o)
+{
+	char what[32];
+
+	if (is_fallback(m, row))
+		return stacks_explain(o, HAK_P_hakmem_mmap_fallback, "enum:HAK_FALLBACK_REASONS",
+				      reason_of(m, row), hak_fallback_names[reason_of(m, row)]);
+	if (row == 0)
+		return stacks_explain(o, HAK_P_hakmem_mmap_fallback, NULL, 0, "");
+	snprintf(what, sizeof(what), "class %llu", (unsigned long long)m->class_[row].block_bytes);
+	return stacks_explain(o, HAK_P_hakmem_refill, "class", (uint32_t)row, what);
+}
+
 const struct view view_route = {
 	.name = "route",
 	.by_bpf = "from_page from_remote from_fresh from_adopted from_arena from_os mmap_fallbacks "
@@ -287,4 +301,5 @@ const struct view view_route = {
 	.probes = PROBE_BIT(HAK_P_hakmem_refill),
 	.alert = alert,
 	.note = note,
+	.explain = explain,
 };

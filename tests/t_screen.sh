@@ -148,6 +148,16 @@ keys Enter
 appears "Enter on a lock: stacks of its waits" '^lock_wait_done, arena, for'
 keys Escape
 appears "Esc goes back to the locks" '^LOCK '
+keys 5
+appears "routes again" '^ *!? *FROM '
+keys Enter
+appears "Enter on a size: stacks of its refills" '^refill, class [0-9]+, for'
+keys Escape
+appears "Esc goes back to the routes" '^ *!? *FROM '
+keys 4
+appears "threads again" '^ *THREAD '
+keys Enter
+appears "Enter where there are no stacks says so" 'rows of this view have no stacks'
 keys 1
 on resize-window -t top -x 40 -y 10
 appears "a small terminal" '^ *SIZE +ALLOC/s'
