@@ -8,7 +8,10 @@ static const struct argp_option option_table[] = {
 	{"internals", KEY_INTERNALS, NULL, 0, "with the functions inside libhakmem", 0},
 	{"depth", KEY_DEPTH, "FRAMES", 0, "frames of a stack at most (default 128)", 0},
 	{"slice", KEY_SLICE, "BYTES", 0,
-	 "of a stack copied, up to 64K; 0: go by frame pointers alone (default 16K)", 0},
+	 "of a stack copied, up to 64K: rounded up to 4K, and the rest of the 4K it begins in; 0: "
+	 "go "
+	 "by frame pointers alone (default 16K)",
+	 0},
 	{0},
 };
 
