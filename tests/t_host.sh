@@ -80,7 +80,7 @@ check "it ends with 0, and without complaint" test $? -eq 0 -a ! -s "$TMP/err"
 
 # --- cgroups ------------------------------------------------------------------------------
 "$CC" -std=gnu11 -D_GNU_SOURCE -w -I"$ROOT/hakstat" -I"$ROOT/probes" -I"$ROOT/bpf" "$ROOT/tests/hakstat/cgroups.c" \
-	"$ROOT"/hakstat/{cgroup,target,mapped,proc_stat,contract}.c -o "$TMP/cgroups" -lelf || not_ok "hakstat/cgroups.c compiles"
+	"$ROOT"/hakstat/{cgroup,target,copies,mapped,privilege,proc_stat,contract}.c -o "$TMP/cgroups" -lelf || not_ok "hakstat/cgroups.c compiles"
 id=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 cat >"$TMP/table" <<END
 /docker/$id|docker:0123456789ab

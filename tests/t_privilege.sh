@@ -180,7 +180,7 @@ r = json.load(open(sys.argv[1]))
 assert r["rss_bytes"] and sum(x["resident_bytes"] for x in r["rows"]) == r["rss_bytes"]' "$TMP/out"
 "${plain[@]}" top -a -b --json -d 0.1 >"$TMP/out" 2>"$TMP/err"
 check "top -a shows it, without complaint" eval 'grep -q "{\"pid\":$known_pid," "$TMP/out" && [[ ! -s $TMP/err ]]'
-for line in threads:"WAIT/s, WAITED" locks:"ASLEEP, P50, P99, MAX, NOW" remote:"all of it" route:"PAGE, .*, REASON"; do
+for line in threads:"WAIT/s, WAITED" locks:"ASLEEP, P50, P99, MAX, NOW" remote:"all of it" route:"PAGE, .*, MMAP, REUSE"; do
 	view=${line%%:*}
 	"${plain[@]}" "$view" -p "$known_pid" -d 0.1 >"$TMP/out" 2>/dev/null
 	check "$view: names the columns" grep -q "^ unknown without BPF: ${line#*:} ($view); run as root, or: setcap " "$TMP/out"

@@ -17,7 +17,7 @@ h=$ROOT/hakstat
 build traced
 build views
 build recfile -I"$h" -I"$ROOT/probes" -I"$ROOT/bpf" -I"$ROOT/tests" \
-	"$h"/{recording,recorder,instant,sample_instant,target,mapped,proc_stat,contract,progress}.c -lelf -lz
+	"$h"/{recording,recorder,instant,sample_instant,target,copies,mapped,privilege,proc_stat,contract,progress}.c -lelf -lz
 
 report() { "$HAKSTAT" report --replay "$@" 2>"$TMP/err"; }
 
