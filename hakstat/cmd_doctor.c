@@ -77,16 +77,11 @@ static const struct column columns[] = {
 	 mending},
 };
 
-static int rows(const struct model *m)
-{
-	return m->own != NULL;
-}
-
 const struct view view_doctor = {
 	.name = "doctor",
 	.title = "what works here",
 	.columns = COLUMNS(columns),
-	.rows = rows,
+	.rows = own_row,
 	.shown = always_shown,
 	.sort = VIEW_UNSORTED,
 };

@@ -90,16 +90,11 @@ static const struct column columns[] = {
 	{"help", "HELP", UNIT_TEXT, "what it means", 40, 95, help},
 };
 
-static int rows(const struct model *m)
-{
-	return m->own != NULL;
-}
-
 const struct view view_help = {
 	.name = "help",
 	.title = "columns of all tables",
 	.columns = COLUMNS(columns),
-	.rows = rows,
+	.rows = own_row,
 	.shown = always_shown,
 	.sort = VIEW_UNSORTED,
 };

@@ -102,16 +102,11 @@ static const struct column columns[] = {
 	{"title", "COMMAND LINE", UNIT_TEXT, "or what the process has put there", 24, 90, title},
 };
 
-static int rows(const struct model *m)
-{
-	return m->own != NULL;
-}
-
 const struct view view_list = {
 	.name = "list",
 	.title = "processes on libhakmem",
 	.columns = COLUMNS(columns),
-	.rows = rows,
+	.rows = own_row,
 	.shown = always_shown,
 };
 

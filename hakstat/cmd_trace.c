@@ -248,16 +248,11 @@ static const struct column columns[] = {
 	 duration},
 };
 
-static int rows(const struct model *m)
-{
-	return m->own != NULL;
-}
-
 const struct view view_trace = {
 	.name = "trace",
 	.title = "events, one by one",
 	.columns = COLUMNS(columns),
-	.rows = rows,
+	.rows = own_row,
 	.shown = always_shown,
 	.sort = VIEW_UNSORTED,
 };

@@ -47,6 +47,11 @@ bool view_by_bpf(const struct view *v, const struct column *c)
 	return false;
 }
 
+int own_row(const struct model *m)
+{
+	return m->own != NULL;
+}
+
 bool always_shown(const struct model *m, int row)
 {
 	(void)m;

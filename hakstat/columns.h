@@ -123,6 +123,7 @@ bool view_by_bpf(const struct view *v, const struct column *c);
 bool view_lacks(const struct view *v, const struct model *m, char *out, size_t len);
 
 bool always_shown(const struct model *m, int row);
+int own_row(const struct model *m); /* rows of a command's table that prints `own' as it comes: 1 */
 
 /* A value as text. */
 void value_text(const struct value *v, char *out, size_t len);

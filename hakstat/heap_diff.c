@@ -273,16 +273,11 @@ static const struct column columns[] = {
 	 folded},
 };
 
-static int told_rows(const struct model *m)
-{
-	return m->own != NULL;
-}
-
 const struct view view_heap_diff = {
 	.name = "heap_diff",
 	.title = "what changed between two heap profiles",
 	.columns = COLUMNS(columns),
-	.rows = told_rows,
+	.rows = own_row,
 	.shown = always_shown,
 	.sort = VIEW_UNSORTED,
 };
