@@ -196,9 +196,10 @@ static bool draw(const struct model *m, const struct options *o)
 	     flame_write(o->drawing, &p, NULL, alloc ? PROFILE_ALLOC_SPACE : PROFILE_INUSE_SPACE,
 			 title);
 	profile_free(&p);
-	if (ok && !fflush(o->drawing))
+	/* what could not be written before is not in the buffer any more */
+	if (ok && !fflush(o->drawing) && !ferror(o->drawing))
 		return true;
-	complain("cannot write %s: %s", o->svg, ok ? strerror(errno) : "no memory");
+	complain("cannot write %s: %s", o->svg, ok ? strerror(errno ? errno : EIO) : "no memory");
 	return false;
 }
 
