@@ -77,6 +77,14 @@ take_skips() {
 # verdict WORD TEST SECONDS [DETAIL]
 verdict() { printf '%-5s %7ss  %s%s\n' "$1" "$3" "$2" "${4:+  ($4)}"; }
 
+# failures_of LOG: what failed, each with what the test says of it; false if the log names nothing
+failures_of() {
+	awk '/^not ok / { found = 1; left = 13 }
+		/^(ok|skip) / { left = 0 }
+		left-- > 0 { print "        " $0 }
+		END { exit !found }' "$1"
+}
+
 report_lines() {
 	local test=$1 log=$2 rc=$3 took=$4 good=$5 bad=$6 skips=$7 word=ok detail
 
@@ -88,7 +96,8 @@ report_lines() {
 	take_skips "$skips"
 	verdict $word "$test" "$took" "$detail"
 	[[ $skips -eq 0 ]] || grep -aE '^skip - |^ok .*# SKIP' "$log" | sed 's/^/        /'
-	[[ $bad -eq 0 ]] || { grep -aE '^not ok ' "$log" | sed 's/^/        /'; tail_of "$log"; }
+	[[ $bad -eq 0 ]] || failures_of "$log" || tail_of "$log"
+	[[ $rc -ne 124 && $rc -ne 137 ]] || tail_of "$log"
 }
 
 report_whole() {
