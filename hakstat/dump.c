@@ -314,7 +314,7 @@ static int read_segments(struct dump *d, const struct dump_visitor *v)
 			seen = at;
 			power *= 2;
 		}
-		if (!memory_read(d->m, at, raw, l->segment_bytes)) {
+		if (!memory_read_written(d->m, at, raw, l->segment_bytes)) {
 			broken(d, "the segment described at %#llx cannot be read",
 			       (unsigned long long)at);
 			break;
@@ -365,12 +365,12 @@ static int read_mapped(struct dump *d, const struct dump_visitor *v)
 	uint64_t *roots = calloc(LEAF, sizeof(*roots)), *leaf = calloc(LEAF, sizeof(*leaf));
 	bool ok = roots && leaf;
 
-	if (ok && !memory_read(d->m, d->root.layout.pagemap, roots, LEAF * sizeof(*roots)))
+	if (ok && !memory_read_written(d->m, d->root.layout.pagemap, roots, LEAF * sizeof(*roots)))
 		broken(d, "the page map cannot be read");
 	for (size_t i = 0; ok && i < LEAF && !takes_too_long(d); i++) {
 		if (!roots[i])
 			continue;
-		if (memory_read(d->m, roots[i], leaf, LEAF * sizeof(*leaf)))
+		if (memory_read_written(d->m, roots[i], leaf, LEAF * sizeof(*leaf)))
 			read_leaf(d, (uint64_t)i << 32, leaf, v);
 		else
 			broken(d, "a leaf of the page map cannot be read");

@@ -19,6 +19,7 @@
 #define SPANS_MAX 1000000U
 #define WINDOW ((size_t)1 << 20)
 #define ROOT_ALIGN 64U
+#define WRITTEN ((uint64_t)3 << 62) /* of an entry in pagemap: in memory, or in swap, proc(5) */
 
 static bool read_at(int fd, void *buf, size_t bytes, uint64_t offset)
 {
@@ -156,6 +157,56 @@ bool memory_read(const struct memory *m, uint64_t addr, void *buf, size_t bytes)
 		bytes -= n;
 	}
 	return true;
+}
+
+/* Whether pages first .. first + n are in memory or in swap; false where that cannot be known. */
+static bool read_entries(pid_t pid, uint64_t first, size_t n, uint64_t *entry)
+{
+	char path[32];
+	bool ok;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	ok = read_at(fd, entry, n * sizeof(*entry), first * sizeof(*entry));
+	close(fd);
+	return ok;
+}
+
+static bool any_written(const uint64_t *entry, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (entry[i] & WRITTEN)
+			return true;
+	return false;
+}
+
+bool memory_read_written(const struct memory *m, uint64_t addr, void *buf, size_t bytes)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), first = addr / page,
+		       end = addr + bytes;
+	const size_t n = bytes ? (size_t)((end - 1) / page - first + 1) : 0;
+	uint64_t *entry = m->reader ? calloc(n + 1, sizeof(*entry)) : NULL, from, to;
+	bool ok = true;
+
+	/* nothing at all: it may not be mapped, which is for memory_read to say */
+	if (!entry || !read_entries(m->reader, first, n, entry) || !any_written(entry, n)) {
+		free(entry);
+		return memory_read(m, addr, buf, bytes);
+	}
+	memset(buf, 0, bytes);
+	for (size_t i = 0, k; ok && i < n; i = k) {
+		for (k = i; k < n && (entry[k] & WRITTEN); k++)
+			;
+		from = (first + i) * page > addr ? (first + i) * page : addr;
+		to = (first + k) * page < end ? (first + k) * page : end;
+		ok = k == i || memory_read(m, from, (char *)buf + (from - addr), to - from);
+		k += k == i;
+	}
+	free(entry);
+	return ok;
 }
 
 static bool is_root(const struct memory *m, uint64_t addr)

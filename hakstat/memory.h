@@ -28,6 +28,12 @@ void memory_close(struct memory *m);
 /* All of it or nothing. */
 bool memory_read(const struct memory *m, uint64_t addr, void *buf, size_t bytes);
 
+/*
+ * As memory_read, of anonymous memory that may be mostly untouched: what was never written to is
+ * told by the page map of the kernel and not read, since reading makes it part of the target's RSS.
+ */
+bool memory_read_written(const struct memory *m, uint64_t addr, void *buf, size_t bytes);
+
 /* The address of hak_root in a core, 0 if there is none. Told by itself: no other file is read. */
 uint64_t memory_find_root(const struct memory *m);
 

@@ -540,7 +540,7 @@ static void add_tables(struct state *st, const struct dump *d)
 	const struct hak_layout *l = &d->root.layout;
 	uint64_t *leaves = calloc(LEAF, sizeof(*leaves)), table, mask;
 
-	if (leaves && memory_read(d->m, l->pagemap, leaves, LEAF * sizeof(*leaves)))
+	if (leaves && memory_read_written(d->m, l->pagemap, leaves, LEAF * sizeof(*leaves)))
 		for (size_t i = 0; i < LEAF; i++)
 			is_meta(st, leaves[i]);
 	free(leaves);

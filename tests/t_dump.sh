@@ -123,6 +123,11 @@ take_core() { # PID FILE
 
 build "$PROGRAM"
 start env LD_PRELOAD="$LIB" "$PROGRAM"
+rss_kib() { sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status"; }
+before=$(rss_kib)
+dump -p "$pid" --pages >/dev/null 2>&1
+grown=$(($(rss_kib) - before))
+check "looking costs the target no memory ($grown KiB)" [ "$grown" -le 32 ]
 known running 0 -p "$pid"
 kill -STOP "$pid"
 known stopped 0 -p "$pid"
