@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """What watching costs: redis-benchmark against redis-server, larson with 8 threads, and a loop of
-nothing but malloc and free in one thread, alone and under each watcher in turn. Medians and spread of ratios to the run alone of the same round, in
-Markdown; every run goes to build/bench/cost.csv.
+nothing but malloc and free in one thread, alone and under each watcher in turn. Medians of
+ratios to the run alone of the same round with their 95 % interval, in Markdown; every run goes to build/bench/cost.csv.
+
+redis and larson are one process all along, watched and left alone by turns: two processes differ by
+more than what watching costs.
 
 usage: bench/cost.py [redis] [larson] [loop]
 Environment: BUILD=build, ROUNDS=11 (of strace and memleak: SLOW_ROUNDS=3), REQUESTS=60000, SECONDS=2,
@@ -10,7 +13,7 @@ ONLY="top stacks" (watchers), TRAP_US=0.5 (of a breakpoint, without what BPF doe
 Rates: operations a second, as the program tells. CPU: processor time an operation, of the program
 watched alone: breakpoints and BPF programs count there, other processes on the machine do not.
 """
-import json, os, re, shutil, signal, statistics, subprocess, sys, tempfile, time
+import json, math, os, re, shutil, signal, statistics, subprocess, sys, tempfile, time
 
 BUILD = os.environ.get("BUILD", "build")
 LIB = os.path.realpath(BUILD + "/libhakmem.so")
@@ -109,8 +112,9 @@ class Watch:
             start = text.find("{")
             if start >= 0:
                 r = json.loads(text[start:text.rfind("}") + 1])
-                s = r.get("stacks", r["self"])
-                self.events = (s.get("events") or 0) / r["duration_s"]
+                s = r.get("stacks", r.get("heap", r["self"]))
+                events = s["sampled"] + s["freed"] if self.name == "heap" else s.get("events") or 0
+                self.events = events / r["duration_s"]
                 self.bpf = s["bpf_ns"] / 1e9 / r["duration_s"] if s.get("bpf_ns") is not None else None
 
 
@@ -144,6 +148,29 @@ class Redis:
         cpu = cpu_of(self.p.pid) - before
         w.stop()
         return statistics.harmonic_mean(rates), cpu / (2 * n), w
+
+
+class Larson:
+    def __init__(self):
+        self.p = subprocess.Popen([BUILD + "/bench/larson", "0", "8", "1000", "5000", "10", "1", "8"],
+                                  env=dict(os.environ, LD_PRELOAD=LIB), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        running.append(self.p)
+        time.sleep(SECONDS)
+
+    def look(self):
+        """Allocations so far, processor time of threads that have ended included, and when."""
+        self.p.stdin.write("\n")
+        self.p.stdin.flush()
+        n = int(self.p.stdout.readline())
+        return n, time.clock_gettime((~self.p.pid << 3) | 2), time.monotonic()
+
+    def run(self, watcher):
+        w = Watch(watcher, self.p.pid)
+        before = self.look()
+        time.sleep(SECONDS)
+        n, cpu, took = (b - a for a, b in zip(before, self.look()))
+        w.stop()
+        return n / took, cpu / n, w
 
 
 class Program:
@@ -189,7 +216,12 @@ def measure(name, program, csv):
 
 
 def spread(values):
-    return "%.3f (%.3f to %.3f)" % (statistics.median(values), min(values), max(values))
+    """The median, and between which two of the values it is with 95 % (binomial); of few: all of them."""
+    v, n, below, k = sorted(values), len(values), 0.0, 0
+    while (below := below + math.comb(n, k) / 2 ** n) <= 0.025:
+        k += 1
+    k = max(k - 1, 0)
+    return "%.3f (%.3f to %.3f)" % (statistics.median(v), v[k], v[-1 - k])
 
 
 def table(name, runs):
@@ -219,7 +251,7 @@ def main():
     with open(BUILD + "/bench/cost.csv", "w") as csv:
         csv.write("program,round,watcher,rate,cpu_s_per_op,events_per_s,bpf_share,own_share\n")
         for name in which:
-            program = {"redis": Redis, "larson": lambda: Program("larson", str(SECONDS), "8", "1000", "5000", "10", "1", "8"),
+            program = {"redis": Redis, "larson": Larson,
                        "loop": lambda: Program("random_mixed", str(SECONDS * 50000000), "400")}[name]()
             table(name, measure(name, program, csv))
 

@@ -5,7 +5,8 @@
  * its blocks are freed by a thread that did not allocate them.
  *
  * usage: larson seconds min max chunks rounds seed threads
- * Sizes are in [min, max), chunks are per thread. The rate counts allocations only.
+ * Sizes are in [min, max), chunks are per thread. The rate counts allocations only. 0 seconds:
+ * until its input ends; each line of it is answered with the number of allocations so far.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,8 +20,8 @@
 /* 128: two cache lines, as they are fetched in pairs. Lanes that share one would measure that. */
 struct lane {
 	_Alignas(128) void **chunk;
-	uint32_t state, first; /* first: number of chunk[0] among all lanes' chunks */
-	uint64_t mallocs;      /* by all threads of the lane so far */
+	uint32_t state, first;	  /* first: number of chunk[0] among all lanes' chunks */
+	_Atomic uint64_t mallocs; /* by all threads of the lane so far; only one at a time writes */
 	uint64_t threads;
 } BENCH_APART;
 
@@ -65,15 +66,16 @@ static void start_thread(struct lane *l)
 static void *run(void *arg)
 {
 	struct lane *l = arg;
-	uint64_t n;
+	uint64_t done = atomic_load_explicit(&l->mallocs, memory_order_relaxed);
+	const uint64_t end = done + ops_per_thread;
 
-	for (n = 0; n < ops_per_thread && !atomic_load_explicit(&stop, memory_order_relaxed); n++) {
+	while (done < end && !atomic_load_explicit(&stop, memory_order_relaxed)) {
 		uint32_t i = bench_next(&l->state) % chunks;
 
 		drop(l, i);
 		put(l, i);
+		atomic_store_explicit(&l->mallocs, ++done, memory_order_relaxed);
 	}
-	l->mallocs += n;
 	if (!atomic_load(&stop)) {
 		start_thread(l);
 		return NULL;
@@ -94,6 +96,24 @@ static void fill(struct lane *l, unsigned number, uint32_t seed)
 		put(l, i);
 }
 
+static uint64_t mallocs_of(const struct lane *l, unsigned lanes)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < lanes; i++)
+		n += atomic_load_explicit(&l[i].mallocs, memory_order_relaxed);
+	return n;
+}
+
+static void answer(const struct lane *l, unsigned lanes)
+{
+	for (int c; (c = getchar()) != EOF;)
+		if (c == '\n') {
+			printf("%llu\n", (unsigned long long)mallocs_of(l, lanes));
+			fflush(stdout);
+		}
+}
+
 static double run_lanes(struct lane *l, unsigned lanes, unsigned seconds)
 {
 	double start = bench_now();
@@ -101,7 +121,10 @@ static double run_lanes(struct lane *l, unsigned lanes, unsigned seconds)
 	lanes_running = lanes;
 	for (unsigned i = 0; i < lanes; i++)
 		start_thread(&l[i]);
-	sleep(seconds);
+	if (seconds)
+		sleep(seconds);
+	else
+		answer(l, lanes);
 	atomic_store(&stop, true);
 	pthread_mutex_lock(&lock);
 	while (lanes_running)
@@ -112,12 +135,12 @@ static double run_lanes(struct lane *l, unsigned lanes, unsigned seconds)
 
 int main(int argc, char **argv)
 {
-	unsigned seconds = (unsigned)bench_arg(argc, argv, 1, 0, 1, 86400);
+	unsigned seconds = (unsigned)bench_arg(argc, argv, 1, 0, 0, 86400);
 	uint32_t max = (uint32_t)bench_arg(argc, argv, 3, 0, 9, 1u << 30);
 	uint32_t seed = (uint32_t)bench_arg(argc, argv, 6, 0, 0, UINT32_MAX);
 	unsigned lanes = (unsigned)bench_arg(argc, argv, 7, 1, 1, MAX_LANES);
 	static struct lane l[MAX_LANES];
-	uint64_t mallocs = 0, threads = 0;
+	uint64_t threads = 0;
 	double took;
 
 	if (argc != 8) {
@@ -133,7 +156,6 @@ int main(int argc, char **argv)
 	bench_wait();
 	took = run_lanes(l, lanes, seconds);
 	for (unsigned i = 0; i < lanes; i++) {
-		mallocs += l[i].mallocs;
 		threads += l[i].threads;
 		for (uint32_t k = 0; k < chunks; k++)
 			drop(&l[i], k);
@@ -141,6 +163,6 @@ int main(int argc, char **argv)
 	}
 	printf("larson min=%u max=%u chunks=%u lanes=%u threads=%llu", size_min, max, chunks, lanes,
 	       (unsigned long long)threads);
-	bench_report(mallocs, took);
+	bench_report(mallocs_of(l, lanes), took);
 	return 0;
 }
