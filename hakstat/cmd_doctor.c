@@ -24,8 +24,6 @@
 
 enum verdict { OK, NOTE, MISSING };
 
-enum { KEY_CSV = 256 };
-
 struct checkup {
 	const char *process;
 	int result; /* worst exit code of what hakstat itself needs */
@@ -309,8 +307,7 @@ static bool check_target(struct checkup *c, struct target *t, pid_t pid)
 
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "also check this process", 0},
-	{"json", 'j', NULL, 0, "JSON", 0},
-	{"csv", KEY_CSV, NULL, 0, "CSV, a line for each check", 0},
+	REPORT_FORMAT_OPTIONS("JSON", "CSV, a line for each check"),
 	{0},
 };
 
@@ -318,15 +315,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct checkup *c = state->input;
 
+	if (report_format_key(key, &format))
+		return 0;
 	switch (key) {
 	case 'p':
 		c->process = arg;
-		break;
-	case 'j':
-		format = REPORT_JSON;
-		break;
-	case KEY_CSV:
-		format = REPORT_CSV;
 		break;
 	case ARGP_KEY_ARG:
 		argp_usage(state);

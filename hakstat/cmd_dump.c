@@ -38,16 +38,14 @@ static const char *const option_names[] = {
 };
 #define OPTIONS (sizeof(option_names) / sizeof(option_names[0]))
 
-enum { KEY_CORE = 256, KEY_PAGES, KEY_BLOCK, KEY_CHECK, KEY_CSV, KEY_BY };
+enum { KEY_CORE = 256, KEY_PAGES, KEY_BLOCK, KEY_CHECK, KEY_BY };
 
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "a process; stopped, its numbers are of one instant", 0},
 	{"core", KEY_CORE, "FILE", 0, "a core file, of gcore(1) or a crash", 0},
-	{"json", 'j', NULL, 0, "JSON", 0},
-	{"csv", KEY_CSV, NULL, 0,
-	 "CSV of one table: that of --by, the pages of --pages, the block of --block, the total of "
-	 "--check; else the classes",
-	 0},
+	REPORT_FORMAT_OPTIONS("JSON", "CSV of one table: that of --by, the pages of --pages, the "
+				      "block of --block, the total of "
+				      "--check; else the classes"),
 	{"by", KEY_BY, "class|heap|page|block|total", 0,
 	 "one of the tables alone, also for --csv and --json", 0},
 	{"pages", KEY_PAGES, NULL, 0, "one line per page too", 0},
@@ -103,15 +101,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 
+	if (report_format_key(key, &o->format))
+		return 0;
 	switch (key) {
 	case 'p':
 		o->process = arg;
-		return 0;
-	case 'j':
-		o->format = REPORT_JSON;
-		return 0;
-	case KEY_CSV:
-		o->format = REPORT_CSV;
 		return 0;
 	case KEY_CORE:
 		o->core = arg;

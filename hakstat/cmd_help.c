@@ -10,8 +10,6 @@
 #include <argp.h>
 #include <string.h>
 
-enum { KEY_CSV = 256 };
-
 struct options {
 	const char *name; /* NULL: all of them */
 	enum report_format format;
@@ -206,8 +204,7 @@ static int unknown(const char *name)
 }
 
 static const struct argp_option option_table[] = {
-	{"json", 'j', NULL, 0, "JSON; without a name of all columns", 0},
-	{"csv", KEY_CSV, NULL, 0, "CSV; likewise", 0},
+	REPORT_FORMAT_OPTIONS("JSON; without a name of all columns", "CSV; likewise"),
 	{0},
 };
 
@@ -215,13 +212,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 
+	if (report_format_key(key, &o->format))
+		return 0;
 	switch (key) {
-	case 'j':
-		o->format = REPORT_JSON;
-		return 0;
-	case KEY_CSV:
-		o->format = REPORT_CSV;
-		return 0;
 	case ARGP_KEY_ARG:
 		if (o->name)
 			argp_usage(state);

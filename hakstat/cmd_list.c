@@ -14,10 +14,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { KEY_CSV = 256 };
-
 struct listing {
-	bool json, csv;
+	enum report_format format;
 	struct json j;
 	int count;
 };
@@ -30,8 +28,7 @@ struct entry {
 };
 
 static const struct argp_option option_table[] = {
-	{"json", 'j', NULL, 0, "JSON", 0},
-	{"csv", KEY_CSV, NULL, 0, "CSV, the same values", 0},
+	REPORT_FORMAT_OPTIONS("JSON", "CSV, the same values"),
 	{0},
 };
 
@@ -42,11 +39,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	(void)arg;
 	if (key == ARGP_KEY_ARG)
 		argp_usage(state);
-	if (key != 'j' && key != KEY_CSV)
-		return ARGP_ERR_UNKNOWN;
-	l->json = key == 'j';
-	l->csv = key == KEY_CSV;
-	return 0;
+	return report_format_key(key, &l->format) ? 0 : ARGP_ERR_UNKNOWN;
 }
 
 /* --- the columns --- */
@@ -145,11 +138,11 @@ static bool one(const struct target *t, void *arg)
 	cgroup_name(t->pid, e.cgroup, sizeof(e.cgroup));
 	title_read(t->pid, e.title, sizeof(e.title));
 	m.own = &e;
-	if (l->json) {
+	if (l->format == REPORT_JSON) {
 		json_open(&l->j, NULL, '{');
 		report_json_columns(&l->j, &view_list, &m, 0);
 		json_close(&l->j, '}');
-	} else if (l->csv) {
+	} else if (l->format == REPORT_CSV) {
 		report_csv_row(stdout, &view_list, &m, 0);
 	} else {
 		print_text(l, &m);
@@ -167,19 +160,19 @@ int cmd_list(int argc, char **argv)
 
 	argp_parse(&argp, argc, argv, 0, NULL, &l);
 	keep_to_read();
-	if (l.json) {
+	if (l.format == REPORT_JSON) {
 		json_open(&l.j, NULL, '{');
 		json_text(&l.j, "schema", "hakstat.list/1");
 		json_open(&l.j, "processes", '[');
 	}
-	if (l.csv)
+	if (l.format == REPORT_CSV)
 		report_csv_head(stdout, &view_list);
 	r = target_each(one, &l);
-	if (l.json) {
+	if (l.format == REPORT_JSON) {
 		json_close(&l.j, ']');
 		json_close(&l.j, '}');
 		printf("\n");
-	} else if (!l.csv && !l.count && !r) {
+	} else if (l.format == REPORT_TABLE && !l.count && !r) {
 		printf("no process here runs on libhakmem, or none that you may look into\n");
 	}
 	if (r)

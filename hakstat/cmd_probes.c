@@ -11,8 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { KEY_CSV = 256 };
-
 struct options {
 	const char *process;
 	enum report_format format;
@@ -20,8 +18,7 @@ struct options {
 
 static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "also: which of them this process has", 0},
-	{"json", 'j', NULL, 0, "JSON", 0},
-	{"csv", KEY_CSV, NULL, 0, "CSV, a line for each argument", 0},
+	REPORT_FORMAT_OPTIONS("JSON", "CSV, a line for each argument"),
 	{0},
 };
 
@@ -29,15 +26,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 
+	if (report_format_key(key, &o->format))
+		return 0;
 	switch (key) {
 	case 'p':
 		o->process = arg;
-		break;
-	case 'j':
-		o->format = REPORT_JSON;
-		break;
-	case KEY_CSV:
-		o->format = REPORT_CSV;
 		break;
 	case ARGP_KEY_ARG:
 		argp_usage(state);

@@ -15,8 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { KEY_CSV = 512 };
-
 struct options {
 	const char *process, *command, *replay, *at;
 	double seconds; /* 0: not given */
@@ -35,8 +33,8 @@ static const struct argp_option option_table[] = {
 	{"delay", 'd', "SECONDS", 0, "time between frames (default 1)", 0},
 	{"count", 'n', "COUNT", 0, "end after COUNT frames", 0},
 	{"all", 'a', NULL, 0, "all processes of this host that run on libhakmem", 0},
-	{"json", 'j', NULL, 0, "a JSON object a frame; one frame without -n", 0},
-	{"csv", KEY_CSV, NULL, 0, "CSV, a table a frame; likewise", 0},
+	REPORT_FORMAT_OPTIONS("a JSON object a frame; one frame without -n",
+			      "CSV, a table a frame; likewise"),
 	{"sort", 's', "COLUMN", 0, "sort by this column, highest first", 0},
 	{"reverse", 'r', NULL, 0, "the other way round", 0},
 	{"batch", 'b', NULL, 0, "plain text; the default when output is not a terminal", 0},
@@ -95,6 +93,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct options *o = state->input;
 	char *end;
 
+	if (report_format_key(key, &o->host.format))
+		return 0;
 	switch (key) {
 	case 'p':
 		o->process = arg;
@@ -130,12 +130,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		break;
 	case 'a':
 		o->all = true;
-		break;
-	case 'j':
-		o->host.format = REPORT_JSON;
-		break;
-	case KEY_CSV:
-		o->host.format = REPORT_CSV;
 		break;
 	case 's':
 		o->host.sort_name = arg;

@@ -17,7 +17,7 @@
 #define RATE_DEFAULT 10000
 #define NAMES_MAX (6 * HAK_PROBE_COUNT)
 
-enum { KEY_MIN_NS = 256, KEY_RATE, KEY_CSV };
+enum { KEY_MIN_NS = 256, KEY_RATE };
 
 struct options {
 	struct trace_options trace;
@@ -34,8 +34,8 @@ static const struct argp_option option_table[] = {
 	{"rate", KEY_RATE, "EVENTS", 0,
 	 "so many a second at most, the first ones of each; 0: all (default 10000)", 0},
 	{"count", 'n', "COUNT", 0, "end after so many events", 0},
-	{"json", 'j', NULL, 0, "an object a line", 0},
-	{"csv", KEY_CSV, NULL, 0, "CSV: a column for each argument of the probes chosen", 0},
+	REPORT_FORMAT_OPTIONS("an object a line",
+			      "CSV: a column for each argument of the probes chosen"),
 	{0},
 };
 
@@ -86,6 +86,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 
+	if (report_format_key(key, &o->format))
+		return 0;
 	switch (key) {
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &o->whom;
@@ -103,12 +105,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->count = (long)number(state, arg, "-n");
 		if (o->count < 1)
 			argp_error(state, "-n: not a number of events: %s", arg);
-		return 0;
-	case 'j':
-		o->format = REPORT_JSON;
-		return 0;
-	case KEY_CSV:
-		o->format = REPORT_CSV;
 		return 0;
 	case ARGP_KEY_END:
 		end_options(o, state);

@@ -18,7 +18,7 @@
 
 #define ALERTS_MAX 32
 
-enum { KEY_EXEC = 512, KEY_ONCE, KEY_CSV };
+enum { KEY_EXEC = 512, KEY_ONCE };
 
 struct options {
 	struct whom whom;
@@ -52,8 +52,7 @@ static const struct argp_option option_table[] = {
 	 "run CMD on each alert, with HAKSTAT_ variables that tell of it", 0},
 	{"interval", 'i', "SECONDS", 0, "time between looks (default 1)", 0},
 	{"once", KEY_ONCE, NULL, 0, "end with the first alert", 0},
-	{"json", 'j', NULL, 0, "a JSON object a line", 0},
-	{"csv", KEY_CSV, NULL, 0, "CSV: a line for each condition of an alert", 0},
+	REPORT_FORMAT_OPTIONS("a JSON object a line", "CSV: a line for each condition of an alert"),
 	{0},
 };
 
@@ -78,6 +77,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 
+	if (report_format_key(key, &o->format))
+		return 0;
 	switch (key) {
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &o->whom;
@@ -95,12 +96,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		break;
 	case KEY_ONCE:
 		o->once = true;
-		break;
-	case 'j':
-		o->format = REPORT_JSON;
-		break;
-	case KEY_CSV:
-		o->format = REPORT_CSV;
 		break;
 	case ARGP_KEY_ARG:
 		argp_usage(state);

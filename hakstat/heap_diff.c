@@ -14,7 +14,7 @@
 #define ROWS_DEFAULT 20
 #define NAMED 60 /* characters of a name in the table */
 
-enum { KEY_DIFF = 1024, KEY_ALLOC, KEY_LIVE, KEY_FOLDED, KEY_SVG, KEY_CSV };
+enum { KEY_DIFF = 1024, KEY_ALLOC, KEY_LIVE, KEY_FOLDED, KEY_SVG };
 
 struct options {
 	const char *file[2];
@@ -43,8 +43,7 @@ static const struct argp_option option_table[] = {
 	{"alloc", KEY_ALLOC, NULL, 0,
 	 "bytes allocated, a second where both tell how long they took", 0},
 	{"folded", KEY_FOLDED, NULL, 0, "folded stacks with both values", 0},
-	{"json", 'j', NULL, 0, "JSON", 0},
-	{"csv", KEY_CSV, NULL, 0, "CSV, a line for each stack", 0},
+	REPORT_FORMAT_OPTIONS("JSON", "CSV, a line for each stack"),
 	{"svg", KEY_SVG, "FILE", 0, "write a flame graph: red what grew, blue what shrank", 0},
 	{"rows", 'n', "ROWS", 0, "no more rows than that (default 20)", 0},
 	{0},
@@ -54,6 +53,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 
+	if (report_format_key(key, &o->format))
+		return 0;
 	switch (key) {
 	case KEY_DIFF:
 		return 0;
@@ -65,12 +66,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_FOLDED:
 		o->folded = true;
-		return 0;
-	case 'j':
-		o->format = REPORT_JSON;
-		return 0;
-	case KEY_CSV:
-		o->format = REPORT_CSV;
 		return 0;
 	case KEY_SVG:
 		o->svg = arg;

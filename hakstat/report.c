@@ -16,11 +16,11 @@
 #define ALERT_ON "\033[1;31m" /* bold red */
 #define ALERT_OFF "\033[0m"
 
-enum { KEY_CSV = 512, KEY_REPLAY, KEY_AT, KEY_FROM, KEY_TO };
+enum { KEY_REPLAY = 512, KEY_AT, KEY_FROM, KEY_TO };
 
 static const struct argp_option option_table[] = {
-	{"json", 'j', NULL, 0, "JSON: plain numbers in the units of `hakstat help COLUMN'", 0},
-	{"csv", KEY_CSV, NULL, 0, "CSV, the same numbers", 0},
+	REPORT_FORMAT_OPTIONS("JSON: plain numbers in the units of `hakstat help COLUMN'",
+			      "CSV, the same numbers"),
 	{"output", 'o', "FILE", 0, "write the report to FILE", 0},
 	{"sort", 's', "COLUMN", 0, "sort by this column, highest first", 0},
 	{"reverse", 'r', NULL, 0, "the other way round", 0},
@@ -85,20 +85,25 @@ static void end(struct report_options *o, struct argp_state *state)
 		o->width = o->output ? WIDTH_FILE : text_width();
 }
 
+bool report_format_key(int key, enum report_format *format)
+{
+	if (key == REPORT_KEY_JSON)
+		*format = REPORT_JSON;
+	else if (key == REPORT_KEY_CSV)
+		*format = REPORT_CSV;
+	return key == REPORT_KEY_JSON || key == REPORT_KEY_CSV;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct report_options *o = state->input;
 
+	if (report_format_key(key, &o->format))
+		return 0;
 	switch (key) {
 	case ARGP_KEY_INIT:
 		begin(o);
 		state->child_inputs[0] = &o->whom;
-		return 0;
-	case 'j':
-		o->format = REPORT_JSON;
-		return 0;
-	case KEY_CSV:
-		o->format = REPORT_CSV;
 		return 0;
 	case 'o':
 		o->output = arg;

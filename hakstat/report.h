@@ -14,6 +14,17 @@
 
 enum report_format { REPORT_TABLE, REPORT_JSON, REPORT_CSV };
 
+/* --json and --csv of any command: rows of its table of options, and what their keys mean (false:
+ * another key). The last one given counts. */
+#define REPORT_KEY_JSON 'j'
+#define REPORT_KEY_CSV 0x4000
+#define REPORT_FORMAT_OPTIONS(json, csv)               \
+	{"json", REPORT_KEY_JSON, NULL, 0, json, 0},   \
+	{                                              \
+		"csv", REPORT_KEY_CSV, NULL, 0, csv, 0 \
+	}
+bool report_format_key(int key, enum report_format *format);
+
 struct report_options {
 	/* set before parsing, or by the command's own options */
 	const struct view *view; /* --sort names one of its columns */
