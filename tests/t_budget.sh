@@ -11,6 +11,7 @@
 	{ not_ok "hakstat/firing.c compiles"; finish; }
 
 start_firing() { # ARGS...: sets firing
+	rm -f "$TMP/ready"
 	LD_PRELOAD=$SO "$TMP/firing" "$@" >"$TMP/ready" &
 	firing=$!
 	end_at_exit $firing

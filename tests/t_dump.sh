@@ -21,6 +21,7 @@ build() { # OUT [ARGS...]
 
 # start COMMAND...: in the background; sets pid and the addresses live, freed, large
 start() {
+	rm -f "$TMP/ready" # of the one before
 	"$@" >"$TMP/ready" 2>"$TMP/program.err" &
 	pid=$!
 	end_at_exit "$pid"
@@ -215,6 +216,7 @@ code "half a core" 3 --core "$TMP/odd.cut1"
 rm -f "$TMP"/odd.*
 
 # Not ours.
+rm -f "$TMP/ready"
 "$PROGRAM" >"$TMP/ready" &
 pid=$!
 end_at_exit "$pid"

@@ -47,6 +47,12 @@ __attribute__((no_sanitize("coverage"))) bool memory_read(const struct memory *m
 	return true;
 }
 
+__attribute__((no_sanitize("coverage"))) bool
+memory_read_written(const struct memory *m, uint64_t addr, void *buf, size_t bytes)
+{
+	return memory_read(m, addr, buf, bytes);
+}
+
 static uint64_t place(unsigned kind, unsigned i)
 {
 	const struct segment *s = arena_segments;
