@@ -5,7 +5,8 @@
  * home at once, since right beside them is what others are using.
  *
  * From then on a cache starts small and earns its size. Each refill asks for twice as many blocks
- * as the one before, up to batch_max; an overflow raises the limit by the number of blocks that
+ * as the one before, up to batch_max, and a thread that goes on with a heap begins with no more
+ * than the one before allocated; an overflow raises the limit by the number of blocks that
  * were flushed and then missed, up to limit_max and within a byte budget, for which another class
  * may lose half of its. A class not used between two ticks loses everything.
  *
@@ -55,6 +56,12 @@ static uint32_t batch_max(unsigned class)
 	if (is_big(class))
 		return clamp(BIG_BATCH_BYTES / hak_class_bytes[class], 4, BIG_BATCH_BLOCKS);
 	return clamp(BATCH_BYTES / hak_class_bytes[class], 2, BATCH_BLOCKS);
+}
+
+/* The first of a heap: a block or two, or 256 bytes. */
+static uint32_t batch_start(unsigned class)
+{
+	return clamp(256 / hak_class_bytes[class], 1, 16);
 }
 
 static uint32_t limit_max(unsigned class)
@@ -226,7 +233,7 @@ void cache_init(struct heap *h)
 	for (unsigned c = 1; c < HAK_CLASSES; c++) {
 		h->view.bin[c].top = h->view.bin[c].slots = slots;
 		slots += slots_start(c) + 1;
-		h->view.stat[c].batch = clamp(256 / hak_class_bytes[c], 1, 16);
+		h->view.stat[c].batch = batch_start(c);
 		until_first_alloc(h, c);
 	}
 	hak_assert(slots <= h->start_slots + HAK_START_SLOTS);
@@ -548,6 +555,22 @@ void cache_flush_all(struct heap *h, enum hak_flush_reason reason)
 	for (unsigned c = HAK_CLASSES; --c && pool_part(h->budget_used[true]);)
 		if (h->view.stat[c].limit > limit_start(c))
 			set_limit(h, c, limit_start(c));
+}
+
+/*
+ * The thread ends, its caches are empty. The first refills of the next one bring no more blocks
+ * than this one has allocated: what a short life does not use, it has to give back.
+ */
+void cache_next_thread(struct heap *h)
+{
+	for (unsigned c = 1; c < HAK_CLASSES; c++) {
+		uint64_t allocs = allocs_of(h, c), lived = allocs - h->seen_end[c];
+
+		h->seen_end[c] = allocs;
+		if (lived < h->view.stat[c].batch)
+			count_set(&h->view.stat[c].batch,
+				  clamp((size_t)lived, batch_start(c), batch_max(c)));
+	}
 }
 
 /* Classes nobody used since the last call lose their blocks and start over. */

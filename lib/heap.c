@@ -265,6 +265,7 @@ static void purge_excess(void)
 static void give_back(struct heap *h)
 {
 	cache_flush_all(h, HAK_FLUSH_EXIT);
+	cache_next_thread(h);
 	remote_drain(h);
 	page_release_empty(h, HAK_FLUSH_EXIT);
 	hak_probe_hakmem_thread_exit(h->view.tid, (uintptr_t)h);

@@ -122,6 +122,7 @@ void *cache_refill_alloc(struct heap *h, unsigned class);
 void cache_free_full(struct heap *h, void *p, unsigned class);
 void cache_init(struct heap *h);
 void cache_flush_all(struct heap *h, enum hak_flush_reason reason);
+void cache_next_thread(struct heap *h);
 void cache_flush_idle(struct heap *h);
 void cache_flush_shrinking(struct heap *h);
 void cache_large_alloc(struct heap *h, size_t bytes, bool hit);

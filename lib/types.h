@@ -168,6 +168,7 @@ struct heap {
 	uint8_t full_again[HAK_CLASS_MAX]; /* own: times it was full since, with no alloc */
 	uint64_t seen_shrink[HAK_CLASS_MAX]; /* own: allocs when the arena last shrank */
 	uint64_t seen_tick[HAK_CLASS_MAX];   /* own: allocs + frees at the last tick */
+	uint64_t seen_end[HAK_CLASS_MAX];    /* own: allocs when the last thread left */
 	uint64_t npages;		     /* pages */
 	uint64_t out;			     /* pages: sum over pages of capacity - nfree */
 	uint64_t out_bytes;		     /* pages: the same in bytes */
