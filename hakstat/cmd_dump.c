@@ -44,8 +44,7 @@ static const struct argp_option option_table[] = {
 	{"pid", 'p', "PID|NAME", 0, "a process; stopped, its numbers are of one instant", 0},
 	{"core", KEY_CORE, "FILE", 0, "a core file, of gcore(1) or a crash", 0},
 	REPORT_FORMAT_OPTIONS("JSON", "CSV of one table: that of --by, the pages of --pages, the "
-				      "block of --block, the total of "
-				      "--check; else the classes"),
+				      "block of --block, the total of --check; else the classes"),
 	{"by", KEY_BY, "class|heap|page|block|total", 0,
 	 "one of the tables alone, also for --csv and --json", 0},
 	{"pages", KEY_PAGES, NULL, 0, "one line per page too", 0},

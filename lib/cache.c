@@ -58,7 +58,7 @@ static uint32_t batch_max(unsigned class)
 	return clamp(BATCH_BYTES / hak_class_bytes[class], 2, BATCH_BLOCKS);
 }
 
-/* The first of a heap: a block or two, or 256 bytes. */
+/* The first refill of a heap: 256 bytes, of 16 blocks at most. */
 static uint32_t batch_start(unsigned class)
 {
 	return clamp(256 / hak_class_bytes[class], 1, 16);

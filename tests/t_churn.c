@@ -1,4 +1,7 @@
-/* 100,000 short-lived threads, each leaving blocks to its successor: memory stays flat. */
+/*
+ * 100,000 short-lived threads, each leaving blocks to its successor: memory stays flat, and a short
+ * life fetches few blocks.
+ */
 #include "hakmem.h"
 #include "test.h"
 
@@ -79,8 +82,57 @@ static void rss_is_flat(void)
 	CHECK_EQ(hak_check(), 0);
 }
 
+#define BYTES 100
+#define LONG 5000
+
+static uint64_t fetched; /* blocks the first refill of a life brought, besides the one asked for */
+
+static uint64_t cached_now(void)
+{
+	static struct hak_snapshot now;
+	unsigned c = 1;
+
+	hak_snapshot(&now);
+	while (now.class_[c].block_bytes < BYTES)
+		c++;
+	return now.class_[c].cached_blocks;
+}
+
+static void *life_of(void *arg)
+{
+	static void *p[LONG];
+	uint64_t n = (uintptr_t)arg, before = cached_now();
+
+	p[0] = malloc(BYTES);
+	fetched = cached_now() - before;
+	for (uint64_t i = 1; i < n; i++)
+		p[i] = malloc(BYTES);
+	for (uint64_t i = 0; i < n; i++)
+		free(p[i]);
+	return NULL;
+}
+
+static uint64_t fetched_by(uintptr_t allocs)
+{
+	pthread_t t;
+
+	CHECK_EQ(pthread_create(&t, NULL, life_of, (void *)allocs), 0);
+	pthread_join(t, NULL);
+	return fetched;
+}
+
+/* A thread goes on with the heap of the one before, and begins with no more than that one used. */
+static void a_short_life_fetches_little(void)
+{
+	fetched_by(LONG);
+	CHECK(fetched_by(8) > 8);
+	CHECK(fetched_by(8) < 8);
+	CHECK(fetched_by(1) < 8);
+}
+
 int main(void)
 {
+	RUN(a_short_life_fetches_little);
 	RUN(rss_is_flat);
 	return test_done();
 }
