@@ -22,7 +22,15 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-enum verdict { OK, NOTE, MISSING };
+/* X(ID, "word", "as a person is to see it") */
+#define VERDICTS(X)             \
+	X(OK, "ok", "ok")       \
+	X(NOTE, "note", "note") \
+	X(MISSING, "missing", "MISSING")
+#define ID_(id, word, loud) id,
+#define WORD_(id, word, loud) word,
+#define LOUD_(id, word, loud) loud,
+enum verdict { VERDICTS(ID_) };
 
 struct checkup {
 	const char *process;
@@ -48,7 +56,7 @@ static struct value check(const struct model *m, int row)
 
 static struct value verdict(const struct model *m, int row)
 {
-	static const char *const words[] = {"ok", "note", "missing"};
+	static const char *const words[] = {VERDICTS(WORD_)};
 
 	(void)row;
 	return value_text_of(words[FOUND(m)->verdict], 0);
@@ -86,7 +94,7 @@ const struct view view_doctor = {
 
 static void say_text(const struct found *f)
 {
-	static const char *const words[] = {"ok", "note", "MISSING"};
+	static const char *const words[] = {VERDICTS(LOUD_)};
 	char prefix[128];
 
 	snprintf(prefix, sizeof(prefix), "%-8s %-22s ", words[f->verdict], f->check);
