@@ -197,13 +197,14 @@ bool memory_read_written(const struct memory *m, uint64_t addr, void *buf, size_
 		return memory_read(m, addr, buf, bytes);
 	}
 	memset(buf, 0, bytes);
-	for (size_t i = 0, k; ok && i < n; i = k) {
+	for (size_t i = 0, k; ok && i < n; i = k + 1) { /* page k is not written */
 		for (k = i; k < n && (entry[k] & WRITTEN); k++)
 			;
+		if (k == i)
+			continue;
 		from = (first + i) * page > addr ? (first + i) * page : addr;
 		to = (first + k) * page < end ? (first + k) * page : end;
-		ok = k == i || memory_read(m, from, (char *)buf + (from - addr), to - from);
-		k += k == i;
+		ok = memory_read(m, from, (char *)buf + (from - addr), to - from);
 	}
 	free(entry);
 	return ok;
