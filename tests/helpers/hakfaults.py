@@ -74,8 +74,8 @@ def stable(value):
 def extract(case, text):
     """What a run must get right; None if it is not even whole."""
     if case == "top -n":
-        # without the time (a first look may fail), hakstat's own cost, and the RSS, which grows
-        # by the pages of the target's files that another command is the first to read
+        # without the time (a first look may fail), hakstat's own cost, and the RSS, which moves
+        # with breakpoints, and on some kernels with what another command was the first to read
         rows = [re.sub(r"RSS \S+", "", line).split() for line in text.splitlines()
                 if "hakstat" not in line and not line.startswith("---")]
         return rows if len(rows) > 6 else None
