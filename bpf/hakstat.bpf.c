@@ -148,6 +148,11 @@ ON(hakmem, os_purge)(hak_u64 addr, hak_u64 bytes, hak_u32 reason, hak_u64 ns)
 	on_os(OS_PURGE, bytes, reason, ns);
 }
 
+ON(hakmem, os_fill)(hak_u64 addr, hak_u64 bytes, hak_u32 reason, hak_u64 ns)
+{
+	on_os(OS_FILL, bytes, reason, ns);
+}
+
 ON(hakmem, mmap_fallback)(hak_u64 bytes, hak_u64 alignment, hak_u32 reason, hak_u64 addr)
 {
 	__u64 i = index_of(reason);

@@ -32,7 +32,7 @@ struct os_sums {
 	__u64 calls, bytes, ns;
 };
 
-enum os_kind { OS_MAP, OS_UNMAP, OS_PURGE, OS_KINDS };
+enum os_kind { OS_MAP, OS_UNMAP, OS_PURGE, OS_FILL, OS_KINDS };
 
 struct bpf_sums {
 	__u64 reasons[HAK_FLUSH_COUNT]; /* blocks flushed, by reason */

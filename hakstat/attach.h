@@ -62,7 +62,7 @@ bool probes_keep_budget(struct budget *b, const struct probe_events events[HAK_P
 #define PROBES_LIGHT                                                               \
 	(PROBE_BIT(HAK_P_hakmem_lock_wait_done) | PROBE_BIT(HAK_P_hakmem_os_map) | \
 	 PROBE_BIT(HAK_P_hakmem_os_unmap) | PROBE_BIT(HAK_P_hakmem_os_purge) |     \
-	 PROBE_BIT(HAK_P_hakmem_mmap_fallback))
+	 PROBE_BIT(HAK_P_hakmem_os_fill) | PROBE_BIT(HAK_P_hakmem_mmap_fallback))
 void attach_want(uint64_t probes);
 uint64_t attach_wanted(void);
 

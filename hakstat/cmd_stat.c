@@ -49,6 +49,8 @@ static void json_os(struct json *j, const struct model *m)
 	json_number(j, "unmap_bytes", m->unmap_bytes);
 	json_number(j, "purges", m->purges);
 	json_number(j, "purge_bytes", m->purge_bytes);
+	json_number(j, "fills", m->fills);
+	json_number(j, "fill_bytes", m->fill_bytes);
 	json_number(j, "mmap_fallbacks", m->fallbacks);
 	json_number(j, "mmap_fallback_bytes", m->fallback_bytes);
 	json_close(j, '}');

@@ -194,6 +194,8 @@ static void end_os(struct sample *s, const struct bpf_sums *end)
 		o->unmap_bytes += since(end->os[OS_UNMAP][r].bytes, b->os[OS_UNMAP][r].bytes);
 		o->purges += since(end->os[OS_PURGE][r].calls, b->os[OS_PURGE][r].calls);
 		o->purge_bytes += since(end->os[OS_PURGE][r].bytes, b->os[OS_PURGE][r].bytes);
+		o->fills += since(end->os[OS_FILL][r].calls, b->os[OS_FILL][r].calls);
+		o->fill_bytes += since(end->os[OS_FILL][r].bytes, b->os[OS_FILL][r].bytes);
 	}
 	for (unsigned r = 0; r < HAK_FALLBACK_COUNT; r++) {
 		o->fallbacks += since(end->fallback[r].calls, b->fallback[r].calls);

@@ -131,6 +131,8 @@ static void process_make(struct model *m, const struct sample *from, const struc
 	m->unmap_bytes = grown(b->unmap_bytes, a->unmap_bytes);
 	m->purges = grown(b->purges, a->purges);
 	m->purge_bytes = grown(b->purge_bytes, a->purge_bytes);
+	m->fills = grown(b->fills, a->fills);
+	m->fill_bytes = grown(b->fill_bytes, a->fill_bytes);
 	m->fallbacks = grown(b->fallbacks, a->fallbacks);
 	m->fallback_bytes = grown(b->fallback_bytes, a->fallback_bytes);
 	for (unsigned k = 0; k < HAK_SIZES; k++)

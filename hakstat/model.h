@@ -54,6 +54,7 @@ struct model {
 	struct os_delta fallback[HAK_FALLBACK_COUNT];			    /* by BPF */
 	uint64_t fallback_sizes[HAK_FALLBACK_COUNT][HIST_SLOTS];	    /* likewise, by log2 */
 	uint64_t maps, map_bytes, unmaps, unmap_bytes, purges, purge_bytes; /* by counters */
+	uint64_t fills, fill_bytes;
 	uint64_t fallbacks, fallback_bytes;
 	uint64_t over_aligned[HAK_SIZES]; /* by log2: mapped, or served by such a mapping again */
 	uint64_t large_allocs, large_frees, large_live_bytes, large_hits, large_bytes;

@@ -6,9 +6,10 @@
 #include "stacks.h"
 #include "views.h"
 
-#define OS_PROBES                                                            \
-	(PROBE_BIT(HAK_P_hakmem_os_map) | PROBE_BIT(HAK_P_hakmem_os_unmap) | \
-	 PROBE_BIT(HAK_P_hakmem_os_purge) | PROBE_BIT(HAK_P_hakmem_mmap_fallback))
+#define OS_PROBES                                                             \
+	(PROBE_BIT(HAK_P_hakmem_os_map) | PROBE_BIT(HAK_P_hakmem_os_unmap) |  \
+	 PROBE_BIT(HAK_P_hakmem_os_purge) | PROBE_BIT(HAK_P_hakmem_os_fill) | \
+	 PROBE_BIT(HAK_P_hakmem_mmap_fallback))
 #define OS_ROWS (OS_KINDS * HAK_OS_COUNT)
 #define OS_BPF_ROWS (OS_ROWS + HAK_FALLBACK_COUNT)
 
@@ -18,6 +19,7 @@ static struct os_delta os_row(const struct model *m, int row)
 		[OS_MAP] = {m->maps, m->map_bytes, 0},
 		[OS_UNMAP] = {m->unmaps, m->unmap_bytes, 0},
 		[OS_PURGE] = {m->purges, m->purge_bytes, 0},
+		[OS_FILL] = {m->fills, m->fill_bytes, 0},
 		[OS_KINDS] = {m->fallbacks, m->fallback_bytes, 0},
 	};
 
@@ -29,7 +31,7 @@ static struct os_delta os_row(const struct model *m, int row)
 
 static struct value os_kind(const struct model *m, int row)
 {
-	static const char *const names[] = {"map", "unmap", "purge", "mmap_fallback"};
+	static const char *const names[] = {"map", "unmap", "purge", "fill", "mmap_fallback"};
 	int kind = row < OS_ROWS ? row / HAK_OS_COUNT : OS_KINDS;
 
 	(void)m;
@@ -74,7 +76,7 @@ static const struct column columns[] = {
 	{"reason", "REASON", UNIT_TEXT, "for what, or why", 17, 97, os_reason},
 	{"calls_per_s", "CALL/s", UNIT_RATE, "calls", 6, 98, os_rate},
 	{"calls", "CALLS", UNIT_COUNT, "calls in this interval", 9, 90, os_calls},
-	{"bytes", "BYTES", UNIT_BYTES, "mapped, unmapped, given back or requested", 7, 95,
+	{"bytes", "BYTES", UNIT_BYTES, "mapped, unmapped, given back, filled or requested", 7, 95,
 	 os_bytes},
 	{"mean_ns", "MEAN", UNIT_NS, "time of one system call", 9, 80, os_mean},
 };
@@ -93,7 +95,7 @@ static bool os_shown(const struct model *m, int row)
 static bool os_explain(const struct model *m, int row, struct stacks_options *o)
 {
 	static const int probes[] = {HAK_P_hakmem_os_map, HAK_P_hakmem_os_unmap,
-				     HAK_P_hakmem_os_purge};
+				     HAK_P_hakmem_os_purge, HAK_P_hakmem_os_fill};
 	uint32_t reason = (uint32_t)(row % HAK_OS_COUNT);
 
 	(void)m;

@@ -1,6 +1,6 @@
 /*
  * System calls, each once for the allocator and once for everything else of the process. Without
- * BPF the counters of the allocator tell how often it mapped, unmapped and purged.
+ * BPF the counters of the allocator tell how often it mapped, unmapped, purged and filled.
  */
 #include "calls.h"
 #include "views.h"
@@ -19,7 +19,7 @@ static int call_rows(const struct model *m)
 
 static struct call_count count_of(const struct model *m, int row)
 {
-	const uint64_t calls[COUNTED] = {m->maps, m->unmaps, m->purges};
+	const uint64_t calls[COUNTED] = {m->maps, m->unmaps, m->purges + m->fills};
 
 	if (m->syscalls)
 		return m->syscalls->d.rows[row / CALLERS].by[row % CALLERS];
@@ -187,6 +187,7 @@ static void call_json(struct json *j, const struct model *m)
 	json_number(j, "maps", m->maps);
 	json_number(j, "unmaps", m->unmaps);
 	json_number(j, "purges", m->purges);
+	json_number(j, "fills", m->fills);
 	json_close(j, '}');
 }
 

@@ -10,13 +10,13 @@
  * were flushed and then missed, up to limit_max and within a byte budget, for which another class
  * may lose half of its. A class not used between two ticks loses everything.
  *
- * Budgets: half of HAKMEM_CACHE_BYTES for small classes and half for big ones, by thread. A miss
- * of a big class is shared by few blocks: beyond its half it may take from a pool that all threads
- * share, 8 times HAKMEM_CACHE_BYTES.
+ * Budgets: a quarter of HAKMEM_CACHE_BYTES for small classes, the rest for big ones, by thread. A
+ * miss of a big class is shared by few blocks: beyond its part it may take from a pool that all
+ * threads share, 8 times HAKMEM_CACHE_BYTES.
  *
- * Slots: a class begins with a few in the heap itself. A limit above those moves it, for good, to
- * a map of the heap's own with slots for every class at its highest limit, of which only what is
- * used is ever touched. A cache never holds more than its slots; see shared.h for the equations.
+ * Slots: a class begins with a few in the heap itself. A limit above those moves it to a stack four
+ * times as long, in a map of the heap's own, where one follows the other: few OS pages hold those
+ * of all classes. A cache never holds more than its slots; see shared.h for the equations.
  */
 #include "internal.h"
 #include "pagemap.h"
@@ -31,12 +31,14 @@
 #define LIMIT_BYTES ((size_t)16 << 20)	    /* 16 MiB: most one class may hold */
 #define LIMIT_BLOCKS 2048U
 #define BIG_LEAST 2048U /* bytes, see is_big */
-#define POOL_TIMES 8U	/* the pool, in budgets of a thread */
-#define ONE_WAY 4U	/* see is_one_way */
+#define SMALL_PART 4U
+#define POOL_TIMES 8U /* the pool, in budgets of a thread */
+#define ONE_WAY 4U    /* see is_one_way */
 #define ONE_WAY_LATER 64U
 #define AT_ONCE 4U /* blocks freed before the first allocation of their class that go home */
 #define FREE_BYTES ((size_t)8 << 10)  /* 8 KiB: limit of a class that flushes in vain */
 #define START_BYTES ((size_t)2 << 10) /* 2 KiB: first limit of a class */
+#define SLOTS_GROW 4U
 
 static uint32_t clamp(size_t v, uint32_t low, uint32_t high)
 {
@@ -95,7 +97,7 @@ static uint64_t length_of(const struct heap *h, unsigned class)
 	return hak_bin_length(&h->view.bin[class]);
 }
 
-/* Most blocks a class can hold before it needs the map, and with it. */
+/* Slots of a class in the heap itself, and at most. */
 static uint32_t slots_start(unsigned class)
 {
 	return limit_start(class);
@@ -108,67 +110,84 @@ static uint32_t slots_max(unsigned class)
 	return limit > batch ? limit : batch;
 }
 
-/* Slots of all classes below this one in the map, each with its slot 0. */
-static size_t map_offset(unsigned class)
+/* Of the next stack of a class; those short of the highest take two thirds of that together. */
+static uint32_t slots_next(unsigned class, uint32_t have, uint32_t want)
+{
+	uint32_t max = slots_max(class), next = have * SLOTS_GROW > want ? have * SLOTS_GROW : want;
+
+	return next > max / 2 ? max : next;
+}
+
+/* Of all stacks there may be in the map, one after the other, each with its slot 0. */
+static size_t map_slots(void)
 {
 	size_t n = 0;
 
-	for (unsigned c = 1; c < class; c++)
-		n += slots_max(c) + 1;
+	for (unsigned c = 1; c < HAK_CLASSES; c++)
+		n += 2 * slots_max(c);
 	return n;
 }
 
-/* Moves a class to the map; false if the system has no memory for it. */
-static bool use_map(struct heap *h, unsigned class)
+static bool need_map(struct heap *h)
+{
+	size_t bytes = align_up(map_slots() * sizeof(void *), HAK_OS_PAGE);
+
+	if (h->slot_map)
+		return true;
+	h->slot_map = os_map_guarded(bytes, HAK_OS_META);
+	if (!h->slot_map)
+		return false;
+	add_relaxed(&hakmem_root.now.meta_bytes, bytes);
+	return true;
+}
+
+/* Moves a class to a longer stack in the map, which has room for it. */
+static void move_stack(struct heap *h, unsigned class, uint32_t n)
 {
 	struct hak_bin *bin = bin_of(h, class);
 	size_t length = length_of(h, class);
-	void **slots;
+	void **slots = h->slot_map + h->map_used;
 
-	if (!h->slot_map) {
-		size_t bytes = align_up(map_offset(HAK_CLASSES) * sizeof(void *), HAK_OS_PAGE);
-
-		h->slot_map = os_map_guarded(bytes, HAK_OS_META);
-		if (!h->slot_map)
-			return false;
-		add_relaxed(&hakmem_root.now.meta_bytes, bytes);
-	}
-	slots = h->slot_map + map_offset(class);
+	hak_assert(h->map_used + n < map_slots());
+	h->map_used += n + 1;
 	memcpy(slots, bin->slots, (length + 1) * sizeof(*slots));
 	/* a reader in between finds a length that is off: it sees h busy and reads again */
 	count_set(&bin->slots, slots);
 	count_set(&bin->top, slots + length);
 	count_set(&bin->limit, slots + h->view.stat[class].limit);
-	h->in_map[class] = true;
-	return true;
+	h->slots[class] = n;
 }
 
 /* Slots the class has, after an attempt to have `want`. */
 static uint32_t get_slots(struct heap *h, unsigned class, uint32_t want)
 {
-	if (h->in_map[class] || (want > slots_start(class) && use_map(h, class)))
-		return slots_max(class);
-	return slots_start(class);
+	uint32_t have = h->slots[class];
+
+	if (want > have && have < slots_max(class) && need_map(h))
+		move_stack(h, class, slots_next(class, have, want));
+	return h->slots[class];
 }
 
 static uint64_t xpool; /* bytes that heaps have of the pool */
 
-static uint64_t own_bytes(void)
+static uint64_t own_bytes(bool big)
 {
-	return hak_options.cache_bytes / 2;
+	uint64_t small = hak_options.cache_bytes / SMALL_PART;
+
+	return big ? hak_options.cache_bytes - small : small;
 }
 
 /* What of such a budget for big classes comes from the pool. */
 static uint64_t pool_part(uint64_t budget)
 {
-	return budget > own_bytes() ? budget - own_bytes() : 0;
+	return budget > own_bytes(true) ? budget - own_bytes(true) : 0;
 }
 
 static bool fits_budget(const struct heap *h, unsigned class, uint64_t more)
 {
 	uint64_t old = h->budget_used[is_big(class)];
 
-	if (old + more <= own_bytes())
+	if (old + more <= own_bytes(is_big(class)))
 		return true;
 	return is_big(class) && peek(&xpool) + pool_part(old + more) - pool_part(old) <=
 					hak_options.cache_bytes * POOL_TIMES;
@@ -232,6 +251,7 @@ void cache_init(struct heap *h)
 	h->view.bin[HAK_ASIDE].top = h->view.bin[HAK_ASIDE].slots = &no_block;
 	for (unsigned c = 1; c < HAK_CLASSES; c++) {
 		h->view.bin[c].top = h->view.bin[c].slots = slots;
+		h->slots[c] = slots_start(c);
 		slots += slots_start(c) + 1;
 		h->view.stat[c].batch = batch_start(c);
 		until_first_alloc(h, c);
@@ -396,14 +416,17 @@ static uint32_t gather(struct heap *h, unsigned class, uint32_t want, enum hak_s
 }
 
 /*
- * The block of the class just allocated was never used before: it came with a refill of such
- * blocks only, and none was freed into the cache since.
+ * The block of the class just allocated, to be zero, was never used before: it came with a refill
+ * of such blocks only, and none was freed into the cache since.
  */
 bool cache_was_fresh(unsigned class)
 {
-	const struct heap *h = hak_thread.heap;
+	struct heap *h = hak_thread.heap;
 
-	return h->fresh_at[class] == h->view.bin[class].frees + 1;
+	if (h->fresh_at[class] != h->view.bin[class].frees + 1)
+		return false;
+	h->left_zero |= (uint64_t)1 << class;
+	return true;
 }
 
 /* Blocks had to be fetched: as far as some were flushed before, the cache was too short. */
@@ -635,7 +658,7 @@ unsigned cache_check(const struct heap *h)
 		uint64_t length = length_of(h, c);
 
 		bad += bin->slots[0] != NULL;
-		bad += length > (h->in_map[c] ? slots_max(c) : slots_start(c));
+		bad += length > h->slots[c];
 		for (uint64_t i = 1; i <= length; i++)
 			bad += pagemap_class(bin->slots[i]) != c;
 		bad += limit && limit != bin->slots + h->view.stat[c].limit;

@@ -305,6 +305,31 @@ bool os_purge(void *p, size_t bytes, enum hak_os_reason why)
 	return done;
 }
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+static bool xno_fill; /* the system cannot, or may not */
+
+/* Memory for a range that is about to be written to. Refused, it comes by page faults as ever. */
+void os_fill(void *p, size_t bytes, enum hak_os_reason why)
+{
+	uint64_t start, ns;
+	long failure;
+
+	if (unlikely(peek(&xno_fill)))
+		return;
+	start = os_now_ns();
+	failure = call3(madvise, p, bytes, MADV_POPULATE_WRITE);
+	ns = os_now_ns() - start;
+	add_relaxed(&hakmem_root.os.fills, 1);
+	if (!failure)
+		add_relaxed(&hakmem_root.os.fill_bytes, bytes);
+	else if (failure != -ENOMEM && failure != -EAGAIN)
+		poke(&xno_fill, true);
+	hak_probe_hakmem_os_fill((uintptr_t)p, bytes, why, ns);
+}
+
 /*
  * Whether all of a range is. After EFAULT, which says that the source was several mappings, this
  * tells older kernels, which have unmapped the target by then, from 6.17 and later ones.

@@ -17,10 +17,10 @@ __asm__(".pushsection .note.hakmem,\"\",@note\n"
 	"1:\t.asciz \"" HAK_NOTE_OWNER "\"\n"
 	"2:\t.balign 4\n"
 	"3:\t.8byte hakmem_root\n"
-	"\t.4byte 8, 0\n"
+	"\t.4byte 9, 0\n"
 	"4:\t.balign 4\n"
 	".popsection\n");
-_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == 8, "numbers in the note above");
+_Static_assert(HAK_NOTE_ROOT == 1 && HAK_ABI == 9, "numbers in the note above");
 
 HAK_EXPORT const char *hak_version(void)
 {

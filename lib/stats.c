@@ -57,7 +57,8 @@ static void add_process(struct hak_snapshot *s)
 	s->dirty_bytes = peek(&r->now.dirty_bytes) + peek(&r->now.returned_bytes) +
 			 peek(&r->now.cached_bytes);
 	s->meta_bytes = peek(&r->now.meta_bytes);
-	s->os_calls = peek(&r->os.maps) + peek(&r->os.unmaps) + peek(&r->os.purges);
+	s->os_calls =
+		peek(&r->os.maps) + peek(&r->os.unmaps) + peek(&r->os.purges) + peek(&r->os.fills);
 	s->mmap_fallbacks = peek(&r->os.fallbacks);
 	for (unsigned i = 0; i < HAK_LOCK_COUNT; i++) {
 		s->lock_waits += peek(&r->lock[i].waits);

@@ -12,8 +12,11 @@
 #include "internal.h"
 
 #define GRAINS 64U
-#define KEEP_PART 4U   /* of HAKMEM_KEEP_BYTES, that one heap may have in free blocks */
-#define WORTH_PART 16U /* of a page: least to give back */
+#define AHEAD_MAX 16U /* grains */
+#define FILL_MOST \
+	((size_t)8 << 10) /* 8 KiB: of larger blocks programs often use the beginning only */
+#define KEEP_PART 4U	  /* of HAKMEM_KEEP_BYTES, that one heap may have in free blocks */
+#define WORTH_PART 16U	  /* of a page: least to give back */
 
 _Static_assert(HAK_PAGE_SLICES_MAX *HAK_SLICE <= 2 * GRAINS * HAK_OS_PAGE, "two OS pages at most");
 
@@ -68,10 +71,21 @@ static void count_back(struct heap *h, const struct page *pg, uint64_t grains)
 	sub_relaxed(&arena_xuntouched, bytes);
 }
 
+/* A grain for each full page of the class that h has: of what it uses a sixteenth. */
+static uint8_t ahead(const struct heap *h, unsigned class)
+{
+	uint8_t n = 0;
+
+	for (const struct page *pg = h->full[class]; pg && n < AHEAD_MAX; pg = pg->next)
+		n++;
+	return n;
+}
+
 /* A new page; clean: it has no memory yet. */
 void thin_begin(struct heap *h, struct page *pg, bool clean)
 {
 	pg->gone = clean ? all_grains(pg) : 0;
+	pg->ahead = clean && !hak_options.secure ? ahead(h, pg->class) : 0;
 	pg->idle = false;
 	thin_join(h, pg);
 }
@@ -89,13 +103,36 @@ void thin_leave(struct heap *h, const struct page *pg)
 	count_back(h, pg, pg->gone);
 }
 
-/* Blocks first .. last of a page, or some of them, are about to be used. */
+/*
+ * The program will write to all of these blocks. Not where it asked for zeroes before: then it may
+ * leave them as they are.
+ */
+static bool will_be_filled(const struct heap *h, const struct page *pg)
+{
+	return pg->block_bytes <= FILL_MOST && !(h->left_zero >> pg->class & 1);
+}
+
+/*
+ * Blocks first .. last of a page, or some of them, are about to be used. Where that takes several
+ * OS pages they get memory by one system call, instead of by a page fault each; and those after
+ * them, as far as experience with the class says that they will be used soon.
+ */
 void thin_touch(struct heap *h, struct page *pg, size_t first, size_t last)
 {
 	uint64_t back = pg->gone & grains_of(pg, first, last);
+	unsigned shift = grain_shift(pg), from, to;
 
 	if (!back)
 		return;
+	from = (unsigned)__builtin_ctzll(back);
+	to = 63 - (unsigned)__builtin_clzll(back) + pg->ahead;
+	if (to > from && will_be_filled(h, pg)) {
+		back = pg->gone & bits_between(from, to < GRAINS ? to : GRAINS - 1);
+		to = 63 - (unsigned)__builtin_clzll(back);
+		if (to > from)
+			os_fill(pg->start + ((size_t)from << shift),
+				(size_t)(to - from + 1) << shift, HAK_OS_ARENA);
+	}
 	pg->gone &= ~back;
 	count_back(h, pg, back);
 }

@@ -119,6 +119,7 @@ struct page {
 	uint16_t hint;		       /* pages: no bit is set in words below this one */
 	uint16_t fresh;		       /* pages: blocks from this one on were never handed out */
 	bool idle;		       /* pages: no block came or went since the last tick */
+	uint8_t ahead;		       /* const: grains to get memory for before they are needed */
 	uint64_t gone;		       /* pages: grains without memory, see thin.c */
 	uint64_t xmoving;	       /* lock TRANSFER to write: blocks in the transfer cache */
 	uint64_t bits[HAK_PAGE_WORDS]; /* pages: 1 = free */
@@ -159,6 +160,7 @@ struct heap {
 	struct hak_heap_view view;
 	struct page *avail[HAK_CLASS_MAX]; /* pages: with free blocks */
 	struct page *full[HAK_CLASS_MAX];  /* pages: without */
+	uint64_t left_zero;		   /* own: bit c is set: calloc was given clean blocks */
 	uint64_t xavail;		   /* pages to write: bit c is set <=> avail[c] */
 	uint64_t seen_full[HAK_CLASS_MAX]; /* own: allocs when the cache was last full */
 	uint64_t fresh_at[HAK_CLASS_MAX];  /* own: frees + 1 when all cached blocks were clean, else
@@ -181,10 +183,11 @@ struct heap {
 	uint32_t victim;	 /* own: class whose limit is cut next */
 	uint32_t shrinks;	 /* own: arena_xshrinks as last seen */
 	bool cramped[2]; /* own: no small, big class could give up anything since the last tick */
-	bool missed[HAK_CLASS_MAX]; /* own: flushed blocks were missed since the last tick */
-	bool in_map[HAK_CLASS_MAX]; /* own: the class's slots are in slot_map */
-	void **slot_map;	    /* own: NULL until a class outgrows start_slots */
-	struct heap *next;	    /* lock HEAPS: list of idle heaps */
+	bool missed[HAK_CLASS_MAX];    /* own: flushed blocks were missed since the last tick */
+	uint32_t slots[HAK_CLASS_MAX]; /* own: of the class's stack, without slot 0 */
+	void **slot_map;   /* own: stacks that outgrew start_slots; NULL before the first */
+	size_t map_used;   /* own: slots of it */
+	struct heap *next; /* lock HEAPS: list of idle heaps */
 	struct lock pages;
 	/* see sample.c; own */
 	int64_t sample_left;  /* bytes before the one that is sampled, and it */

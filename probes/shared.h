@@ -20,7 +20,7 @@
 
 #include <linux/types.h>
 
-#define HAK_ABI 8U
+#define HAK_ABI 9U
 #define HAK_MAGIC "hakmem\n" /* with its final NUL: 8 bytes */
 #define HAK_NOTE_OWNER "hakmem"
 #define HAK_NOTE_ROOT 1
@@ -213,6 +213,7 @@ struct hak_os_view {
 	__u64 maps, map_bytes;
 	__u64 unmaps, unmap_bytes;
 	__u64 purges, purge_bytes;
+	__u64 fills, fill_bytes;
 	__u64 fallbacks, fallback_bytes; /* requests of the mmap_fallback probe */
 	__u64 ooms;
 	__u64 misuses;
@@ -413,6 +414,6 @@ HAK_SHARED_SIZE(struct hak_sample, 48 + 8 * HAK_SAMPLE_REGS);
 HAK_SHARED_SIZE(struct hak_site, 40);
 HAK_SHARED_SIZE(struct hak_sampling, 80);
 HAK_SHARED_SIZE(struct hak_root,
-		56 + 2 * 256 + 160 + 512 + 256 + 13 * 8 + 56 + 8 + 16 + 192 + 520 + 80 + 512);
+		56 + 2 * 256 + 160 + 512 + 256 + 15 * 8 + 56 + 8 + 16 + 192 + 520 + 80 + 512);
 
 #endif

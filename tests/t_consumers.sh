@@ -81,6 +81,7 @@ rules = {
     "os_map": lambda a: a[0] % PAGE == 0 and a[1] % PAGE == 0 and a[1] > 0 and a[2] < 7 and 0 < a[3] < 10**10,
     "os_unmap": lambda a: a[0] % PAGE == 0 and a[1] % PAGE == 0 and a[1] > 0 and a[2] < 7 and 0 < a[3] < 10**10,
     "os_purge": lambda a: a[0] % PAGE == 0 and a[1] % PAGE == 0 and a[1] > 0 and a[2] < 7 and 0 < a[3] < 10**10,
+    "os_fill": lambda a: a[0] % PAGE == 0 and a[1] % PAGE == 0 and a[1] > PAGE and a[2] < 7 and 0 < a[3] < 10**10,
     "page_new": lambda a: 1 <= a[0] < 64 and a[1] % 65536 == 0 and a[2] % 65536 == 0 and a[3] < 6,
     "page_free": lambda a: 1 <= a[0] < 64 and a[1] % 65536 == 0 and a[2] % 65536 == 0 and a[3] < 5,
     "arena_grow": lambda a: a[0] == (4 << 20) << a[1],

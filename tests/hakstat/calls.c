@@ -196,12 +196,12 @@ __attribute__((noinline)) static void both(size_t bytes, unsigned long *maps, un
 }
 
 struct os_counts {
-	uint64_t maps, unmaps, purges;
+	uint64_t maps, unmaps, purges, fills;
 };
 
 static struct os_counts os_counts(void)
 {
-	return (struct os_counts){root->os.maps, root->os.unmaps, root->os.purges};
+	return (struct os_counts){root->os.maps, root->os.unmaps, root->os.purges, root->os.fills};
 }
 
 static void mapping(const char *path)
@@ -221,7 +221,7 @@ static void mapping(const char *path)
 	tell("application gettid %lu 0\n", maps);
 	tell("allocator map %lu 0\n", to.maps - from.maps);
 	tell("allocator munmap %lu 0\n", to.unmaps - from.unmaps);
-	tell("allocator madvise %lu 0\n", to.purges - from.purges);
+	tell("allocator madvise %lu 0\n", to.purges - from.purges + to.fills - from.fills);
 	save(path);
 	wait_byte();
 	_exit(0);
