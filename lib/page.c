@@ -230,7 +230,7 @@ static bool worth_keeping(const struct page *pg)
 }
 
 /* Sets the bit of a block; false, and says so, if it cannot be freed. */
-static bool set_free(struct page *pg, void *p)
+HAK_INLINE bool set_free(struct page *pg, void *p)
 {
 	uint64_t bit;
 	size_t k;
@@ -251,7 +251,8 @@ static bool set_free(struct page *pg, void *p)
 }
 
 /* Blocks of a page of h have become free. */
-static void note_given(struct heap *h, struct page *pg, uint32_t given, enum hak_flush_reason why)
+HAK_INLINE void note_given(struct heap *h, struct page *pg, uint32_t given,
+			   enum hak_flush_reason why)
 {
 	bool was_full = pg->nfree == 0;
 

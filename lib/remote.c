@@ -178,6 +178,15 @@ static void write_word(struct batch *b, uintptr_t word)
 	addresses(b->first, b->room)[b->filled++] = word ^ hak_letter_key;
 }
 
+/* A word in the letter being written, or the next letter. */
+static void write_block(struct batch *b, const struct page *pg, void *p)
+{
+	if (likely(b->first && b->filled < b->room))
+		write_word(b, (uintptr_t)p);
+	else
+		begin_letter(b, p, pg->block_bytes);
+}
+
 /* Blocks k + i of a page where bit i of mask is set; bit 0 is. */
 static void write_group(struct batch *b, const struct page *pg, size_t k, uint64_t mask)
 {
@@ -190,10 +199,7 @@ static void write_group(struct batch *b, const struct page *pg, size_t k, uint64
 			write_word(b, mask);
 			return;
 		}
-		if (left)
-			write_word(b, (uintptr_t)p);
-		else
-			begin_letter(b, p, pg->block_bytes);
+		write_block(b, pg, p);
 		mask &= mask - 1;
 	}
 }
@@ -207,11 +213,24 @@ static enum hak_misuse why_not_sent(const struct page *pg, const void *p, uint64
 	return unlikely(moving >> *k % 64 & 1) ? HAK_MISUSE_DOUBLE_FREE : HAK_MISUSE_COUNT;
 }
 
+static uint32_t write_one(struct batch *b, const struct page *pg, void *p)
+{
+	size_t k;
+	enum hak_misuse why = why_not_sent(pg, p, peek(&pg->xmoving), &k);
+
+	if (unlikely(why != HAK_MISUSE_COUNT)) {
+		hak_misuse(p, why, "free");
+		return 0;
+	}
+	write_block(b, pg, p);
+	return 1;
+}
+
 /*
  * Blocks of a page, those of a word of its mask that come one after the other as a group. Returns
  * how many.
  */
-static uint32_t write_blocks(struct batch *b, const struct page *pg, void **blocks, uint32_t n)
+static uint32_t write_several(struct batch *b, const struct page *pg, void **blocks, uint32_t n)
 {
 	uint64_t mask = 0, moving = peek(&pg->xmoving);
 	uint32_t wrong = 0;
@@ -238,7 +257,7 @@ static uint32_t write_blocks(struct batch *b, const struct page *pg, void **bloc
 }
 
 /* The batch for a page's owner. */
-static struct batch *batch_for(struct heap *me, struct outbox *box, const struct page *pg)
+HAK_INLINE struct batch *batch_for(struct heap *me, struct outbox *box, const struct page *pg)
 {
 	struct heap *owner = peek(&pg->xowner);
 	struct batch *b = slot_for(box, owner);
@@ -266,6 +285,12 @@ static void count_sent(struct heap *me, const struct outbox *box, struct batch *
 		count_add(&me->view.stat[class].remote_blocks, blocks);
 }
 
+/* No block either. */
+static bool is_group(const void *word)
+{
+	return (uintptr_t)word & MASK;
+}
+
 static bool lies_in(const struct page *pg, const void *p)
 {
 	return (uintptr_t)p - (uintptr_t)pg->start < pg->bytes;
@@ -278,20 +303,22 @@ static void count_arrived(struct heap *h, uint64_t blocks, uint64_t bytes)
 }
 
 /* Blocks of a page of another heap. Returns how many. */
-static uint32_t give_others(struct heap *h, struct outbox *box, struct page *pg, void **blocks,
-			    uint32_t n)
+HAK_INLINE uint32_t give_others(struct heap *h, struct outbox *box, struct page *pg, void **blocks,
+				uint32_t n)
 {
 	struct batch *b = batch_for(h, box, pg);
 	unsigned class = pg->class; /* once others may take its blocks the page may be gone */
 	/* what a thread that ended has left is given back, or taken over, by whole pages */
 	bool home = box->home || peek(&b->owner->view.state) != HAK_HEAP_LIVE;
-	uint32_t sent, done = home ? 0 : transfer_give(pg, blocks, n, &sent);
+	uint32_t sent, done = 0;
 
+	if (!home && pg->block_bytes >= HAK_TRANSFER_LEAST)
+		done = transfer_give(pg, blocks, n, &sent);
 	if (done) {
 		count_sent(h, box, b, class, sent, false);
 		return done;
 	}
-	sent = write_blocks(b, pg, blocks, n);
+	sent = n == 1 ? write_one(b, pg, blocks[0]) : write_several(b, pg, blocks, n);
 	count_sent(h, box, b, class, sent, true);
 	return n;
 }
@@ -301,8 +328,8 @@ static uint32_t give_others(struct heap *h, struct outbox *box, struct page *pg,
  * 0 if the first is not in a page or a run of a class. *block_bytes: of each; the page may be gone
  * by then.
  */
-static uint32_t give_run(struct heap *h, struct outbox *box, void **blocks, uint64_t n,
-			 enum hak_flush_reason why, uint32_t *block_bytes)
+HAK_INLINE uint32_t give_run(struct heap *h, struct outbox *box, void **blocks, uint64_t n,
+			     enum hak_flush_reason why, uint32_t *block_bytes)
 {
 	struct page *pg = pagemap_page(blocks[0]);
 	uint32_t run = 1;
@@ -312,7 +339,7 @@ static uint32_t give_run(struct heap *h, struct outbox *box, void **blocks, uint
 		return run_give(blocks, n, why);
 	}
 	*block_bytes = pg->block_bytes;
-	while (run < n && lies_in(pg, blocks[run]))
+	while (run < n && lies_in(pg, blocks[run]) && !is_group(blocks[run]))
 		run++;
 	if (peek(&pg->xowner) != h)
 		return give_others(h, box, pg, blocks, run);
@@ -395,16 +422,6 @@ static bool take_group(struct heap *h, struct outbox *box, const char *first, ui
 	return true;
 }
 
-/* Leading words that are addresses of single blocks. */
-static uint64_t singles(void *const *words, uint64_t n)
-{
-	uint64_t i = 0;
-
-	while (i < n && !((uintptr_t)words[i] & MASK))
-		i++;
-	return i;
-}
-
 /*
  * Some of the n words of a letter, whose blocks are now free. Returns how many, 0 if they make no
  * sense. A page may have changed owner meanwhile: those are sent on.
@@ -412,12 +429,11 @@ static uint64_t singles(void *const *words, uint64_t n)
 static uint64_t take_some(struct heap *h, struct outbox *box, void **words, uint64_t n,
 			  struct drained *d)
 {
-	uint64_t run = singles(words, n);
-	uint32_t block_bytes = 0;
+	uint32_t block_bytes = 0, run;
 
-	if (run) {
-		run = give_run(h, box, words, run, HAK_FLUSH_REMOTE_FREE, &block_bytes);
-		drained(d, (uint32_t)run, block_bytes);
+	if (!is_group(words[0])) {
+		run = give_run(h, box, words, n, HAK_FLUSH_REMOTE_FREE, &block_bytes);
+		drained(d, run, block_bytes);
 		return run;
 	}
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr) */

@@ -19,13 +19,12 @@
 
 #include <string.h>
 
-#define LEAST 2048U /* bytes: smaller blocks travel by the letter, which costs less */
-#define ROOM 2048U  /* most blocks of a class */
+#define ROOM 2048U /* most blocks of a class */
 #define ROOM_FIRST 8U
 #define PORTION 256U /* that leave at once */
 #define USED_PART 8U /* of the memory in use, that all blocks in here may have */
 
-enum { FIRST = HAK_CLASS_OF(LEAST), CLASSES = HAK_FIRST_RUN - FIRST };
+enum { FIRST = HAK_CLASS_OF(HAK_TRANSFER_LEAST), CLASSES = HAK_FIRST_RUN - FIRST };
 
 struct stack {
 	struct lock lock;
