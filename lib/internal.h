@@ -135,8 +135,7 @@ void remote_send_home(struct heap *h, void **blocks, uint64_t n);
 unsigned remote_drain(struct heap *h);
 
 /* transfer.c: blocks that others than their owners may take on the way */
-#define HAK_TRANSFER_LEAST 2048U /* bytes: smaller blocks travel by the letter, which costs less \
-				  */
+#define HAK_TRANSFER_LEAST 2048U /* bytes: smaller blocks travel by the letter for less */
 uint32_t transfer_give(struct page *pg, void **blocks, uint32_t n, uint32_t *sent);
 uint32_t transfer_take(struct heap *h, unsigned class, uint32_t want, void **out);
 void transfer_tick(struct heap *h, uint64_t now_ms);

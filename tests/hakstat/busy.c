@@ -2,7 +2,7 @@
  * Takes every slow path of the allocator, over and over, until it is ended: what a watcher
  * should see of each probe. Run with HAKMEM_ABORT=0, so that misuse is not its end.
  *
- *   refill, flush, page_new, page_free, arena_grow, os_map, os_purge   bursts of small blocks
+ *   refill, flush, page_new, page_free, arena_grow, os_map, os_purge, os_fill   bursts of small blocks
  *   remote_push, remote_drain, remote_help     blocks freed by the other thread, and after its end
  *   remote_take                                big ones of them, allocated again at once
  *   lock_wait_start, lock_wait_done            four threads that fight for pages
@@ -114,6 +114,7 @@ int main(void)
 			pthread_create(&t[i], NULL, fighter, (void *)i);
 		for (int i = 0; i < FIGHTERS; i++)
 			pthread_join(t[i], NULL);
+		malloc_trim(0); /* the bursts begin with memory that is not there */
 		bursts();
 		free_what_was_left();
 		large();
