@@ -31,14 +31,14 @@
 #define LIMIT_BYTES ((size_t)16 << 20)	    /* 16 MiB: most one class may hold */
 #define LIMIT_BLOCKS 2048U
 #define BIG_LEAST 2048U /* bytes, see is_big */
-#define SMALL_PART 4U
-#define POOL_TIMES 8U /* the pool, in budgets of a thread */
-#define ONE_WAY 4U    /* see is_one_way */
+#define SMALL_PART 4U	/* of the budget, for small classes */
+#define POOL_TIMES 8U	/* the pool, in budgets of a thread */
+#define ONE_WAY 4U	/* see is_one_way */
 #define ONE_WAY_LATER 64U
 #define AT_ONCE 4U /* blocks freed before the first allocation of their class that go home */
 #define FREE_BYTES ((size_t)8 << 10)  /* 8 KiB: limit of a class that flushes in vain */
 #define START_BYTES ((size_t)2 << 10) /* 2 KiB: first limit of a class */
-#define SLOTS_GROW 4U
+#define SLOTS_GROW 4U		      /* a stack's slots, of the one before */
 
 static uint32_t clamp(size_t v, uint32_t low, uint32_t high)
 {
