@@ -1,5 +1,5 @@
 /*
- * The system calls the allocator makes, each refused at every occurrence.   timeout: 800
+ * The system calls the allocator makes, each refused at every occurrence.   timeout: 1200
  *
  * The linker puts our wrappers around the library's calls. The workload is a row of phases. Before
  * each the process forks: a child that counts the phase's calls; then for every call of every kind
