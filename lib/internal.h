@@ -269,7 +269,7 @@ bool os_guard(void *p, size_t bytes);
 void os_hide(void *p, size_t bytes);
 void os_unmap(void *p, size_t bytes, enum hak_os_reason why);
 void os_settle(unsigned most);
-void os_fill(void *p, size_t bytes, enum hak_os_reason why);
+bool os_fill(void *p, size_t bytes, enum hak_os_reason why);
 bool os_purge(void *p, size_t bytes, enum hak_os_reason why);
 bool os_move(void *from, size_t old_bytes, void *to, size_t new_bytes, bool *to_is_gone);
 uint64_t os_random(void);

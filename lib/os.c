@@ -311,23 +311,28 @@ bool os_purge(void *p, size_t bytes, enum hak_os_reason why)
 
 static bool xno_fill; /* the system cannot, or may not */
 
-/* Memory for a range that is about to be written to. Refused, it comes by page faults as ever. */
-void os_fill(void *p, size_t bytes, enum hak_os_reason why)
+/*
+ * Memory for a range that is about to be written to. False: refused, it comes by page faults as
+ * ever. A system that cannot is asked once; EINVAL may also be about this range only.
+ */
+bool os_fill(void *p, size_t bytes, enum hak_os_reason why)
 {
 	uint64_t start, ns;
 	long failure;
 
 	if (unlikely(peek(&xno_fill)))
-		return;
+		return false;
 	start = os_now_ns();
 	failure = call3(madvise, p, bytes, MADV_POPULATE_WRITE);
 	ns = os_now_ns() - start;
 	add_relaxed(&hakmem_root.os.fills, 1);
 	if (!failure)
 		add_relaxed(&hakmem_root.os.fill_bytes, bytes);
-	else if (failure != -ENOMEM && failure != -EAGAIN)
+	else if (failure == -EPERM || failure == -ENOSYS ||
+		 (failure == -EINVAL && !peek(&hakmem_root.os.fill_bytes)))
 		poke(&xno_fill, true);
 	hak_probe_hakmem_os_fill((uintptr_t)p, bytes, why, ns);
+	return !failure;
 }
 
 /*

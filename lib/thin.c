@@ -113,26 +113,33 @@ static bool will_be_filled(const struct heap *h, const struct page *pg)
 }
 
 /*
- * Blocks first .. last of a page, or some of them, are about to be used. Where that takes several
- * OS pages they get memory by one system call, instead of by a page fault each; and those after
- * them, as far as experience with the class says that they will be used soon.
+ * The first grains of `back` and those after them, as far as experience with the class says that
+ * they will be used soon, get memory by one system call instead of by a page fault each; up to the
+ * first that has some, which may be the program's. Those that were filled.
  */
+static uint64_t fill(const struct page *pg, uint64_t back)
+{
+	unsigned shift = grain_shift(pg), from = (unsigned)__builtin_ctzll(back);
+	unsigned to = 63 - (unsigned)__builtin_clzll(back) + pg->ahead, n;
+	uint64_t run = pg->gone & bits_between(from, to < GRAINS ? to : GRAINS - 1);
+	uint64_t rest = ~(run >> from);
+
+	n = rest ? (unsigned)__builtin_ctzll(rest) : GRAINS - from;
+	if (n < 2 ||
+	    !os_fill(pg->start + ((size_t)from << shift), (size_t)n << shift, HAK_OS_ARENA))
+		return 0;
+	return bits_between(from, from + n - 1);
+}
+
+/* Blocks first .. last of a page, or some of them, are about to be used. */
 void thin_touch(struct heap *h, struct page *pg, size_t first, size_t last)
 {
 	uint64_t back = pg->gone & grains_of(pg, first, last);
-	unsigned shift = grain_shift(pg), from, to;
 
 	if (!back)
 		return;
-	from = (unsigned)__builtin_ctzll(back);
-	to = 63 - (unsigned)__builtin_clzll(back) + pg->ahead;
-	if (to > from && will_be_filled(h, pg)) {
-		back = pg->gone & bits_between(from, to < GRAINS ? to : GRAINS - 1);
-		to = 63 - (unsigned)__builtin_clzll(back);
-		if (to > from)
-			os_fill(pg->start + ((size_t)from << shift),
-				(size_t)(to - from + 1) << shift, HAK_OS_ARENA);
-	}
+	if (will_be_filled(h, pg))
+		back |= fill(pg, back);
 	pg->gone &= ~back;
 	count_back(h, pg, back);
 }
@@ -170,6 +177,7 @@ static bool give_grains(struct heap *h, struct page *pg, uint64_t grains, enum h
 		if (!os_purge(pg->start + ((size_t)first << shift), (size_t)n << shift, why))
 			return false;
 		pg->gone |= run;
+		pg->ahead = 0; /* its class does not grow */
 		count_gone(h, pg, run);
 		grains &= ~run;
 	}

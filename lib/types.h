@@ -119,7 +119,7 @@ struct page {
 	uint16_t hint;		       /* pages: no bit is set in words below this one */
 	uint16_t fresh;		       /* pages: blocks from this one on were never handed out */
 	bool idle;		       /* pages: no block came or went since the last tick */
-	uint8_t ahead;		       /* const: grains to get memory for before they are needed */
+	uint8_t ahead;		       /* pages: grains to get memory for before they are needed */
 	uint64_t gone;		       /* pages: grains without memory, see thin.c */
 	uint64_t xmoving;	       /* lock TRANSFER to write: blocks in the transfer cache */
 	uint64_t bits[HAK_PAGE_WORDS]; /* pages: 1 = free */

@@ -76,8 +76,8 @@ static void rss_is_flat(void)
 	/* the second and the third chunk of the arena; metadata is looked at below */
 	CHECK(late.mapped_bytes - late.meta_bytes <=
 	      early.mapped_bytes - early.meta_bytes + (24U << 20));
-	/* a heap more, with a map of slots for its caches, is 0.8 MB of address space */
-	CHECK(late.meta_bytes <= early.meta_bytes + (2U << 20));
+	/* a heap more, with a map of slots for its caches, is 1.4 MB of address space */
+	CHECK(late.meta_bytes <= early.meta_bytes + (3U << 20));
 	CHECK(late.heaps <= 2 * (AT_ONCE + 1));
 	CHECK_EQ(hak_check(), 0);
 }
