@@ -124,7 +124,7 @@ static void self_line(const struct model *m, int width, char *out)
 
 int header_lines(const struct model *m, const char *who, int width, char out[HEADER_LINES][256])
 {
-	uint64_t os_calls = m->maps + m->unmaps + m->purges + m->fills;
+	uint64_t os_calls = model_os_calls(m);
 	char a[32], b[32];
 
 	for (int i = 0; i < HEADER_LINES; i++)

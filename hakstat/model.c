@@ -156,6 +156,11 @@ static void process_make(struct model *m, const struct sample *from, const struc
 	m->bpf_ns = grown_known(to->run_ns, from->run_ns);
 }
 
+uint64_t model_os_calls(const struct model *m)
+{
+	return m->maps + m->unmaps + m->purges + m->fills;
+}
+
 bool model_knows(const struct model *m, uint64_t probes)
 {
 	return m->has_bpf && !(probes & (m->off | ~m->watched));

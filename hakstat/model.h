@@ -82,6 +82,7 @@ uint64_t quantile(const uint64_t *hist, uint64_t total, double share, uint64_t m
 
 /* Do we have all events of these probes, a bit each? */
 bool model_knows(const struct model *m, uint64_t probes);
+uint64_t model_os_calls(const struct model *m); /* by counters */
 
 /* `from` may be all zero (collect_zero): then everything since the process began. */
 void model_make(struct model *m, const struct sample *from, const struct sample *to);

@@ -17,7 +17,7 @@ void process_row_make(struct process_row *r, const struct model *m)
 	r->refills = m->refills;
 	r->remote_blocks = m->remote_blocks;
 	r->waits = m->waits;
-	r->os_calls = m->maps + m->unmaps + m->purges + m->fills;
+	r->os_calls = model_os_calls(m);
 	r->fallbacks = m->fallbacks;
 	r->queued_blocks = m->queued_blocks;
 	r->ooms = m->ooms;

@@ -567,8 +567,7 @@ static size_t purge_runs(struct segment *s, uint64_t mask, enum hak_os_reason wh
 
 	while (mask) {
 		unsigned first = (unsigned)__builtin_ctzll(mask);
-		uint64_t rest = ~(mask >> first);
-		unsigned n = rest ? (unsigned)__builtin_ctzll(rest) : 64 - first;
+		unsigned n = bits_set_from(mask, first);
 		struct page *pg = &s->pages[first];
 		bool done = os_purge(s->base + first * HAK_SLICE, n * HAK_SLICE, why);
 

@@ -67,6 +67,14 @@ HAK_INLINE bool is_pow2(size_t n)
 	return n && !(n & (n - 1));
 }
 
+/* How many bits are set from bit `first` on, up to the next that is not. */
+HAK_INLINE unsigned bits_set_from(uint64_t mask, unsigned first)
+{
+	uint64_t rest = ~(mask >> first);
+
+	return rest ? (unsigned)__builtin_ctzll(rest) : 64 - first;
+}
+
 /* Checks that stay in every build: cheap, on slow paths only. */
 #define hak_assert(cond)                                 \
 	do {                                             \

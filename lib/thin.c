@@ -8,6 +8,9 @@
  * in use and a constant, and it asks for a new page or run nevertheless: none of its free blocks
  * are of the class that it needs. And by decay, to pages from which no block was taken and to which
  * none came back for a while.
+ *
+ * The other way round, grains of small blocks that are about to be handed out get their memory by
+ * one system call, not by page faults.
  */
 #include "internal.h"
 
@@ -71,12 +74,23 @@ static void count_back(struct heap *h, const struct page *pg, uint64_t grains)
 	sub_relaxed(&arena_xuntouched, bytes);
 }
 
+/*
+ * The program will write to all of these blocks. Not where it asked for zeroes before: then it may
+ * leave them as they are.
+ */
+static bool will_be_filled(const struct heap *h, const struct page *pg)
+{
+	return pg->block_bytes <= FILL_MOST && !(h->left_zero >> pg->class & 1);
+}
+
 /* A grain for each full page of the class that h has: of what it uses a sixteenth. */
-static uint8_t ahead(const struct heap *h, unsigned class)
+static uint8_t ahead(const struct heap *h, const struct page *of)
 {
 	uint8_t n = 0;
 
-	for (const struct page *pg = h->full[class]; pg && n < AHEAD_MAX; pg = pg->next)
+	if (hak_options.secure || !will_be_filled(h, of))
+		return 0;
+	for (const struct page *pg = h->full[of->class]; pg && n < AHEAD_MAX; pg = pg->next)
 		n++;
 	return n;
 }
@@ -85,7 +99,7 @@ static uint8_t ahead(const struct heap *h, unsigned class)
 void thin_begin(struct heap *h, struct page *pg, bool clean)
 {
 	pg->gone = clean ? all_grains(pg) : 0;
-	pg->ahead = clean && !hak_options.secure ? ahead(h, pg->class) : 0;
+	pg->ahead = clean ? ahead(h, pg) : 0;
 	pg->idle = false;
 	thin_join(h, pg);
 }
@@ -104,15 +118,6 @@ void thin_leave(struct heap *h, const struct page *pg)
 }
 
 /*
- * The program will write to all of these blocks. Not where it asked for zeroes before: then it may
- * leave them as they are.
- */
-static bool will_be_filled(const struct heap *h, const struct page *pg)
-{
-	return pg->block_bytes <= FILL_MOST && !(h->left_zero >> pg->class & 1);
-}
-
-/*
  * The first grains of `back` and those after them, as far as experience with the class says that
  * they will be used soon, get memory by one system call instead of by a page fault each; up to the
  * first that has some, which may be the program's. Those that were filled.
@@ -120,11 +125,10 @@ static bool will_be_filled(const struct heap *h, const struct page *pg)
 static uint64_t fill(const struct page *pg, uint64_t back)
 {
 	unsigned shift = grain_shift(pg), from = (unsigned)__builtin_ctzll(back);
-	unsigned to = 63 - (unsigned)__builtin_clzll(back) + pg->ahead, n;
-	uint64_t run = pg->gone & bits_between(from, to < GRAINS ? to : GRAINS - 1);
-	uint64_t rest = ~(run >> from);
+	unsigned to = 63 - (unsigned)__builtin_clzll(back) + pg->ahead;
+	uint64_t wanted = bits_between(from, to < GRAINS ? to : GRAINS - 1);
+	unsigned n = bits_set_from(pg->gone & wanted, from);
 
-	n = rest ? (unsigned)__builtin_ctzll(rest) : GRAINS - from;
 	if (n < 2 ||
 	    !os_fill(pg->start + ((size_t)from << shift), (size_t)n << shift, HAK_OS_ARENA))
 		return 0;
@@ -170,8 +174,7 @@ static bool give_grains(struct heap *h, struct page *pg, uint64_t grains, enum h
 
 	while (grains) {
 		unsigned first = (unsigned)__builtin_ctzll(grains);
-		uint64_t rest = ~(grains >> first);
-		unsigned n = rest ? (unsigned)__builtin_ctzll(rest) : GRAINS - first;
+		unsigned n = bits_set_from(grains, first);
 		uint64_t run = bits_between(first, first + n - 1);
 
 		if (!os_purge(pg->start + ((size_t)first << shift), (size_t)n << shift, why))

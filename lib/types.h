@@ -160,8 +160,9 @@ struct heap {
 	struct hak_heap_view view;
 	struct page *avail[HAK_CLASS_MAX]; /* pages: with free blocks */
 	struct page *full[HAK_CLASS_MAX];  /* pages: without */
-	uint64_t left_zero;		   /* own: bit c is set: calloc was given clean blocks */
-	uint64_t xavail;		   /* pages to write: bit c is set <=> avail[c] */
+	uint64_t left_zero; /* own thread, at any time: bit c is set: calloc was given clean blocks
+			     */
+	uint64_t xavail;    /* pages to write: bit c is set <=> avail[c] */
 	uint64_t seen_full[HAK_CLASS_MAX]; /* own: allocs when the cache was last full */
 	uint64_t fresh_at[HAK_CLASS_MAX];  /* own: frees + 1 when all cached blocks were clean, else
 					      0 */

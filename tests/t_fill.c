@@ -27,8 +27,7 @@ static void look(const char *p, size_t bytes, size_t *pages, size_t *resident)
 
 	for (; from + PAGE <= (uintptr_t)p + bytes; from += PAGE) {
 		++*pages;
-		if (CHECK(!mincore((void *)from, PAGE,
-				   there))) /* NOLINT(performance-no-int-to-ptr) */
+		if (CHECK(!mincore((void *)from, PAGE, there)))
 			*resident += there[0] & 1;
 	}
 }
