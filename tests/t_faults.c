@@ -604,7 +604,7 @@ static unsigned long calls_of(enum kind kind)
 	return quiet.calls[is_move(kind) ? K_mremap : kind];
 }
 
-/* The runs of a phase by one of these: each call alone, and from some on all that follow. */
+/* The runs of a phase by one of these: none refused, each call alone, from some on all. */
 typedef void (*runner)(const struct phase *phase, enum kind kind, unsigned long first,
 		       unsigned long last);
 
@@ -612,6 +612,8 @@ static void refuse_all(const struct phase *phase, runner one)
 {
 	unsigned long turn = 0;
 
+	/* from here, as the others are: how much of a stack is sampled depends on its depth */
+	one(phase, ALL, 0, 0);
 	for (enum kind kind = 0; kind <= ALL; kind++) {
 		unsigned long calls = calls_of(kind), step = calls / 4 + 1;
 
@@ -686,13 +688,11 @@ static int all_runs_of(const char *variant, const char *only)
 		return 1;
 	run = map_run(run_file);
 	if (!only || !strcmp(only, start.name)) {
-		run_whole(&start, ALL, 0, 0);
 		refuse_all(&start, run_whole);
 		report(start.name, variant);
 	}
 	for (size_t i = 0; i < N_PHASES; i++) {
 		if (!only || !strcmp(only, phases[i].name)) {
-			run_phase(&phases[i], ALL, 0, 0);
 			refuse_all(&phases[i], run_phase);
 			report(phases[i].name, variant);
 		}
