@@ -143,6 +143,7 @@ static struct page *cut(struct segment *s, unsigned at, unsigned slices, uint64_
 	*dirty_bytes = dirty == mask ? slices * HAK_SLICE : (uint64_t)bytes_of(dirty);
 	s->free &= ~mask;
 	s->dirty &= ~mask;
+	s->zero &= ~mask;
 	if (dirty && !s->dirty)
 		dirty_unlink(s);
 	bin_update(s);
@@ -290,18 +291,35 @@ static size_t wanted_again(size_t used)
 	return regret < below ? regret : below;
 }
 
-/*
- * Bytes by which unused memory exceeds what may stay: `parts` quarters of a constant and a quarter
- * of what is in use, and what is wanted again.
- */
-size_t arena_excess(unsigned parts)
+static size_t unused_bytes(void)
 {
 	const struct hak_gauges *g = &hakmem_root.now;
+
+	return peek(&g->dirty_bytes) + peek(&g->cached_bytes) + peek(&g->returned_bytes);
+}
+
+/* `parts` quarters of a constant and a quarter of what is in use, and what is wanted again. */
+static size_t may_stay(unsigned parts)
+{
 	size_t used = arena_used_bytes();
-	size_t unused = peek(&g->dirty_bytes) + peek(&g->cached_bytes) + peek(&g->returned_bytes);
-	size_t keep = (hak_options.keep_bytes + used / 4) / 4 * parts + wanted_again(used);
+
+	return (hak_options.keep_bytes + used / 4) / 4 * parts + wanted_again(used);
+}
+
+/* Bytes by which unused memory exceeds what may stay. */
+size_t arena_excess(unsigned parts)
+{
+	size_t unused = unused_bytes(), keep = may_stay(parts);
 
 	return unused > keep ? unused - keep : 0;
+}
+
+/* Bytes that it may become more by. */
+size_t arena_room(void)
+{
+	size_t unused = unused_bytes(), keep = may_stay(4);
+
+	return keep > unused ? keep - unused : 0;
 }
 
 /*
@@ -353,12 +371,15 @@ static void ease(uint64_t now_ms, enum hak_os_reason why)
 	}
 }
 
-static void push_returned(struct page *pg, bool dirty)
+/* What a run on its way back is, in its descriptor's `zero`. */
+enum slices_are { SLICES_DIRTY, SLICES_CLEAN, SLICES_FILLED /* dirty and zero */ };
+
+static void push_returned(struct page *pg, enum slices_are what)
 {
 	struct page *head = peek(&xreturned);
 
-	pg->zero = !dirty;
-	if (dirty)
+	pg->zero = (uint8_t)what;
+	if (what != SLICES_CLEAN)
 		add_relaxed(&hakmem_root.now.returned_bytes, pg->slices * HAK_SLICE);
 	do
 		pg->next = head;
@@ -374,7 +395,9 @@ static int64_t put(const struct page *pg, uint64_t now_ms)
 	uint64_t mask = segment_mask(pg->slice, pg->slices);
 
 	s->free |= mask;
-	if (!pg->zero) {
+	if (pg->zero == SLICES_FILLED)
+		s->zero |= mask;
+	if (pg->zero != SLICES_CLEAN) {
 		if (dirty_last != s) {
 			dirty_unlink(s);
 			dirty_append(s);
@@ -383,7 +406,7 @@ static int64_t put(const struct page *pg, uint64_t now_ms)
 		s->freed_ms = now_ms;
 	}
 	bin_update(s);
-	return pg->zero ? 0 : (int64_t)(pg->slices * HAK_SLICE);
+	return pg->zero == SLICES_CLEAN ? 0 : (int64_t)(pg->slices * HAK_SLICE);
 }
 
 /* Slices on the stack become free; lock held. */
@@ -414,12 +437,12 @@ static void give(struct page **pages, unsigned n)
 
 	if (!lock_try(&arena_lock)) {
 		for (unsigned i = 0; i < n; i++)
-			push_returned(pages[i], true);
+			push_returned(pages[i], SLICES_DIRTY);
 		return;
 	}
 	now = os_now_ms();
 	for (unsigned i = 0; i < n; i++) {
-		pages[i]->zero = 0;
+		pages[i]->zero = SLICES_DIRTY;
 		dirty += put(pages[i], now);
 	}
 	gauge(&hakmem_root.now.used_bytes, -dirty);
@@ -427,25 +450,37 @@ static void give(struct page **pages, unsigned n)
 	lock_drop(&arena_lock);
 }
 
+/* Half a segment that is about to get its memory, see huge.c. */
+struct half {
+	struct segment *of; /* NULL: there is none */
+	unsigned at;	    /* its first slice */
+	struct page *rest;  /* what nobody asked for, NULL: nothing */
+};
+
 /*
- * Up to `want` free runs, all of them clean or none; how many there were. *fresh: bytes of them
+ * Up to `want` free runs, all of them zero or none; how many there were. *fresh: bytes of them
  * that have no memory yet. Lock held.
  */
 static unsigned cut_some(unsigned slices, unsigned want, struct page **out, bool *zero,
-			 size_t *fresh)
+			 size_t *fresh, struct half *half)
 {
 	unsigned got = 0;
 
 	*fresh = 0;
+	*half = (struct half){0};
 	while (got < want) {
 		uint64_t dirty;
+		unsigned opens;
 		int at;
 		struct segment *s = find_segment(slices, &at);
-		bool clean = s && !(s->dirty & segment_mask((unsigned)at, slices));
+		bool reads_zero =
+			s && !(s->dirty & ~s->zero & segment_mask((unsigned)at, slices));
 
-		if (!s || (got && clean != *zero))
+		if (!s || (got && reads_zero != *zero))
 			break;
-		*zero = clean;
+		*zero = reads_zero;
+		if (huge_begin(s, (unsigned)at, slices, &opens))
+			*half = (struct half){s, opens, NULL};
 		out[got] = cut(s, (unsigned)at, slices, &dirty);
 		*fresh += slices * HAK_SLICE - dirty;
 		describe(out[got++], s, (unsigned)at);
@@ -453,10 +488,39 @@ static unsigned cut_some(unsigned slices, unsigned want, struct page **out, bool
 	return got;
 }
 
+/* Until the half has its memory the rest of it is in nobody's books, as what is purged; lock held. */
+static void half_take(struct half *half)
+{
+	struct segment *s = half->of;
+	uint64_t mask = s->free & segment_mask(half->at, HAK_SEGMENT_SLICES / 2), dirty;
+	unsigned first;
+
+	if (mask) {
+		first = (unsigned)__builtin_ctzll(mask);
+		half->rest = cut(s, first, bits_set_from(mask, first), &dirty);
+		describe(half->rest, s, first);
+		arena_purge_begins();
+	}
+}
+
+/* True if it got it. */
+static bool half_fill(const struct half *half)
+{
+	bool filled = half->rest && huge_fill(half->of, half->at);
+
+	huge_end();
+	if (half->rest) {
+		poke(&half->rest->kind, PAGE_UNUSED);
+		push_returned(half->rest, filled ? SLICES_FILLED : SLICES_CLEAN);
+		arena_purge_ends();
+	}
+	return filled;
+}
+
 /*
  * Up to `want` runs of slices as pages of kind PAGE_RUN, not yet in the pagemap; how many, 0 when
- * out of memory. The arena grows for one only. *zero: their memory is clean. *source: FRESH (used
- * before), ARENA (clean) or OS (arena grew).
+ * out of memory. The arena grows for one only. *zero: their memory is. *source: FRESH (they have
+ * memory), ARENA (clean) or OS (arena grew).
  */
 unsigned arena_alloc(unsigned slices, unsigned want, struct page **out, enum hak_source *source,
 		     bool *zero)
@@ -464,19 +528,24 @@ unsigned arena_alloc(unsigned slices, unsigned want, struct page **out, enum hak
 	bool grown = false;
 
 	for (;;) {
+		struct half half;
 		unsigned got;
 		size_t fresh;
 
 		lock_take(&arena_lock);
 		take_returned();
-		got = cut_some(slices, grown ? 1 : want, out, zero, &fresh);
+		got = cut_some(slices, grown ? 1 : want, out, zero, &fresh, &half);
+		if (half.of)
+			half_take(&half);
 		lock_drop(&arena_lock);
+		if (half.of && half_fill(&half) && got == 1)
+			fresh = 0;
 		if (got) {
 			if (fresh)
 				arena_note_taken(fresh);
-			*source = grown	  ? HAK_SOURCE_OS
-				  : *zero ? HAK_SOURCE_ARENA
-					  : HAK_SOURCE_FRESH;
+			*source = !*zero || !fresh ? HAK_SOURCE_FRESH
+				  : grown	   ? HAK_SOURCE_OS
+						   : HAK_SOURCE_ARENA;
 			return got;
 		}
 		if (!grow())
@@ -517,7 +586,8 @@ static struct segment *next_to_purge(uint64_t now_ms, enum hak_os_reason why, ui
 		return NULL;
 	*mask = s->dirty;
 	s->free &= ~*mask;
-	s->dirty = 0;
+	s->dirty = s->zero = 0;
+	huge_note_given((size_t)bytes_of(*mask));
 	dirty_unlink(s);
 	bin_update(s);
 	gauge(&hakmem_root.now.dirty_bytes, -bytes_of(*mask));
@@ -565,6 +635,7 @@ static size_t purge_runs(struct segment *s, uint64_t mask, enum hak_os_reason wh
 {
 	size_t purged = 0;
 
+	huge_leave(s, mask);
 	while (mask) {
 		unsigned first = (unsigned)__builtin_ctzll(mask);
 		unsigned n = bits_set_from(mask, first);
@@ -573,7 +644,7 @@ static size_t purge_runs(struct segment *s, uint64_t mask, enum hak_os_reason wh
 
 		describe(pg, s, first);
 		pg->slices = (uint16_t)n;
-		push_returned(pg, !done);
+		push_returned(pg, done ? SLICES_CLEAN : SLICES_DIRTY);
 		if (done)
 			purged += n * HAK_SLICE;
 		mask &= ~segment_mask(first, n);
@@ -646,7 +717,8 @@ static struct segment *take_unused(void)
 		if (~s->free)
 			continue;
 		gauge(&hakmem_root.now.dirty_bytes, -bytes_of(s->dirty));
-		s->free = s->dirty = 0;
+		s->free = s->dirty = s->zero = 0;
+		poke(&s->xhuge, 0);
 		dirty_unlink(s);
 		bin_update(s);
 		*at = s->all_next;
@@ -689,6 +761,7 @@ static unsigned check_segment(const struct segment *s)
 	unsigned bad = 0;
 
 	bad += (s->dirty & ~s->free) != 0;
+	bad += (s->zero & ~s->dirty) != 0;
 	bad += s->bin != segment_bin(s->free);
 	for (unsigned i = 0; i < HAK_SEGMENT_SLICES; i++) {
 		const struct page *pg = &s->pages[i];

@@ -386,6 +386,19 @@ bool cache_find_page(struct heap *h, unsigned class, enum hak_source *source)
 	return h->avail[class] || page_new(h, class, source);
 }
 
+/* Whether the program may leave the next blocks as they come: it did with most before. */
+static void note_zeroes(struct heap *h, unsigned class)
+{
+	uint64_t bit = (uint64_t)1 << class;
+	uint64_t allocs = allocs_of(h, class) - h->view.stat[class].seen_allocs;
+
+	if (2 * (uint64_t)h->zeroes[class] > allocs)
+		h->left_zero |= bit;
+	else
+		h->left_zero &= ~bit;
+	h->zeroes[class] = 0;
+}
+
 /* Blocks for an empty cache. */
 static uint32_t gather(struct heap *h, unsigned class, uint32_t want, enum hak_source *source)
 {
@@ -402,6 +415,7 @@ static uint32_t gather(struct heap *h, unsigned class, uint32_t want, enum hak_s
 		h->fresh_at[class] = clean ? bin_of(h, class)->frees + 1 : 0;
 		return want;
 	}
+	note_zeroes(h, class);
 	got = transfer_take(h, class, want, out);
 	if (got) {
 		*source = HAK_SOURCE_REMOTE;
@@ -425,7 +439,7 @@ bool cache_was_fresh(unsigned class)
 
 	if (h->fresh_at[class] != h->view.bin[class].frees + 1)
 		return false;
-	h->left_zero |= (uint64_t)1 << class;
+	h->zeroes[class]++;
 	return true;
 }
 

@@ -217,6 +217,7 @@ void arena_free(struct page **pages, unsigned n);
 bool arena_purge(uint64_t now_ms, enum hak_os_reason why);
 bool arena_unmap_unused(void);
 size_t arena_excess(unsigned parts);
+size_t arena_room(void);
 size_t arena_used_bytes(void);
 bool arena_is_over(void);
 bool arena_lock_to_purge(struct lock *l, enum hak_os_reason why);
@@ -238,7 +239,16 @@ extern uint32_t arena_xover;
 extern uint64_t arena_xuntouched;
 extern struct segment *arena_segments; /* lock ARENA: every one, by all_next */
 
-/* segment.c: the two masks of a segment; arena lock held */
+/* huge.c */
+bool huge_begin(const struct segment *s, unsigned first, unsigned slices, unsigned *at);
+bool huge_fill(struct segment *s, unsigned at);
+void huge_end(void);
+void huge_note_given(size_t bytes);
+void huge_leave(struct segment *s, uint64_t slices);
+void huge_grown(char *span, size_t part, size_t bytes);
+size_t huge_alignment(size_t bytes);
+
+/* segment.c: the masks of a segment; arena lock held */
 int segment_find_in(uint64_t mask, unsigned slices);
 int segment_find(const struct segment *s, unsigned slices);
 int segment_bin(uint64_t mask);
@@ -270,6 +280,9 @@ void os_hide(void *p, size_t bytes);
 void os_unmap(void *p, size_t bytes, enum hak_os_reason why);
 void os_settle(unsigned most);
 bool os_fill(void *p, size_t bytes, enum hak_os_reason why);
+bool os_fill_huge(void *p, size_t bytes, enum hak_os_reason why);
+void os_huge(void *p, size_t bytes);
+void os_plain(void *p, size_t bytes);
 bool os_purge(void *p, size_t bytes, enum hak_os_reason why);
 bool os_move(void *from, size_t old_bytes, void *to, size_t new_bytes, bool *to_is_gone);
 uint64_t os_random(void);
@@ -281,6 +294,7 @@ uint32_t os_tid(void);
 uint32_t os_pid(void);
 void os_futex(uint32_t *word, int op, uint32_t value);
 bool os_can_read(const void *p);
+bool os_holds_data(const void *p);
 
 /* syscall.c: the way into the kernel; what it returns, a negative errno where it refuses */
 long os_call(long number, long a, long b, long c, long d, long e, long f);

@@ -406,7 +406,7 @@ static void cut_end(struct page *pg, size_t need)
 /* Moves the mapping of a block to a longer one, without copying. */
 static bool remap(struct page *pg, size_t need)
 {
-	char *to = large_map(need, HAK_SLICE);
+	char *to = large_map(need, huge_alignment(need));
 	bool gone;
 
 	if (!to)
@@ -421,6 +421,7 @@ static bool remap(struct page *pg, size_t need)
 	pg->start = to;
 	pg->map_bytes = need;
 	pagemap_set(pg->start, 1, pg, 0);
+	huge_grown(to, pg->bytes, need);
 	return true;
 }
 

@@ -99,6 +99,17 @@ bool os_can_read(const void *p)
 	return said == -EAGAIN || said == -ETIMEDOUT;
 }
 
+/*
+ * Whether the aligned word at p can be read and is not zero. The system compares the two and would
+ * move no waiters from one queue to the other: the program may be using the word.
+ */
+bool os_holds_data(const void *p)
+{
+	static const uint32_t none;
+
+	return call6(futex, p, FUTEX_CMP_REQUEUE_PRIVATE, 0, 0, &none, 0) == -EAGAIN;
+}
+
 static void *map_flags(void *hint, size_t bytes, int prot, int flags, enum hak_os_reason why)
 {
 	uint64_t start = os_now_ns();
@@ -333,6 +344,28 @@ bool os_fill(void *p, size_t bytes, enum hak_os_reason why)
 		poke(&xno_fill, true);
 	hak_probe_hakmem_os_fill((uintptr_t)p, bytes, why, ns);
 	return !failure;
+}
+
+/* A range becomes huge pages as it is touched, where the system has some. */
+void os_huge(void *p, size_t bytes)
+{
+	call3(madvise, p, bytes, MADV_HUGEPAGE);
+}
+
+/* The same for a range as long as a huge page, which it becomes if the system has one. */
+bool os_fill_huge(void *p, size_t bytes, enum hak_os_reason why)
+{
+	os_huge(p, bytes);
+	if (os_fill(p, bytes, why))
+		return true;
+	os_plain(p, bytes);
+	return false;
+}
+
+/* What such a range gives back does not become a huge page again by itself. */
+void os_plain(void *p, size_t bytes)
+{
+	call3(madvise, p, bytes, MADV_NOHUGEPAGE);
 }
 
 /*

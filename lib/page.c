@@ -72,11 +72,12 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 {
 	unsigned slices = hakmem_root.page_bytes[class] >> HAK_SLICE_SHIFT;
 	size_t size = hak_class_bytes[class];
-	bool zero;
+	bool zero, clean;
 	struct page *pg;
 
 	if (!arena_alloc(slices, 1, &pg, source, &zero))
 		return false;
+	clean = zero && *source != HAK_SOURCE_FRESH;
 	pg->block_bytes = (uint32_t)size;
 	pg->reciprocal = (uint32_t)((((uint64_t)1 << 32) + size - 1) / size);
 	pg->map_bytes = hak_options.secure ? guard_end(pg, slices) : 0;
@@ -89,9 +90,9 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 	poke(&pg->xowner, h);
 	set_all_free(pg);
 	arena_is_over();
-	if (zero)
+	if (clean)
 		thin_for_page(h);
-	thin_begin(h, pg, zero);
+	thin_begin(h, pg, clean);
 	avail_add(h, pg);
 	h->npages++;
 	poke(&h->released, 0);

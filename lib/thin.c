@@ -101,6 +101,7 @@ void thin_begin(struct heap *h, struct page *pg, bool clean)
 	pg->gone = clean ? all_grains(pg) : 0;
 	pg->ahead = clean ? ahead(h, pg) : 0;
 	pg->idle = false;
+	poke(&pg->xfilled, !clean);
 	thin_join(h, pg);
 }
 
@@ -122,7 +123,7 @@ void thin_leave(struct heap *h, const struct page *pg)
  * they will be used soon, get memory by one system call instead of by a page fault each; up to the
  * first that has some, which may be the program's. Those that were filled.
  */
-static uint64_t fill(const struct page *pg, uint64_t back)
+static uint64_t fill(struct page *pg, uint64_t back)
 {
 	unsigned shift = grain_shift(pg), from = (unsigned)__builtin_ctzll(back);
 	unsigned to = 63 - (unsigned)__builtin_clzll(back) + pg->ahead;
@@ -132,6 +133,7 @@ static uint64_t fill(const struct page *pg, uint64_t back)
 	if (n < 2 ||
 	    !os_fill(pg->start + ((size_t)from << shift), (size_t)n << shift, HAK_OS_ARENA))
 		return 0;
+	poke(&pg->xfilled, true);
 	return bits_between(from, from + n - 1);
 }
 
@@ -172,6 +174,8 @@ static bool give_grains(struct heap *h, struct page *pg, uint64_t grains, enum h
 {
 	unsigned shift = grain_shift(pg);
 
+	huge_leave(pg->segment, segment_mask(pg->slice, pg->slices));
+	poke(&pg->xfilled, false);
 	while (grains) {
 		unsigned first = (unsigned)__builtin_ctzll(grains);
 		unsigned n = bits_set_from(grains, first);

@@ -19,7 +19,7 @@
  *                 on the owner's queue.
  *   transfer cache  per class of 2 to 64 KiB: blocks on their way to their owners, for whoever
  *                 needs such meanwhile.
- *   dirty         unused but still backed by memory; clean slices read as zero.
+ *   dirty         unused but backed by memory; clean slices have none, and read as zero.
  *
  * Ownership tags on fields
  *   const:  set before the structure becomes visible, then only read
@@ -110,7 +110,8 @@ struct page {
 	uint16_t slices;      /* const: length */
 	uint8_t class;	      /* const */
 	uint8_t kind;	      /* enum hak_page_kind; set by who takes the page or gives it back */
-	uint8_t zero;	      /* const: memory was clean when the page was made */
+	uint8_t zero;	      /* const: memory was zero when the page was made; enum slices_are of a
+				 run on its way back */
 	uint8_t slice;	      /* const: index of the first slice in its segment */
 	struct page *next     /* pages: list of the class, or of the reuse cache (lock: LARGE) */
 		__attribute__((aligned(HAK_CACHE_LINE)));
@@ -120,6 +121,7 @@ struct page {
 	uint16_t fresh;		       /* pages: blocks from this one on were never handed out */
 	bool idle;		       /* pages: no block came or went since the last tick */
 	uint8_t ahead;		       /* pages: grains to get memory for before they are needed */
+	bool xfilled;		       /* pages to write: blocks had memory when they were taken */
 	uint64_t gone;		       /* pages: grains without memory, see thin.c */
 	uint64_t xmoving;	       /* lock TRANSFER to write: blocks in the transfer cache */
 	uint64_t bits[HAK_PAGE_WORDS]; /* pages: 1 = free */
@@ -136,19 +138,21 @@ struct mark {
 
 /*
  * lock: ARENA for every field but the const ones.
- *   dirty is a subset of free
+ *   zero is a subset of dirty, dirty is a subset of free
  *   listed in run bin b <=> longest run of set bits in `free` is in [2^b, 2^(b+1))
  *   on the dirty queue <=> dirty != 0
  */
 struct segment {
 	char *base;				 /* const */
 	uint64_t free;				 /* slices not in a page */
-	uint64_t dirty;				 /* of them, slices that may hold data */
+	uint64_t dirty;				 /* of them, slices that have memory */
+	uint64_t zero;				 /* of those, slices that read as zero */
 	uint64_t freed_ms;			 /* last time a slice became dirty */
 	struct segment *next, *prev;		 /* run bin */
 	struct segment *dirty_next, *dirty_prev; /* dirty queue, oldest first */
 	struct segment *all_next;	       /* every segment, for hak_check; or the spare ones */
 	int8_t bin;			       /* run bin it is in, -1 for none */
+	uint8_t xhuge; /* bit i is set: half i got its memory at once, see huge.c */
 	struct page pages[HAK_SEGMENT_SLICES]; /* descriptor of the page starting at a slice */
 };
 
@@ -160,9 +164,10 @@ struct heap {
 	struct hak_heap_view view;
 	struct page *avail[HAK_CLASS_MAX]; /* pages: with free blocks */
 	struct page *full[HAK_CLASS_MAX];  /* pages: without */
-	uint64_t left_zero; /* own thread, at any time: bit c is set: calloc was given clean blocks
-			     */
+	uint64_t left_zero; /* own: bit c is set <=> most blocks of the last refill of c went to
+			       calloc, clean */
 	uint64_t xavail;    /* pages to write: bit c is set <=> avail[c] */
+	uint32_t zeroes[HAK_CLASS_MAX];	   /* own: clean blocks that calloc got since the refill */
 	uint64_t seen_full[HAK_CLASS_MAX]; /* own: allocs when the cache was last full */
 	uint64_t fresh_at[HAK_CLASS_MAX];  /* own: frees + 1 when all cached blocks were clean, else
 					      0 */

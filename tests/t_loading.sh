@@ -144,7 +144,7 @@ if [[ $(findmnt -no OPTIONS -T "$TMP") == *nosuid* ]]; then
 	skip "set-user-id programs" "$TMP is mounted nosuid"
 	finish
 fi
-set_all=(HAKMEM_CACHE_BYTES=64K HAKMEM_DECAY_MS=77 HAKMEM_KEEP_BYTES=1M HAKMEM_GROW_MAX=4M HAKMEM_ABORT=0 HAKMEM_SECURE=1 HAKMEM_PROFILE=1)
+set_all=(HAKMEM_CACHE_BYTES=64K HAKMEM_DECAY_MS=77 HAKMEM_KEEP_BYTES=1M HAKMEM_GROW_MAX=4M HAKMEM_HUGE=0 HAKMEM_ABORT=0 HAKMEM_SECURE=1 HAKMEM_PROFILE=1)
 as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
 check "every option is among those set" test "$(grep -c '^X(' "$ROOT/lib/options.def")" -eq ${#set_all[@]}
 unset HAKMEM_SECURE

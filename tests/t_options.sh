@@ -7,8 +7,8 @@
 
 CC=${CC:-gcc}
 ulimit -c 0
-"$CC" -std=gnu11 -D_GNU_SOURCE -O1 -w -fno-builtin -I"$ROOT/lib" "$ROOT/tests/helpers/options.c" \
-	"$BUILD/libhakmem.a" -o "$TMP/options" -pthread || { not_ok "helpers/options.c compiles"; finish; }
+"$CC" -std=gnu11 -D_GNU_SOURCE -O1 -w -fno-builtin -I"$ROOT/lib" -I"$ROOT/probes" \
+	"$ROOT/tests/helpers/options.c" "$BUILD/libhakmem.a" -o "$TMP/options" -pthread || { not_ok "helpers/options.c compiles"; finish; }
 
 value() { # WHAT [NAME=VALUE...]
 	local what=$1
@@ -30,6 +30,7 @@ less "HAKMEM_KEEP_BYTES=0 keeps less" "$(value at-once HAKMEM_KEEP_BYTES=0 HAKME
 	"$(value at-once HAKMEM_KEEP_BYTES=1G HAKMEM_DECAY_MS=3600000)"
 less "HAKMEM_GROW_MAX=4M bounds a chunk" "$(value chunk HAKMEM_GROW_MAX=4M)" "$(value chunk)"
 less "HAKMEM_GROW_MAX=4M is 4 MiB" "$(value chunk HAKMEM_GROW_MAX=4M)" 6
+less "HAKMEM_HUGE: memory by fewer calls" "$(value fills)" "$(value fills HAKMEM_HUGE=0)"
 check "HAKMEM_ABORT=0 goes on" [ "$(value misuse HAKMEM_ABORT=0)" = 1 ]
 check "and still says so" grep -q '^hakmem: free(0x.*): pointer was not allocated here$' "$TMP/err"
 check "HAKMEM_ABORT=1 ends" [ -z "$(value misuse HAKMEM_ABORT=1 2>/dev/null)" ]

@@ -4,9 +4,11 @@
  *   dirty     KiB of unused memory still backed, after a burst was freed and a second of work
  *   at-once   the same right after the frees
  *   chunk     largest step by which the address space grew, in MiB
+ *   fills     system calls that got memory for 64 MB of small blocks
  *   misuse    frees a wrong pointer, then prints 1
  */
 #include "hakmem.h"
+#include "shared.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,12 +66,26 @@ static unsigned long long chunk(void)
 	return most >> 20;
 }
 
+extern struct hak_root hakmem_root;
+
+/* System calls that brought memory before it was used. */
+static unsigned long long fills(void)
+{
+	for (int i = 0; i < 64000; i++)
+		memset(malloc(1000), 1, 1000);
+	return hakmem_root.os.fills;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
 
 	if (!strcmp(what, "chunk")) {
 		printf("%llu\n", chunk());
+		return 0;
+	}
+	if (!strcmp(what, "fills")) {
+		printf("%llu\n", fills());
 		return 0;
 	}
 	burst();

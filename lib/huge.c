@@ -1,0 +1,159 @@
+/*
+ * Huge pages, for a heap that grows and is written to.
+ *
+ * Half a segment is as long as a huge page, and as aligned. When the first slice is taken of one
+ * that has no memory, all of it gets its memory by one system call, as a huge page if there is one
+ * to be had, if
+ *   - the halves before it were taken like that, too, and little was given back meanwhile: then the
+ *     rest of this one will be used soon;
+ *   - of a few OS pages, anywhere in those, nearly all were written to: then this one's will be.
+ * Where it turns out otherwise, the rest is unused memory, and goes back as such. The system may
+ * not make a huge page again of what was given back, so a half that gives back any is plain again.
+ */
+#include "internal.h"
+#include "pagemap.h"
+
+#define HALF_SLICES (HAK_SEGMENT_SLICES / 2)
+#define HALF_BYTES (HALF_SLICES * HAK_SLICE)
+#define LAST 8U			   /* halves that are remembered, and one OS page of each looked at */
+#define WRITTEN_LEAST (LAST - 1)   /* of them */
+#define GROWN_LEAST (LAST * HALF_BYTES) /* 16 MiB */
+#define SPAN_LEAST (4 * HALF_BYTES) /* 8 MiB: a huge page at its end is a quarter at most */
+#define GIVEN_COUNTS 4U /* times as much: who gives back does not grow */
+#define USED_PARTS 8U	/* of what is in use, a half at most */
+#define WORDS 16U	/* looked at in an OS page, as long as they are zero */
+
+static char *xlast[LAST];	/* lock ARENA to write: halves that were opened */
+static uint64_t opened;		/* lock ARENA: how many there were */
+static uint64_t grown;		/* lock ARENA: their bytes, less what was given back since */
+static bool xopening;		/* set with lock ARENA: a half is getting its memory */
+
+/* Guard pages would divide them, and on larger OS pages they are longer. */
+static bool huge_wanted(void)
+{
+	return hak_options.huge && !hak_options.secure && HAK_OS_PAGE == HAK_OS_PAGE_LEAST;
+}
+
+static uint64_t half_of(unsigned slice)
+{
+	return segment_mask(slice / HALF_SLICES * HALF_SLICES, HALF_SLICES);
+}
+
+/*
+ * A run is about to be taken of s. True if it opens a half, the one from slice *at on, and that is
+ * to be filled: huge_end() has to follow. Lock ARENA held.
+ */
+bool huge_begin(const struct segment *s, unsigned first, unsigned slices, unsigned *at)
+{
+	uint64_t half = half_of(first + slices - 1);
+
+	*at = (unsigned)__builtin_ctzll(half);
+	if (first % HALF_SLICES + slices <= HALF_SLICES && first != *at)
+		return false; /* within a half that was opened before */
+	if ((s->free & half) != half || s->dirty & half)
+		return false;
+	poke(&xlast[opened++ % LAST], s->base + *at * HAK_SLICE);
+	grown += HALF_BYTES;
+	if (grown <= GROWN_LEAST || peek(&xopening) || !huge_wanted() ||
+	    arena_room() < HALF_BYTES || arena_used_bytes() / USED_PARTS < HALF_BYTES)
+		return false;
+	poke(&xopening, true);
+	return true;
+}
+
+void huge_end(void)
+{
+	poke(&xopening, false);
+}
+
+/* So many bytes are given back; lock ARENA held. */
+void huge_note_given(size_t bytes)
+{
+	uint64_t less = GIVEN_COUNTS * bytes;
+
+	grown = grown > less ? grown - less : 0;
+}
+
+static bool holds_data(const char *os_page)
+{
+	for (unsigned i = 0; i < WORDS; i++)
+		if (os_holds_data(os_page + i * (HAK_OS_PAGE_LEAST / WORDS)))
+			return true;
+	return false;
+}
+
+/* Whether the program, or we for it, wrote to an OS page of the arena. */
+static bool is_written(const char *p)
+{
+	const struct page *pg = pagemap_page(p);
+
+	return pg && ((peek(&pg->kind) == PAGE_SMALL && peek(&pg->xfilled)) || holds_data(p));
+}
+
+/* An OS page of so many bytes, another one each time: multiples of a large odd number. */
+static const char *any_of(const char *p, size_t bytes)
+{
+	static uint32_t xturn;
+	uint32_t luck = __atomic_add_fetch(&xturn, 1, __ATOMIC_RELAXED) * 2654435769U;
+
+	return p + ((uint64_t)luck * (bytes / HAK_OS_PAGE_LEAST) >> 32) * HAK_OS_PAGE_LEAST;
+}
+
+/* A few OS pages of the halves that were opened before this one. */
+static bool are_written(const char *half)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < LAST; i++) {
+		const char *p = peek(&xlast[i]);
+
+		n += p != half && is_written(any_of(p, HALF_BYTES));
+	}
+	return n + 1 >= WRITTEN_LEAST;
+}
+
+/* The half of s that begins at slice `at` gets its memory. False: it does not. No lock is held. */
+bool huge_fill(struct segment *s, unsigned at)
+{
+	char *half = s->base + at * HAK_SLICE;
+
+	if (!are_written(half) || !os_fill_huge(half, HALF_BYTES, HAK_OS_ARENA))
+		return false;
+	__atomic_fetch_or(&s->xhuge, 1U << at / HALF_SLICES, __ATOMIC_RELAXED);
+	return true;
+}
+
+/* Memory of these slices is about to be given back, or a part of it. Any thread. */
+void huge_leave(struct segment *s, uint64_t slices)
+{
+	for (unsigned i = 0; i < HAK_SEGMENT_SLICES / HALF_SLICES; i++) {
+		uint8_t bit = (uint8_t)(1U << i);
+
+		if (likely(!(peek(&s->xhuge) & bit)) || !(slices & half_of(i * HALF_SLICES)))
+			continue;
+		if (__atomic_fetch_and(&s->xhuge, (uint8_t)~bit, __ATOMIC_RELAXED) & bit)
+			os_plain(s->base + i * HALF_BYTES, HALF_BYTES);
+	}
+}
+
+/*
+ * A span of its own, see large.c, became longer than the part that was the program's until now. Who
+ * filled that goes on. All of it: several mappings could not be moved as one.
+ */
+void huge_grown(char *span, size_t part, size_t bytes)
+{
+	unsigned n = 0;
+
+	if (bytes < SPAN_LEAST || !huge_wanted())
+		return;
+	for (unsigned i = 0; i < LAST; i++)
+		n += holds_data(any_of(span, part));
+	if (n >= WRITTEN_LEAST)
+		os_huge(span, bytes);
+}
+
+/* Of a span that may be grown: the system moves whole huge pages to places as aligned only. */
+size_t huge_alignment(size_t bytes)
+{
+	return bytes >= SPAN_LEAST ? HALF_BYTES : HAK_SLICE;
+}

@@ -1,0 +1,326 @@
+/*
+ * Huge pages: a heap that grows and is written to gets them, one that is not written to does not,
+ * and what was given back is no huge page any more. As many memory as is used, about, in any case.
+ * Every case runs in a process of its own, since it is about memory never used before.
+ */
+#include "hakmem.h"
+#include "internal.h"
+#include "test.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define MIB ((size_t)1 << 20)
+#define ALL (96 * MIB)
+#define HALF (2 * MIB)
+#define MADV_FILL 23 /* MADV_POPULATE_WRITE */
+
+/* Bytes of this process in huge pages. */
+static size_t huge(void)
+{
+	FILE *f = fopen("/proc/self/smaps_rollup", "r");
+	char line[200];
+	size_t kib = 0;
+
+	if (!CHECK(f))
+		return 0;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "AnonHugePages: %zu kB", &kib) == 1)
+			break;
+	fclose(f);
+	return kib << 10;
+}
+
+static bool system_has_huge_pages(void)
+{
+	FILE *f = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
+	char line[200] = "[never]";
+
+	if (f) {
+		(void)!fgets(line, sizeof(line), f);
+		fclose(f);
+	}
+	return !strstr(line, "[never]");
+}
+
+static char **block;
+static size_t blocks;
+
+/* So many bytes in blocks of this size, of each of which the first bytes are written to. */
+static void allocate(size_t all, size_t size, size_t written)
+{
+	if (!block)
+		block = mmap(NULL, 16 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			     -1, 0);
+	for (size_t n = 0; n < all; n += size) {
+		char *p = HIDE(malloc(size));
+
+		if (!CHECK(p))
+			return;
+		memset(p, 1, written);
+		block[blocks++] = p;
+	}
+}
+
+static void release_all(void)
+{
+	while (blocks)
+		free(block[--blocks]);
+}
+
+static void what_grows_and_is_written_to(void)
+{
+	size_t rss = test_rss(), calls = hakmem_root.os.fills;
+
+	allocate(ALL, 1000, 1000);
+	calls = hakmem_root.os.fills - calls;
+	test_say("# %zu MiB of %zu in huge pages, memory by %zu calls\n", huge() / MIB, ALL / MIB,
+		 calls);
+	CHECK(calls < 700);
+	CHECK(test_rss() - rss < ALL + ALL / 8);
+	if (system_has_huge_pages())
+		CHECK(huge() > ALL / 2);
+	CHECK_EQ(hak_check(), 0);
+}
+
+static void larger_blocks_that_are_written_to(void)
+{
+	allocate(ALL, 20000, 20000);
+	if (system_has_huge_pages())
+		CHECK(huge() > ALL / 2);
+	CHECK_EQ(hak_check(), 0);
+}
+
+static void not_blocks_that_are_begun_only(void)
+{
+	size_t rss = test_rss(), always = huge();
+
+	allocate(ALL, 32000, 8);
+	test_say("# %zu MiB of %zu in memory\n", (test_rss() - rss) / MIB, ALL / MIB);
+	CHECK(test_rss() - rss < ALL / 4);
+	CHECK_EQ(huge(), always);
+}
+
+static void not_where_the_option_says_so(void)
+{
+	hak_options.huge = 0;
+	allocate(ALL, 1000, 1000);
+	CHECK_EQ(huge(), 0);
+}
+
+static void what_was_given_back_is_none(void)
+{
+	size_t rss = test_rss(), n = 0;
+
+	allocate(ALL, 1000, 1000);
+	/* one of 4000 stays: of each half, about */
+	for (size_t i = 0; i < blocks; i++)
+		if (i % 4000 == 0)
+			block[n++] = block[i];
+		else
+			free(block[i]);
+	blocks = n;
+	hak_trim();
+	test_say("# %zu KiB in memory for %zu blocks\n", (test_rss() - rss) >> 10, blocks);
+	CHECK(test_rss() - rss < ALL / 8);
+	CHECK_EQ(huge(), 0);
+	/* a few blocks in memory that was huge pages */
+	allocate(MIB, 1000, 1000);
+	CHECK(test_rss() - rss < ALL / 8);
+	CHECK_EQ(hak_check(), 0);
+	release_all();
+	hak_trim();
+	CHECK(test_rss() - rss < 4 * MIB);
+	CHECK_EQ(hak_check(), 0);
+}
+
+static void again_after_all_was_given_back(void)
+{
+	for (int i = 0; i < 3; i++) {
+		allocate(ALL, 1000, 1000);
+		if (system_has_huge_pages())
+			CHECK(huge() > ALL / 2);
+		release_all();
+		hak_trim();
+		CHECK_EQ(huge(), 0);
+	}
+	CHECK_EQ(hak_check(), 0);
+}
+
+/* What is left of a half while nobody wants it goes back like other unused memory. */
+static void the_rest_goes_back_by_decay(void)
+{
+	struct hak_snapshot s;
+
+	hak_options.decay_ms = 50;
+	allocate(40 * MIB, 1000, 1000);
+	for (int i = 0; i < 100; i++) {
+		usleep(10000);
+		free(HIDE(malloc(600000)));
+		allocate(2000, 40, 40);
+	}
+	hak_snapshot(&s);
+	test_say("# %zu KiB unused\n", (size_t)s.dirty_bytes >> 10);
+	CHECK(s.dirty_bytes < MIB);
+	CHECK_EQ(hak_check(), 0);
+}
+
+static void zeroes_are_zero(void)
+{
+	static const size_t sizes[] = {1500, 5000, 30000, 100000, 700000};
+
+	allocate(40 * MIB, 1000, 1000);
+	for (size_t all = 0, k = 0; all < 40 * MIB; k++) {
+		size_t bytes = sizes[k % 5], i = 0;
+		char *p = HIDE(calloc(1, bytes));
+
+		while (i < bytes && !p[i])
+			i++;
+		CHECK_EQ(i, bytes);
+		memset(p, 7, bytes);
+		if (k % 3)
+			free(p);
+		else
+			all += bytes;
+	}
+}
+
+/* madvise(2) as on a system without either. */
+static void where_it_is_refused(void)
+{
+	struct sock_filter rules[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_FILL, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_HUGEPAGE, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {.len = sizeof(rules) / sizeof(rules[0]), .filter = rules};
+
+	CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	CHECK_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+	allocate(ALL, 1000, 1000);
+	CHECK_EQ(huge(), 0);
+	CHECK_EQ(hak_check(), 0);
+}
+
+static uint32_t stop;
+
+static void *grow(void *arg)
+{
+	char *last = NULL;
+
+	for (size_t n = 0; n < 64 * MIB && !__atomic_load_n(&stop, __ATOMIC_RELAXED); n += 1000) {
+		char **p = HIDE(malloc(1000));
+
+		memset(p, 1, 1000);
+		*p = last;
+		last = (char *)p;
+	}
+	while (last) {
+		char *p = last;
+
+		last = *(char **)p;
+		free(p);
+	}
+	return arg;
+}
+
+/* Halves are being filled while the process forks: the child has all slices, and goes on. */
+static void over_a_fork(void)
+{
+	pthread_t t[3];
+
+	for (int i = 0; i < 3; i++)
+		CHECK(!pthread_create(&t[i], NULL, grow, NULL));
+	for (int i = 0; i < 30; i++) {
+		int status = -1;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			allocate(2 * MIB, 1000, 1000);
+			release_all();
+			_exit(hak_check() != 0);
+		}
+		CHECK_EQ(waitpid(pid, &status, 0), pid);
+		CHECK_EQ(status, 0);
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	for (int i = 0; i < 3; i++)
+		pthread_join(t[i], NULL);
+	CHECK_EQ(hak_check(), 0);
+}
+
+/* A block of up to 64 MiB that becomes longer and longer. */
+static void grow_one(bool write)
+{
+	size_t bytes = 4 * MIB, old = 0;
+	char *p = NULL;
+
+	for (; bytes < 64 * MIB; bytes += bytes / 4) {
+		p = HIDE(realloc(p, bytes));
+		if (!CHECK(p))
+			return;
+		memset(p + old, 1, write ? bytes - old : 1);
+		old = bytes;
+	}
+	for (size_t i = 0; write && i < old; i += 1000)
+		CHECK_EQ(p[i], 1);
+	if (!write)
+		CHECK_EQ(huge(), 0);
+	else if (system_has_huge_pages())
+		CHECK(huge() > 32 * MIB);
+	free(p);
+}
+
+static void one_that_grows_and_is_written_to(void)
+{
+	grow_one(true);
+}
+
+static void one_that_grows_and_is_not(void)
+{
+	grow_one(false);
+}
+
+static void (*inner)(void);
+
+static void in_child(void)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		inner();
+		_exit(test_bad != 0);
+	}
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+}
+
+#define RUN_APART(fn) (inner = (fn), test_run(#fn, in_child))
+
+int main(void)
+{
+	RUN_APART(what_grows_and_is_written_to);
+	RUN_APART(larger_blocks_that_are_written_to);
+	RUN_APART(not_blocks_that_are_begun_only);
+	RUN_APART(not_where_the_option_says_so);
+	RUN_APART(what_was_given_back_is_none);
+	RUN_APART(again_after_all_was_given_back);
+	RUN_APART(the_rest_goes_back_by_decay);
+	RUN_APART(zeroes_are_zero);
+	RUN_APART(where_it_is_refused);
+	RUN_APART(over_a_fork);
+	RUN_APART(one_that_grows_and_is_written_to);
+	RUN_APART(one_that_grows_and_is_not);
+	return test_done();
+}
