@@ -454,7 +454,7 @@ static void give(struct page **pages, unsigned n)
 struct half {
 	struct segment *of; /* NULL: there is none */
 	unsigned at;	    /* its first slice */
-	struct page *rest;  /* what nobody asked for, NULL: nothing */
+	struct page *rest;  /* what nobody asked for */
 };
 
 /*
@@ -473,8 +473,7 @@ static unsigned cut_some(unsigned slices, unsigned want, struct page **out, bool
 		unsigned opens;
 		int at;
 		struct segment *s = find_segment(slices, &at);
-		bool reads_zero =
-			s && !(s->dirty & ~s->zero & segment_mask((unsigned)at, slices));
+		bool reads_zero = s && !(s->dirty & ~s->zero & segment_mask((unsigned)at, slices));
 
 		if (!s || (got && reads_zero != *zero))
 			break;
@@ -488,32 +487,36 @@ static unsigned cut_some(unsigned slices, unsigned want, struct page **out, bool
 	return got;
 }
 
-/* Until the half has its memory the rest of it is in nobody's books, as what is purged; lock held. */
+/*
+ * Until the half has its memory, its rest is in nobody's books, like what is purged. Without a rest
+ * it is one long block, of which nobody knows how it is used. Lock held.
+ */
 static void half_take(struct half *half)
 {
 	struct segment *s = half->of;
 	uint64_t mask = s->free & segment_mask(half->at, HAK_SEGMENT_SLICES / 2), dirty;
 	unsigned first;
 
-	if (mask) {
-		first = (unsigned)__builtin_ctzll(mask);
-		half->rest = cut(s, first, bits_set_from(mask, first), &dirty);
-		describe(half->rest, s, first);
-		arena_purge_begins();
+	if (!mask) {
+		huge_end();
+		half->of = NULL;
+		return;
 	}
+	first = (unsigned)__builtin_ctzll(mask);
+	half->rest = cut(s, first, bits_set_from(mask, first), &dirty);
+	describe(half->rest, s, first);
+	arena_purge_begins();
 }
 
 /* True if it got it. */
 static bool half_fill(const struct half *half)
 {
-	bool filled = half->rest && huge_fill(half->of, half->at);
+	bool filled = huge_fill(half->of, half->at);
 
 	huge_end();
-	if (half->rest) {
-		poke(&half->rest->kind, PAGE_UNUSED);
-		push_returned(half->rest, filled ? SLICES_FILLED : SLICES_CLEAN);
-		arena_purge_ends();
-	}
+	poke(&half->rest->kind, PAGE_UNUSED);
+	push_returned(half->rest, filled ? SLICES_FILLED : SLICES_CLEAN);
+	arena_purge_ends();
 	return filled;
 }
 

@@ -15,18 +15,18 @@
 
 #define HALF_SLICES (HAK_SEGMENT_SLICES / 2)
 #define HALF_BYTES (HALF_SLICES * HAK_SLICE)
-#define LAST 8U			   /* halves that are remembered, and one OS page of each looked at */
-#define WRITTEN_LEAST (LAST - 1)   /* of them */
+#define LAST 8U			 /* halves that are remembered, and one OS page of each looked at */
+#define WRITTEN_LEAST (LAST - 1) /* of them */
 #define GROWN_LEAST (LAST * HALF_BYTES) /* 16 MiB */
-#define SPAN_LEAST (4 * HALF_BYTES) /* 8 MiB: a huge page at its end is a quarter at most */
-#define GIVEN_COUNTS 4U /* times as much: who gives back does not grow */
-#define USED_PARTS 8U	/* of what is in use, a half at most */
-#define WORDS 16U	/* looked at in an OS page, as long as they are zero */
+#define SPAN_LEAST (4 * HALF_BYTES)	/* 8 MiB: a huge page at its end is a quarter at most */
+#define GIVEN_COUNTS 4U			/* times as much: who gives back does not grow */
+#define USED_PARTS 8U			/* of what is in use, a half at most */
+#define WORDS 16U			/* looked at in an OS page, as long as they are zero */
 
-static char *xlast[LAST];	/* lock ARENA to write: halves that were opened */
-static uint64_t opened;		/* lock ARENA: how many there were */
-static uint64_t grown;		/* lock ARENA: their bytes, less what was given back since */
-static bool xopening;		/* set with lock ARENA: a half is getting its memory */
+static char *xlast[LAST]; /* lock ARENA to write: halves that were opened */
+static uint64_t opened;	  /* lock ARENA: how many there were */
+static uint64_t grown;	  /* lock ARENA: their bytes of late, less what was given back */
+static bool xopening;	  /* set with lock ARENA: a half is getting its memory */
 
 /* Guard pages would divide them, and on larger OS pages they are longer. */
 static bool huge_wanted(void)
@@ -53,7 +53,7 @@ bool huge_begin(const struct segment *s, unsigned first, unsigned slices, unsign
 	if ((s->free & half) != half || s->dirty & half)
 		return false;
 	poke(&xlast[opened++ % LAST], s->base + *at * HAK_SLICE);
-	grown += HALF_BYTES;
+	grown = grown < 2 * GROWN_LEAST ? grown + HALF_BYTES : grown;
 	if (grown <= GROWN_LEAST || peek(&xopening) || !huge_wanted() ||
 	    arena_room() < HALF_BYTES || arena_used_bytes() / USED_PARTS < HALF_BYTES)
 		return false;

@@ -150,9 +150,9 @@ struct segment {
 	uint64_t freed_ms;			 /* last time a slice became dirty */
 	struct segment *next, *prev;		 /* run bin */
 	struct segment *dirty_next, *dirty_prev; /* dirty queue, oldest first */
-	struct segment *all_next;	       /* every segment, for hak_check; or the spare ones */
-	int8_t bin;			       /* run bin it is in, -1 for none */
-	uint8_t xhuge; /* bit i is set: half i got its memory at once, see huge.c */
+	struct segment *all_next; /* every segment, for hak_check; or the spare ones */
+	int8_t bin;		  /* run bin it is in, -1 for none */
+	uint8_t xhuge;		  /* bit i is set: half i got its memory at once, see huge.c */
 	struct page pages[HAK_SEGMENT_SLICES]; /* descriptor of the page starting at a slice */
 };
 
