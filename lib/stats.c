@@ -9,19 +9,38 @@
 
 _Static_assert(HAK_SNAPSHOT_CLASSES == HAK_CLASS_MAX, "one entry per class");
 
+#define TRIES 100U /* a thread may be stopped in a slow operation */
+
+/*
+ * Counts of a class, of one instant unless its thread is long in a slow operation: that may move
+ * the stack. In this order a thread at work can make allocs too small, not too large.
+ */
+static int64_t read_bin(const struct heap *h, unsigned c, struct hak_bin *bin)
+{
+	const struct hak_bin *from = &h->view.bin[c];
+	unsigned tries = 0;
+	uint64_t changes;
+	int64_t base;
+
+	do {
+		changes = load_acquire(&h->view.seq.changes);
+		bin->slots = peek(&from->slots);
+		base = load_acquire(&h->view.stat[c].base);
+		bin->frees = load_acquire(&from->frees);
+		bin->top = load_acquire(&from->top);
+	} while ((peek(&h->view.seq.busy) || peek(&h->view.seq.changes) != changes) &&
+		 ++tries < TRIES);
+	return base;
+}
+
 static void add_heap(struct hak_snapshot *s, struct heap *h)
 {
 	for (unsigned c = 0; c < HAK_CLASSES; c++) {
 		struct hak_bin_stat *st = &h->view.stat[c];
-		struct hak_bin *from = &h->view.bin[c];
 		struct hak_class_snapshot *k = &s->class_[c];
-		struct hak_bin bin = {.slots = peek(&from->slots)};
-		int64_t base;
+		struct hak_bin bin = {0};
+		int64_t base = read_bin(h, c, &bin);
 
-		/* in this order a thread at work can make allocs too small, not too large */
-		base = peek(&st->base);
-		bin.frees = peek(&from->frees);
-		bin.top = peek(&from->top);
 		k->allocs += (uint64_t)base + bin.frees - hak_bin_length(&bin);
 		k->frees += bin.frees;
 		k->cached_blocks += hak_bin_length(&bin);
