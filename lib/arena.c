@@ -721,7 +721,7 @@ static struct segment *take_unused(void)
 			continue;
 		gauge(&hakmem_root.now.dirty_bytes, -bytes_of(s->dirty));
 		s->free = s->dirty = s->zero = 0;
-		poke(&s->xhuge, 0);
+		huge_forget(s);
 		dirty_unlink(s);
 		bin_update(s);
 		*at = s->all_next;

@@ -15,17 +15,21 @@
 
 #define HALF_SLICES (HAK_SEGMENT_SLICES / 2)
 #define HALF_BYTES (HALF_SLICES * HAK_SLICE)
-#define LAST 8U			 /* halves that are remembered, and one OS page of each looked at */
-#define WRITTEN_LEAST (LAST - 1) /* of them */
+#define LAST 8U	 /* halves that are remembered */
+#define LOOKS 2U /* at OS pages of each */
+#define UNWRITTEN_MOST \
+	3U /* of them: what was taken last is not in use yet, pages have ends that never are */
 #define GROWN_LEAST (LAST * HALF_BYTES) /* 16 MiB */
 #define SPAN_LEAST (4 * HALF_BYTES)	/* 8 MiB: a huge page at its end is a quarter at most */
 #define GIVEN_COUNTS 4U			/* times as much: who gives back does not grow */
-#define USED_PARTS 8U			/* of what is in use, a half at most */
-#define WORDS 16U			/* looked at in an OS page, as long as they are zero */
+#define MARKED_MOST 16384U /* each may be a mapping of its own, and of those there are 65530 */
+#define USED_PARTS 8U	   /* of what is in use, a half at most */
+#define WORDS 16U	   /* looked at in an OS page, as long as they are zero */
 
 static char *xlast[LAST]; /* lock ARENA to write: halves that were opened */
 static uint64_t opened;	  /* lock ARENA: how many there were */
 static uint64_t grown;	  /* lock ARENA: their bytes of late, less what was given back */
+static uint32_t xmarked;  /* halves that were huge pages once: bits 2 and 3 of a segment's xhuge */
 static bool xopening;	  /* set with lock ARENA: a half is getting its memory */
 
 /* Guard pages would divide them, and on larger OS pages they are longer. */
@@ -55,7 +59,8 @@ bool huge_begin(const struct segment *s, unsigned first, unsigned slices, unsign
 	poke(&xlast[opened++ % LAST], s->base + *at * HAK_SLICE);
 	grown = grown < 2 * GROWN_LEAST ? grown + HALF_BYTES : grown;
 	if (grown <= GROWN_LEAST || peek(&xopening) || !huge_wanted() ||
-	    arena_room() < HALF_BYTES || arena_used_bytes() / USED_PARTS < HALF_BYTES)
+	    peek(&xmarked) >= MARKED_MOST || arena_room() < HALF_BYTES ||
+	    arena_used_bytes() / USED_PARTS < HALF_BYTES)
 		return false;
 	poke(&xopening, true);
 	return true;
@@ -102,25 +107,36 @@ static const char *any_of(const char *p, size_t bytes)
 /* A few OS pages of the halves that were opened before this one. */
 static bool are_written(const char *half)
 {
-	unsigned n = 0;
+	unsigned not = 0;
 
-	for (unsigned i = 0; i < LAST; i++) {
-		const char *p = peek(&xlast[i]);
+	for (unsigned i = 0; i < LAST * LOOKS && not <= UNWRITTEN_MOST; i++) {
+		const char *p = peek(&xlast[i % LAST]);
 
-		n += p != half && is_written(any_of(p, HALF_BYTES));
+		not += p != half && !is_written(any_of(p, HALF_BYTES));
 	}
-	return n + 1 >= WRITTEN_LEAST;
+	return not <= UNWRITTEN_MOST;
 }
 
 /* The half of s that begins at slice `at` gets its memory. False: it does not. No lock is held. */
 bool huge_fill(struct segment *s, unsigned at)
 {
+	uint8_t bit = (uint8_t)(1U << at / HALF_SLICES), was;
 	char *half = s->base + at * HAK_SLICE;
 
 	if (!are_written(half) || !os_fill_huge(half, HALF_BYTES, HAK_OS_ARENA))
 		return false;
-	__atomic_fetch_or(&s->xhuge, 1U << at / HALF_SLICES, __ATOMIC_RELAXED);
+	was = __atomic_fetch_or(&s->xhuge, bit | bit << 2, __ATOMIC_RELAXED);
+	if (!(was & bit << 2))
+		add_relaxed(&xmarked, 1);
 	return true;
+}
+
+/* The segment's address space is about to go. */
+void huge_forget(struct segment *s)
+{
+	uint8_t was = __atomic_exchange_n(&s->xhuge, 0, __ATOMIC_RELAXED);
+
+	sub_relaxed(&xmarked, (uint32_t)__builtin_popcount(was >> 2));
 }
 
 /* Memory of these slices is about to be given back, or a part of it. Any thread. */
@@ -142,13 +158,13 @@ void huge_leave(struct segment *s, uint64_t slices)
  */
 void huge_grown(char *span, size_t part, size_t bytes)
 {
-	unsigned n = 0;
+	unsigned not = 0;
 
 	if (bytes < SPAN_LEAST || !huge_wanted())
 		return;
-	for (unsigned i = 0; i < LAST; i++)
-		n += holds_data(any_of(span, part));
-	if (n >= WRITTEN_LEAST)
+	for (unsigned i = 0; i < LAST * LOOKS && not <= UNWRITTEN_MOST; i++)
+		not += !holds_data(any_of(span, part));
+	if (not <= UNWRITTEN_MOST)
 		os_huge(span, bytes);
 }
 

@@ -245,6 +245,7 @@ bool huge_fill(struct segment *s, unsigned at);
 void huge_end(void);
 void huge_note_given(size_t bytes);
 void huge_leave(struct segment *s, uint64_t slices);
+void huge_forget(struct segment *s);
 void huge_grown(char *span, size_t part, size_t bytes);
 size_t huge_alignment(size_t bytes);
 

@@ -152,7 +152,8 @@ struct segment {
 	struct segment *dirty_next, *dirty_prev; /* dirty queue, oldest first */
 	struct segment *all_next; /* every segment, for hak_check; or the spare ones */
 	int8_t bin;		  /* run bin it is in, -1 for none */
-	uint8_t xhuge;		  /* bit i is set: half i got its memory at once, see huge.c */
+	uint8_t xhuge;		  /* bit i is set: half i got its memory at once; bit i + 2: it
+				     did once; see huge.c */
 	struct page pages[HAK_SEGMENT_SLICES]; /* descriptor of the page starting at a slice */
 };
 
