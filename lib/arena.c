@@ -505,19 +505,23 @@ static void half_take(struct half *half)
 	first = (unsigned)__builtin_ctzll(mask);
 	half->rest = cut(s, first, bits_set_from(mask, first), &dirty);
 	describe(half->rest, s, first);
+	poke(&half->rest->kind, PAGE_UNUSED);
 	arena_purge_begins();
 }
 
-/* True if it got it. */
-static bool half_fill(const struct half *half)
+/* Bytes that came so of what was asked for. */
+static size_t half_fill(const struct half *half)
 {
 	bool filled = huge_fill(half->of, half->at);
+	size_t rest = half->rest->slices * HAK_SLICE;
 
 	huge_end();
-	poke(&half->rest->kind, PAGE_UNUSED);
 	push_returned(half->rest, filled ? SLICES_FILLED : SLICES_CLEAN);
 	arena_purge_ends();
-	return filled;
+	if (!filled)
+		return 0;
+	arena_note_taken(HAK_SEGMENT / 2);
+	return HAK_SEGMENT / 2 - rest;
 }
 
 /*
@@ -541,8 +545,8 @@ unsigned arena_alloc(unsigned slices, unsigned want, struct page **out, enum hak
 		if (half.of)
 			half_take(&half);
 		lock_drop(&arena_lock);
-		if (half.of && half_fill(&half) && got == 1)
-			fresh = 0;
+		if (half.of)
+			fresh -= half_fill(&half);
 		if (got) {
 			if (fresh)
 				arena_note_taken(fresh);

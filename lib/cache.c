@@ -268,6 +268,7 @@ static void take_deltas(struct heap *h, unsigned class, uint64_t *allocs, uint64
 
 	*allocs = all - st->seen_allocs;
 	*frees = bin->frees - st->seen_frees;
+	h->zeroes[class] = 0;
 	count_set(&st->seen_allocs, all);
 	count_set(&st->seen_frees, bin->frees);
 }
@@ -396,7 +397,6 @@ static void note_zeroes(struct heap *h, unsigned class)
 		h->left_zero |= bit;
 	else
 		h->left_zero &= ~bit;
-	h->zeroes[class] = 0;
 }
 
 /* Blocks for an empty cache. */

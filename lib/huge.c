@@ -21,9 +21,10 @@
 	3U /* of them: what was taken last is not in use yet, pages have ends that never are */
 #define GROWN_LEAST (LAST * HALF_BYTES) /* 16 MiB */
 #define SPAN_LEAST (4 * HALF_BYTES)	/* 8 MiB: a huge page at its end is a quarter at most */
-#define GIVEN_COUNTS 4U			/* times as much: who gives back does not grow */
+#define GIVEN_COUNTS 16U			/* times as much: who gives back does not grow */
 #define MARKED_MOST 16384U /* each may be a mapping of its own, and of those there are 65530 */
-#define USED_PARTS 8U	   /* of what is in use, a half at most */
+#define USED_PARTS 8U	   /* of what is in use: a half, what is not touched of it */
+#define GROWN_TIMES 4U	   /* longer than before, at most */
 #define WORDS 16U	   /* looked at in an OS page, as long as they are zero */
 
 static char *xlast[LAST]; /* lock ARENA to write: halves that were opened */
@@ -35,12 +36,24 @@ static bool xopening;	  /* set with lock ARENA: a half is getting its memory */
 /* Guard pages would divide them, and on larger OS pages they are longer. */
 static bool huge_wanted(void)
 {
-	return hak_options.huge && !hak_options.secure && HAK_OS_PAGE == HAK_OS_PAGE_LEAST;
+	return hak_options.huge && !hak_options.secure && HAK_OS_PAGE == HAK_OS_PAGE_LEAST &&
+	       os_may_fill();
 }
 
 static uint64_t half_of(unsigned slice)
 {
 	return segment_mask(slice / HALF_SLICES * HALF_SLICES, HALF_SLICES);
+}
+
+/*
+ * Nearly all of what is in use is touched, and would be if this half were: where many threads have
+ * pages of many classes, much of those is not yet. And the half's rest may stay unused.
+ */
+static bool is_worth_it(void)
+{
+	size_t part = arena_used_bytes() / USED_PARTS;
+
+	return HALF_BYTES <= part && peek(&arena_xuntouched) <= part && HALF_BYTES <= arena_room();
 }
 
 /*
@@ -59,8 +72,7 @@ bool huge_begin(const struct segment *s, unsigned first, unsigned slices, unsign
 	poke(&xlast[opened++ % LAST], s->base + *at * HAK_SLICE);
 	grown = grown < 2 * GROWN_LEAST ? grown + HALF_BYTES : grown;
 	if (grown <= GROWN_LEAST || peek(&xopening) || !huge_wanted() ||
-	    peek(&xmarked) >= MARKED_MOST || arena_room() < HALF_BYTES ||
-	    arena_used_bytes() / USED_PARTS < HALF_BYTES)
+	    peek(&xmarked) >= MARKED_MOST || !is_worth_it())
 		return false;
 	poke(&xopening, true);
 	return true;
@@ -71,7 +83,7 @@ void huge_end(void)
 	poke(&xopening, false);
 }
 
-/* So many bytes are given back; lock ARENA held. */
+/* The arena gives back so many bytes; lock ARENA held. */
 void huge_note_given(size_t bytes)
 {
 	uint64_t less = GIVEN_COUNTS * bytes;
@@ -123,8 +135,11 @@ bool huge_fill(struct segment *s, unsigned at)
 	uint8_t bit = (uint8_t)(1U << at / HALF_SLICES), was;
 	char *half = s->base + at * HAK_SLICE;
 
-	if (!are_written(half) || !os_fill_huge(half, HALF_BYTES, HAK_OS_ARENA))
+	if (!are_written(half))
 		return false;
+	/* refused: it comes when it is touched, all at once or not; some may have come */
+	os_huge(half, HALF_BYTES);
+	os_fill(half, HALF_BYTES, HAK_OS_ARENA);
 	was = __atomic_fetch_or(&s->xhuge, bit | bit << 2, __ATOMIC_RELAXED);
 	if (!(was & bit << 2))
 		add_relaxed(&xmarked, 1);
@@ -139,16 +154,23 @@ void huge_forget(struct segment *s)
 	sub_relaxed(&xmarked, (uint32_t)__builtin_popcount(was >> 2));
 }
 
-/* Memory of these slices is about to be given back, or a part of it. Any thread. */
+/*
+ * Memory of these slices is about to be given back, or a part of it. Of a huge page that loses
+ * parts the system keeps all, and only does not count it any more, until it is short of memory: so
+ * it is split before. Any thread.
+ */
 void huge_leave(struct segment *s, uint64_t slices)
 {
 	for (unsigned i = 0; i < HAK_SEGMENT_SLICES / HALF_SLICES; i++) {
 		uint8_t bit = (uint8_t)(1U << i);
+		uint64_t half = half_of(i * HALF_SLICES), part = slices & half;
 
-		if (likely(!(peek(&s->xhuge) & bit)) || !(slices & half_of(i * HALF_SLICES)))
+		if (likely(!(peek(&s->xhuge) & bit)) || !part ||
+		    !(__atomic_fetch_and(&s->xhuge, (uint8_t)~bit, __ATOMIC_RELAXED) & bit))
 			continue;
-		if (__atomic_fetch_and(&s->xhuge, (uint8_t)~bit, __ATOMIC_RELAXED) & bit)
-			os_plain(s->base + i * HALF_BYTES, HALF_BYTES);
+		os_plain(s->base + i * HALF_BYTES, HALF_BYTES);
+		if (part != half)
+			os_split(s->base + (size_t)__builtin_ctzll(part) * HAK_SLICE);
 	}
 }
 
@@ -160,7 +182,7 @@ void huge_grown(char *span, size_t part, size_t bytes)
 {
 	unsigned not = 0;
 
-	if (bytes < SPAN_LEAST || !huge_wanted())
+	if (bytes < SPAN_LEAST || bytes / GROWN_TIMES > part || !huge_wanted())
 		return;
 	for (unsigned i = 0; i < LAST * LOOKS && not <= UNWRITTEN_MOST; i++)
 		not += !holds_data(any_of(span, part));
@@ -171,5 +193,5 @@ void huge_grown(char *span, size_t part, size_t bytes)
 /* Of a span that may be grown: the system moves whole huge pages to places as aligned only. */
 size_t huge_alignment(size_t bytes)
 {
-	return bytes >= SPAN_LEAST ? HALF_BYTES : HAK_SLICE;
+	return bytes >= SPAN_LEAST && huge_wanted() ? HALF_BYTES : HAK_SLICE;
 }

@@ -322,6 +322,11 @@ bool os_purge(void *p, size_t bytes, enum hak_os_reason why)
 
 static bool xno_fill; /* the system cannot, or may not */
 
+bool os_may_fill(void)
+{
+	return !peek(&xno_fill);
+}
+
 /*
  * Memory for a range that is about to be written to. False: refused, it comes by page faults as
  * ever. A system that cannot is asked once; EINVAL may also be about this range only.
@@ -352,20 +357,20 @@ void os_huge(void *p, size_t bytes)
 	call3(madvise, p, bytes, MADV_HUGEPAGE);
 }
 
-/* The same for a range as long as a huge page, which it becomes if the system has one. */
-bool os_fill_huge(void *p, size_t bytes, enum hak_os_reason why)
-{
-	os_huge(p, bytes);
-	if (os_fill(p, bytes, why))
-		return true;
-	os_plain(p, bytes);
-	return false;
-}
-
 /* What such a range gives back does not become a huge page again by itself. */
 void os_plain(void *p, size_t bytes)
 {
 	call3(madvise, p, bytes, MADV_NOHUGEPAGE);
+}
+
+#ifndef MADV_COLD
+#define MADV_COLD 20 /* Linux 5.4 */
+#endif
+
+/* The huge page that p is in becomes many: what is said of a part of it, by the way, does that. */
+void os_split(void *p)
+{
+	call3(madvise, p, HAK_OS_PAGE_LEAST, MADV_COLD);
 }
 
 /*

@@ -90,7 +90,7 @@ bool page_new(struct heap *h, unsigned class, enum hak_source *source)
 	poke(&pg->xowner, h);
 	set_all_free(pg);
 	arena_is_over();
-	if (clean)
+	if (zero)
 		thin_for_page(h);
 	thin_begin(h, pg, clean);
 	avail_add(h, pg);

@@ -101,7 +101,7 @@ void thin_begin(struct heap *h, struct page *pg, bool clean)
 	pg->gone = clean ? all_grains(pg) : 0;
 	pg->ahead = clean ? ahead(h, pg) : 0;
 	pg->idle = false;
-	poke(&pg->xfilled, !clean);
+	poke(&pg->xfilled, !pg->zero || will_be_filled(h, pg));
 	thin_join(h, pg);
 }
 

@@ -121,7 +121,7 @@ struct page {
 	uint16_t fresh;		       /* pages: blocks from this one on were never handed out */
 	bool idle;		       /* pages: no block came or went since the last tick */
 	uint8_t ahead;		       /* pages: grains to get memory for before they are needed */
-	bool xfilled;		       /* pages to write: blocks had memory when they were taken */
+	bool xfilled;		       /* pages to write: its blocks are taken to be written to */
 	uint64_t gone;		       /* pages: grains without memory, see thin.c */
 	uint64_t xmoving;	       /* lock TRANSFER to write: blocks in the transfer cache */
 	uint64_t bits[HAK_PAGE_WORDS]; /* pages: 1 = free */
@@ -168,7 +168,7 @@ struct heap {
 	uint64_t left_zero; /* own: bit c is set <=> most blocks of the last refill of c went to
 			       calloc, clean */
 	uint64_t xavail;    /* pages to write: bit c is set <=> avail[c] */
-	uint32_t zeroes[HAK_CLASS_MAX];	   /* own: clean blocks that calloc got since the refill */
+	uint32_t zeroes[HAK_CLASS_MAX];	   /* own: clean blocks calloc got since its last probe */
 	uint64_t seen_full[HAK_CLASS_MAX]; /* own: allocs when the cache was last full */
 	uint64_t fresh_at[HAK_CLASS_MAX];  /* own: frees + 1 when all cached blocks were clean, else
 					      0 */

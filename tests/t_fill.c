@@ -32,29 +32,27 @@ static void look(const char *p, size_t bytes, size_t *pages, size_t *resident)
 	}
 }
 
+static size_t size;
+
 static void small_blocks_come_with_memory(void)
 {
-	static const size_t sizes[] = {64, 200, 1000, 3000, 8000};
+	uint64_t bytes = hakmem_root.os.fill_bytes, calls = hakmem_root.os.fills;
 
-	for (unsigned s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
-		uint64_t bytes = hakmem_root.os.fill_bytes, calls = hakmem_root.os.fills;
-
-		for (size_t all = 0; all < 4 * MIB; all += sizes[s])
-			memset(HIDE(malloc(sizes[s])), 1, sizes[s]);
-		bytes = hakmem_root.os.fill_bytes - bytes;
-		calls = hakmem_root.os.fills - calls;
-		test_say("# blocks of %zu bytes: %zu KiB by %zu calls\n", sizes[s],
-			 (size_t)bytes >> 10, (size_t)calls);
-		CHECK(bytes > 3 * MIB && bytes < 5 * MIB);
-		CHECK(calls < bytes / PAGE / 2);
-	}
+	for (size_t all = 0; all < 4 * MIB; all += size)
+		memset(HIDE(malloc(size)), 1, size);
+	bytes = hakmem_root.os.fill_bytes - bytes;
+	calls = hakmem_root.os.fills - calls;
+	test_say("# blocks of %zu bytes: %zu KiB by %zu calls\n", size, (size_t)bytes >> 10,
+		 (size_t)calls);
+	CHECK(bytes > 3 * MIB && bytes < 5 * MIB);
+	CHECK(calls < bytes / PAGE / 2);
 }
 
 static void what_is_filled_before_its_time_is_little(void)
 {
 	size_t before = test_rss(), all = 0;
 
-	for (size_t size = 16; size <= 4096; size += size / 4 / 16 * 16 + 16)
+	for (size = 16; size <= 4096; size += size / 4 / 16 * 16 + 16)
 		for (size_t n = 0; n < 256 << 10; n += size, all += size)
 			memset(HIDE(malloc(size)), 1, size);
 	CHECK(test_rss() - before < all + all / 4);
@@ -128,7 +126,12 @@ static void in_child(void)
 
 int main(void)
 {
-	RUN_APART(small_blocks_come_with_memory);
+	static const size_t sizes[] = {64, 200, 1000, 3000, 8000};
+
+	for (unsigned s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+		size = sizes[s];
+		RUN_APART(small_blocks_come_with_memory);
+	}
 	RUN_APART(what_is_filled_before_its_time_is_little);
 	RUN_APART(larger_blocks_are_left_to_the_program);
 	RUN_APART(zeroes_are_left_as_they_are);

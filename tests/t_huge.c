@@ -107,6 +107,23 @@ static void not_blocks_that_are_begun_only(void)
 	CHECK_EQ(huge(), always);
 }
 
+/* What the halves hold is looked at again: that they were filled says nothing of the program. */
+static void not_any_more_when_blocks_are_begun_only(void)
+{
+	size_t rss;
+
+	allocate(ALL, 1000, 1000);
+	rss = test_rss();
+	allocate(2 * ALL, 9000, 1);
+	test_say("# %zu MiB of %zu in memory\n", (test_rss() - rss) / MIB, 2 * ALL / MIB);
+	CHECK(test_rss() - rss < ALL + ALL / 4);
+	rss = test_rss();
+	for (size_t all = 0; all < 2 * ALL; all += 9000)
+		CHECK(HIDE(calloc(1, 9000)));
+	test_say("# %zu MiB of %zu of zeroes\n", (test_rss() - rss) / MIB, 2 * ALL / MIB);
+	CHECK(test_rss() - rss < ALL / 4);
+}
+
 static void not_where_the_option_says_so(void)
 {
 	hak_options.huge = 0;
@@ -114,11 +131,28 @@ static void not_where_the_option_says_so(void)
 	CHECK_EQ(huge(), 0);
 }
 
+/* Huge pages that the whole system divided so far. */
+static size_t splits(void)
+{
+	FILE *f = fopen("/proc/vmstat", "r");
+	char line[200];
+	size_t n = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "thp_split_page %zu", &n) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return n;
+}
+
 static void what_was_given_back_is_none(void)
 {
-	size_t rss = test_rss(), n = 0;
+	size_t rss = test_rss(), n = 0, split, had;
 
 	allocate(ALL, 1000, 1000);
+	had = huge();
+	split = splits();
 	/* one of 4000 stays: of each half, about */
 	for (size_t i = 0; i < blocks; i++)
 		if (i % 4000 == 0)
@@ -130,6 +164,8 @@ static void what_was_given_back_is_none(void)
 	test_say("# %zu KiB in memory for %zu blocks\n", (test_rss() - rss) >> 10, blocks);
 	CHECK(test_rss() - rss < ALL / 8);
 	CHECK_EQ(huge(), 0);
+	/* else the system would keep what it does not count */
+	CHECK(splits() - split >= had / HALF / 2);
 	/* a few blocks in memory that was huge pages */
 	allocate(MIB, 1000, 1000);
 	CHECK(test_rss() - rss < ALL / 8);
@@ -191,15 +227,15 @@ static void zeroes_are_zero(void)
 	}
 }
 
-/* madvise(2) as on a system without either. */
-static void where_it_is_refused(void)
+/* madvise(2) as on a system that cannot fill, or has no huge pages either. */
+static void refuse(bool huge_pages)
 {
 	struct sock_filter rules[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 4),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_FILL, 1, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_HUGEPAGE, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, huge_pages ? MADV_HUGEPAGE : MADV_FILL, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
@@ -207,9 +243,32 @@ static void where_it_is_refused(void)
 
 	CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
 	CHECK_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+static void where_it_is_refused(void)
+{
+	refuse(true);
 	allocate(ALL, 1000, 1000);
 	CHECK_EQ(huge(), 0);
 	CHECK_EQ(hak_check(), 0);
+}
+
+/* Then nothing is said of huge pages: where the system makes some by itself it goes on to. */
+static void where_nothing_can_be_filled(void)
+{
+	size_t plain = 0;
+	char line[400];
+	FILE *f;
+
+	refuse(false);
+	allocate(ALL, 1000, 1000);
+	f = fopen("/proc/self/smaps", "r");
+	while (f && fgets(line, sizeof(line), f))
+		plain += !strncmp(line, "VmFlags:", 8) &&
+			 (strstr(line, " nh") || strstr(line, " hg"));
+	if (CHECK(f))
+		fclose(f);
+	CHECK_EQ(plain, 0);
 }
 
 static uint32_t stop;
@@ -313,12 +372,14 @@ int main(void)
 	RUN_APART(what_grows_and_is_written_to);
 	RUN_APART(larger_blocks_that_are_written_to);
 	RUN_APART(not_blocks_that_are_begun_only);
+	RUN_APART(not_any_more_when_blocks_are_begun_only);
 	RUN_APART(not_where_the_option_says_so);
 	RUN_APART(what_was_given_back_is_none);
 	RUN_APART(again_after_all_was_given_back);
 	RUN_APART(the_rest_goes_back_by_decay);
 	RUN_APART(zeroes_are_zero);
 	RUN_APART(where_it_is_refused);
+	RUN_APART(where_nothing_can_be_filled);
 	RUN_APART(over_a_fork);
 	RUN_APART(one_that_grows_and_is_written_to);
 	RUN_APART(one_that_grows_and_is_not);
