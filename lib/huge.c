@@ -7,25 +7,24 @@
  *   - the halves before it were taken like that, too, and little was given back meanwhile: then the
  *     rest of this one will be used soon;
  *   - of a few OS pages, anywhere in those, nearly all were written to: then this one's will be.
- * Where it turns out otherwise, the rest is unused memory, and goes back as such. The system may
- * not make a huge page again of what was given back, so a half that gives back any is plain again.
+ * Where it turns out otherwise, the rest is unused memory, and goes back as such. A half that gives
+ * back any of its memory is plain again.
  */
 #include "internal.h"
 #include "pagemap.h"
 
 #define HALF_SLICES (HAK_SEGMENT_SLICES / 2)
 #define HALF_BYTES (HALF_SLICES * HAK_SLICE)
-#define LAST 8U	 /* halves that are remembered */
-#define LOOKS 2U /* at OS pages of each */
-#define UNWRITTEN_MOST \
-	3U /* of them: what was taken last is not in use yet, pages have ends that never are */
+#define LAST 8U				/* halves that are remembered */
+#define LOOKS 2U			/* at OS pages of each */
+#define UNWRITTEN_MOST 3U		/* of them: of the last half not all is in use yet */
+#define WORDS 16U			/* looked at in an OS page, as long as they are zero */
 #define GROWN_LEAST (LAST * HALF_BYTES) /* 16 MiB */
-#define SPAN_LEAST (4 * HALF_BYTES)	/* 8 MiB: a huge page at its end is a quarter at most */
-#define GIVEN_COUNTS 16U			/* times as much: who gives back does not grow */
-#define MARKED_MOST 16384U /* each may be a mapping of its own, and of those there are 65530 */
-#define USED_PARTS 8U	   /* of what is in use: a half, what is not touched of it */
-#define GROWN_TIMES 4U	   /* longer than before, at most */
-#define WORDS 16U	   /* looked at in an OS page, as long as they are zero */
+#define GIVEN_COUNTS 16U		/* times as much: who gives back does not grow */
+#define USED_PARTS 8U		    /* of what is in use: a half, and what is not touched of it */
+#define MARKED_MOST 16384U	    /* halves: each may be a mapping of its own, of 65530 */
+#define SPAN_LEAST (4 * HALF_BYTES) /* 8 MiB: a huge page at its end is a quarter at most */
+#define GROWN_TIMES 4U		    /* longer than before, at most */
 
 static char *xlast[LAST]; /* lock ARENA to write: halves that were opened */
 static uint64_t opened;	  /* lock ARENA: how many there were */
@@ -36,8 +35,10 @@ static bool xopening;	  /* set with lock ARENA: a half is getting its memory */
 /* Guard pages would divide them, and on larger OS pages they are longer. */
 static bool huge_wanted(void)
 {
-	return hak_options.huge && !hak_options.secure && HAK_OS_PAGE == HAK_OS_PAGE_LEAST &&
-	       os_may_fill();
+	/* NOLINTNEXTLINE(misc-redundant-expression): the two differ elsewhere */
+	bool fit = HAK_OS_PAGE == HAK_OS_PAGE_LEAST;
+
+	return fit && hak_options.huge && !hak_options.secure && os_may_fill();
 }
 
 static uint64_t half_of(unsigned slice)
