@@ -1,17 +1,15 @@
 /*
  * A refill asks the system for the memory of its blocks by one call: those of small blocks, not of
  * large ones nor of zeroes, which a program may leave as they are, and not where the system cannot.
- * Every case runs in a process of its own, since it is about memory never used before.
  */
 #include "shared.h"
-#include "test.h"
+#include "apart.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 extern struct hak_root hakmem_root;
 
@@ -106,23 +104,6 @@ static void a_system_that_cannot_is_asked_once(void)
 	CHECK_EQ(hakmem_root.os.fills - fills, 1);
 	CHECK_EQ(hakmem_root.os.fill_bytes, bytes);
 }
-
-static void (*inner)(void);
-
-static void in_child(void)
-{
-	int status = 0;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		inner();
-		_exit(test_bad != 0);
-	}
-	CHECK_EQ(waitpid(pid, &status, 0), pid);
-	CHECK_EQ(status, 0);
-}
-
-#define RUN_APART(fn) (inner = (fn), test_run(#fn, in_child))
 
 int main(void)
 {

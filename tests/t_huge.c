@@ -1,11 +1,10 @@
 /*
  * Huge pages: a heap that grows and is written to gets them, one that is not written to does not,
  * and what was given back is no huge page any more. As many memory as is used, about, in any case.
- * Every case runs in a process of its own, since it is about memory never used before.
  */
 #include "hakmem.h"
 #include "internal.h"
-#include "test.h"
+#include "apart.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -349,23 +348,6 @@ static void one_that_grows_and_is_not(void)
 {
 	grow_one(false);
 }
-
-static void (*inner)(void);
-
-static void in_child(void)
-{
-	int status = 0;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		inner();
-		_exit(test_bad != 0);
-	}
-	CHECK_EQ(waitpid(pid, &status, 0), pid);
-	CHECK_EQ(status, 0);
-}
-
-#define RUN_APART(fn) (inner = (fn), test_run(#fn, in_child))
 
 int main(void)
 {
