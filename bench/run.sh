@@ -189,16 +189,30 @@ one_run() {
 	} | awk -v name="$name" -v cell="$cell" '!seen[$1]++ { print name "\t" cell "\t" $1 "\t" $2 }' >>"$tmp/raw"
 }
 
-# Each round starts with another allocator: none of them always runs after the same one.
-run_cell() {
-	local cell=$1 round i n=${#names[@]}
+# A round has an order of its own: who ran before decides what a page of the machine costs.
+shuffle() { # ROUND: into `order`
+	local i k swap
 
-	for ((i = 0; i < n; i++)); do
+	order=("${!names[@]}")
+	RANDOM=$(($1 + 1))
+	for ((i = ${#names[@]} - 1; i > 0; i--)); do
+		k=$((RANDOM % (i + 1)))
+		swap=${order[i]}
+		order[i]=${order[k]}
+		order[k]=$swap
+	done
+}
+
+run_cell() {
+	local cell=$1 round i order
+
+	for i in "${!names[@]}"; do
 		one_run "$i" "$cell" 0
 	done
 	for ((round = 0; round < RUNS; round++)); do
-		for ((i = 0; i < n; i++)); do
-			one_run $(((i + round) % n)) "$cell" 1
+		shuffle "$round"
+		for i in "${order[@]}"; do
+			one_run "$i" "$cell" 1
 		done
 	done
 }
