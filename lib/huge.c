@@ -130,7 +130,7 @@ static bool are_written(const char *half)
 	return not <= UNWRITTEN_MOST;
 }
 
-/* The half of s that begins at slice `at` gets its memory. False: it does not. Without lock ARENA. */
+/* The half of s from slice `at` on gets its memory. False: it does not. Lock ARENA is not held. */
 bool huge_fill(struct segment *s, unsigned at)
 {
 	uint8_t bit = (uint8_t)(1U << at / HALF_SLICES), was;
