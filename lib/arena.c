@@ -494,7 +494,7 @@ static unsigned cut_some(unsigned slices, unsigned want, struct page **out, bool
 static void half_take(struct half *half)
 {
 	struct segment *s = half->of;
-	uint64_t mask = s->free & segment_mask(half->at, HAK_SEGMENT_SLICES / 2), dirty;
+	uint64_t mask = s->free & segment_mask(half->at, HAK_HALF_SLICES), dirty;
 	unsigned first;
 
 	if (!mask) {
@@ -520,8 +520,8 @@ static size_t half_fill(const struct half *half)
 	arena_purge_ends();
 	if (!filled)
 		return 0;
-	arena_note_taken(HAK_SEGMENT / 2);
-	return HAK_SEGMENT / 2 - rest;
+	arena_note_taken(HAK_HALF);
+	return HAK_HALF - rest;
 }
 
 /*

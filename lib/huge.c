@@ -13,18 +13,16 @@
 #include "internal.h"
 #include "pagemap.h"
 
-#define HALF_SLICES (HAK_SEGMENT_SLICES / 2)
-#define HALF_BYTES (HALF_SLICES * HAK_SLICE)
-#define LAST 8U				/* halves that are remembered */
-#define LOOKS 2U			/* at OS pages of each */
-#define UNWRITTEN_MOST 3U		/* of them: of the last half not all is in use yet */
-#define WORDS 16U			/* looked at in an OS page, as long as they are zero */
-#define GROWN_LEAST (LAST * HALF_BYTES) /* 16 MiB */
-#define GIVEN_COUNTS 16U		/* times as much: who gives back does not grow */
-#define USED_PARTS 8U		    /* of what is in use: a half, and what is not touched of it */
-#define MARKED_MOST 16384U	    /* halves: each may be a mapping of its own, of 65530 */
-#define SPAN_LEAST (4 * HALF_BYTES) /* 8 MiB: a huge page at its end is a quarter at most */
-#define GROWN_TIMES 4U		    /* longer than before, at most */
+#define LAST 8U			      /* halves that are remembered */
+#define LOOKS 2U		      /* at OS pages of each */
+#define UNWRITTEN_MOST 3U	      /* of them: of the last half not all is in use yet */
+#define WORDS 16U		      /* looked at in an OS page, as long as they are zero */
+#define GROWN_LEAST (LAST * HAK_HALF) /* 16 MiB */
+#define GIVEN_COUNTS 16U	      /* times as much: who gives back does not grow */
+#define USED_PARTS 8U		      /* of what is in use: a half, and what is not touched of it */
+#define MARKED_MOST 16384U	      /* halves: each may be a mapping of its own, of 65530 */
+#define SPAN_LEAST (4 * HAK_HALF)     /* 8 MiB: a huge page at its end is a quarter at most */
+#define GROWN_TIMES 4U		      /* longer than before, at most */
 
 static char *xlast[LAST]; /* lock ARENA to write: halves that were opened */
 static uint64_t opened;	  /* lock ARENA: how many there were */
@@ -43,7 +41,7 @@ static bool huge_wanted(void)
 
 static uint64_t half_of(unsigned slice)
 {
-	return segment_mask(slice / HALF_SLICES * HALF_SLICES, HALF_SLICES);
+	return segment_mask(slice / HAK_HALF_SLICES * HAK_HALF_SLICES, HAK_HALF_SLICES);
 }
 
 /*
@@ -54,7 +52,7 @@ static bool is_worth_it(void)
 {
 	size_t part = arena_used_bytes() / USED_PARTS;
 
-	return HALF_BYTES <= part && peek(&arena_xuntouched) <= part && HALF_BYTES <= arena_room();
+	return HAK_HALF <= part && peek(&arena_xuntouched) <= part && HAK_HALF <= arena_room();
 }
 
 /*
@@ -66,12 +64,12 @@ bool huge_begin(const struct segment *s, unsigned first, unsigned slices, unsign
 	uint64_t half = half_of(first + slices - 1);
 
 	*at = (unsigned)__builtin_ctzll(half);
-	if (first % HALF_SLICES + slices <= HALF_SLICES && first != *at)
+	if (first % HAK_HALF_SLICES + slices <= HAK_HALF_SLICES && first != *at)
 		return false; /* within a half that was opened before */
 	if ((s->free & half) != half || s->dirty & half)
 		return false;
 	poke(&xlast[opened++ % LAST], s->base + *at * HAK_SLICE);
-	grown = grown < 2 * GROWN_LEAST ? grown + HALF_BYTES : grown;
+	grown = grown < 2 * GROWN_LEAST ? grown + HAK_HALF : grown;
 	if (grown <= GROWN_LEAST || peek(&xopening) || !huge_wanted() ||
 	    peek(&xmarked) >= MARKED_MOST || !is_worth_it())
 		return false;
@@ -125,7 +123,7 @@ static bool are_written(const char *half)
 	for (unsigned i = 0; i < LAST * LOOKS && not <= UNWRITTEN_MOST; i++) {
 		const char *p = peek(&xlast[i % LAST]);
 
-		not += p != half && !is_written(any_of(p, HALF_BYTES));
+		not += p != half && !is_written(any_of(p, HAK_HALF));
 	}
 	return not <= UNWRITTEN_MOST;
 }
@@ -133,14 +131,14 @@ static bool are_written(const char *half)
 /* The half of s from slice `at` on gets its memory. False: it does not. Lock ARENA is not held. */
 bool huge_fill(struct segment *s, unsigned at)
 {
-	uint8_t bit = (uint8_t)(1U << at / HALF_SLICES), was;
+	uint8_t bit = (uint8_t)(1U << at / HAK_HALF_SLICES), was;
 	char *half = s->base + at * HAK_SLICE;
 
 	if (!are_written(half))
 		return false;
 	/* refused: it comes when it is touched, all at once or not; some may have come */
-	os_huge(half, HALF_BYTES);
-	os_fill(half, HALF_BYTES, HAK_OS_ARENA);
+	os_huge(half, HAK_HALF);
+	os_fill(half, HAK_HALF, HAK_OS_ARENA);
 	was = __atomic_fetch_or(&s->xhuge, bit | bit << 2, __ATOMIC_RELAXED);
 	if (!(was & bit << 2))
 		add_relaxed(&xmarked, 1);
@@ -162,14 +160,14 @@ void huge_forget(struct segment *s)
  */
 void huge_leave(struct segment *s, uint64_t slices)
 {
-	for (unsigned i = 0; i < HAK_SEGMENT_SLICES / HALF_SLICES; i++) {
+	for (unsigned i = 0; i < HAK_SEGMENT / HAK_HALF; i++) {
 		uint8_t bit = (uint8_t)(1U << i);
-		uint64_t half = half_of(i * HALF_SLICES), part = slices & half;
+		uint64_t half = half_of(i * HAK_HALF_SLICES), part = slices & half;
 
 		if (likely(!(peek(&s->xhuge) & bit)) || !part ||
 		    !(__atomic_fetch_and(&s->xhuge, (uint8_t)~bit, __ATOMIC_RELAXED) & bit))
 			continue;
-		os_plain(s->base + i * HALF_BYTES, HALF_BYTES);
+		os_plain(s->base + i * HAK_HALF, HAK_HALF);
 		if (part != half)
 			os_split(s->base + (size_t)__builtin_ctzll(part) * HAK_SLICE);
 	}
@@ -194,5 +192,5 @@ void huge_grown(char *span, size_t part, size_t bytes)
 /* Of a span that may be grown: the system moves whole huge pages to places as aligned only. */
 size_t huge_alignment(size_t bytes)
 {
-	return bytes >= SPAN_LEAST && huge_wanted() ? HALF_BYTES : HAK_SLICE;
+	return bytes >= SPAN_LEAST && huge_wanted() ? HAK_HALF : HAK_SLICE;
 }

@@ -43,6 +43,8 @@
 #define HAK_SLICE ((size_t)1 << HAK_SLICE_SHIFT) /* 64 KiB */
 #define HAK_SEGMENT_SLICES 64U
 #define HAK_SEGMENT (HAK_SLICE * HAK_SEGMENT_SLICES) /* 4 MiB */
+#define HAK_HALF_SLICES (HAK_SEGMENT_SLICES / 2)     /* of a segment */
+#define HAK_HALF (HAK_SLICE * HAK_HALF_SLICES)	     /* 2 MiB: as long as a huge page */
 #define HAK_SMALL_MAX ((size_t)524288)		     /* 512 KiB: largest class */
 #define HAK_LARGE_MAX (HAK_SEGMENT / 2)		     /* 2 MiB: largest run inside a segment */
 #ifdef HAK_OS_PAGE_BYTES			     /* make OS_PAGE= */

@@ -2,20 +2,16 @@
  * A refill asks the system for the memory of its blocks by one call: those of small blocks, not of
  * large ones nor of zeroes, which a program may leave as they are, and not where the system cannot.
  */
-#include "shared.h"
+#include "advice.h"
 #include "apart.h"
+#include "shared.h"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 
 extern struct hak_root hakmem_root;
 
 #define PAGE ((size_t)4096)
 #define MIB ((size_t)1 << 20)
-#define MADV_FILL 23 /* MADV_POPULATE_WRITE */
 
 /* OS pages of a block that lie in it whole, and how many of them are in memory. */
 static void look(const char *p, size_t bytes, size_t *pages, size_t *resident)
@@ -30,17 +26,17 @@ static void look(const char *p, size_t bytes, size_t *pages, size_t *resident)
 	}
 }
 
-static size_t size;
+static size_t one_size;
 
 static void small_blocks_come_with_memory(void)
 {
 	uint64_t bytes = hakmem_root.os.fill_bytes, calls = hakmem_root.os.fills;
 
-	for (size_t all = 0; all < 4 * MIB; all += size)
-		memset(HIDE(malloc(size)), 1, size);
+	for (size_t all = 0; all < 4 * MIB; all += one_size)
+		memset(HIDE(malloc(one_size)), 1, one_size);
 	bytes = hakmem_root.os.fill_bytes - bytes;
 	calls = hakmem_root.os.fills - calls;
-	test_say("# blocks of %zu bytes: %zu KiB by %zu calls\n", size, (size_t)bytes >> 10,
+	test_say("# blocks of %zu bytes: %zu KiB by %zu calls\n", one_size, (size_t)bytes >> 10,
 		 (size_t)calls);
 	CHECK(bytes > 3 * MIB && bytes < 5 * MIB);
 	CHECK(calls < bytes / PAGE / 2);
@@ -50,7 +46,7 @@ static void what_is_filled_before_its_time_is_little(void)
 {
 	size_t before = test_rss(), all = 0;
 
-	for (size = 16; size <= 4096; size += size / 4 / 16 * 16 + 16)
+	for (size_t size = 16; size <= 4096; size += size / 4 / 16 * 16 + 16)
 		for (size_t n = 0; n < 256 << 10; n += size, all += size)
 			memset(HIDE(malloc(size)), 1, size);
 	CHECK(test_rss() - before < all + all / 4);
@@ -78,27 +74,11 @@ static void zeroes_are_left_as_they_are(void)
 }
 
 /* Linux before 5.14. */
-static void forbid_filling(void)
-{
-	struct sock_filter rules[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_FILL, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = {.len = sizeof(rules) / sizeof(rules[0]), .filter = rules};
-
-	CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	CHECK_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
-}
-
 static void a_system_that_cannot_is_asked_once(void)
 {
 	uint64_t fills = hakmem_root.os.fills, bytes = hakmem_root.os.fill_bytes;
 
-	forbid_filling();
+	refuse_advice(MADV_FILL, MADV_FILL);
 	for (int i = 0; i < 5000; i++)
 		memset(HIDE(malloc(1000)), 1, 1000);
 	CHECK_EQ(hakmem_root.os.fills - fills, 1);
@@ -110,7 +90,7 @@ int main(void)
 	static const size_t sizes[] = {64, 200, 1000, 3000, 8000};
 
 	for (unsigned s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
-		size = sizes[s];
+		one_size = sizes[s];
 		RUN_APART(small_blocks_come_with_memory);
 	}
 	RUN_APART(what_is_filled_before_its_time_is_little);

@@ -2,38 +2,40 @@
  * Huge pages: a heap that grows and is written to gets them, one that is not written to does not,
  * and what was given back is no huge page any more. As many memory as is used, about, in any case.
  */
+#include "advice.h"
+#include "apart.h"
 #include "hakmem.h"
 #include "internal.h"
-#include "apart.h"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define MIB ((size_t)1 << 20)
 #define ALL (96 * MIB)
 #define HALF (2 * MIB)
-#define MADV_FILL 23 /* MADV_POPULATE_WRITE */
 
-/* Bytes of this process in huge pages. */
-static size_t huge(void)
+/* The number after the word at the beginning of a line of the file, 0 if there is none. */
+static size_t number_after(const char *word, const char *path)
 {
-	FILE *f = fopen("/proc/self/smaps_rollup", "r");
+	FILE *f = fopen(path, "r");
 	char line[200];
-	size_t kib = 0;
+	size_t n = 0;
 
 	if (!CHECK(f))
 		return 0;
 	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "AnonHugePages: %zu kB", &kib) == 1)
-			break;
+		if (!strncmp(line, word, strlen(word)))
+			n = strtoul(line + strlen(word), NULL, 10);
 	fclose(f);
-	return kib << 10;
+	return n;
+}
+
+/* Bytes of this process in huge pages. */
+static size_t huge(void)
+{
+	return number_after("AnonHugePages:", "/proc/self/smaps_rollup") << 10;
 }
 
 static bool system_has_huge_pages(void)
@@ -133,16 +135,7 @@ static void not_where_the_option_says_so(void)
 /* Huge pages that the whole system divided so far. */
 static size_t splits(void)
 {
-	FILE *f = fopen("/proc/vmstat", "r");
-	char line[200];
-	size_t n = 0;
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "thp_split_page %zu", &n) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return n;
+	return number_after("thp_split_page ", "/proc/vmstat");
 }
 
 static void what_was_given_back_is_none(void)
@@ -226,27 +219,9 @@ static void zeroes_are_zero(void)
 	}
 }
 
-/* madvise(2) as on a system that cannot fill, or has no huge pages either. */
-static void refuse(bool huge_pages)
-{
-	struct sock_filter rules[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 4),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_FILL, 1, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, huge_pages ? MADV_HUGEPAGE : MADV_FILL, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = {.len = sizeof(rules) / sizeof(rules[0]), .filter = rules};
-
-	CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	CHECK_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
-}
-
 static void where_it_is_refused(void)
 {
-	refuse(true);
+	refuse_advice(MADV_FILL, MADV_HUGEPAGE);
 	allocate(ALL, 1000, 1000);
 	CHECK_EQ(huge(), 0);
 	CHECK_EQ(hak_check(), 0);
@@ -259,7 +234,7 @@ static void where_nothing_can_be_filled(void)
 	char line[400];
 	FILE *f;
 
-	refuse(false);
+	refuse_advice(MADV_FILL, MADV_FILL);
 	allocate(ALL, 1000, 1000);
 	f = fopen("/proc/self/smaps", "r");
 	while (f && fgets(line, sizeof(line), f))
