@@ -29,6 +29,7 @@ static uint64_t opened;	  /* lock ARENA: how many there were */
 static uint64_t grown;	  /* lock ARENA: their bytes of late, less what was given back */
 static uint32_t xmarked;  /* halves that were huge pages once: bits 2 and 3 of a segment's xhuge */
 static bool xopening;	  /* set with lock ARENA: a half is getting its memory */
+static bool xrefused;	  /* set by who gives it, cleared with lock ARENA: too little is written */
 
 /* Guard pages would divide them, and on larger OS pages they are longer. */
 static bool huge_wanted(void)
@@ -70,6 +71,10 @@ bool huge_begin(const struct segment *s, unsigned first, unsigned slices, unsign
 		return false;
 	poke(&xlast[opened++ % LAST], s->base + *at * HAK_SLICE);
 	grown = grown < 2 * GROWN_LEAST ? grown + HAK_HALF : grown;
+	if (peek(&xrefused)) { /* asked again when half of those that are looked at are others */
+		poke(&xrefused, false);
+		grown = grown < GROWN_LEAST / 2 ? grown : GROWN_LEAST / 2;
+	}
 	if (grown <= GROWN_LEAST || peek(&xopening) || !huge_wanted() ||
 	    peek(&xmarked) >= MARKED_MOST || !is_worth_it())
 		return false;
@@ -134,8 +139,10 @@ bool huge_fill(struct segment *s, unsigned at)
 	uint8_t bit = (uint8_t)(1U << at / HAK_HALF_SLICES), was;
 	char *half = s->base + at * HAK_SLICE;
 
-	if (!are_written(half))
+	if (!are_written(half)) {
+		poke(&xrefused, true);
 		return false;
+	}
 	/* refused: it comes when it is touched, all at once or not; some may have come */
 	os_huge(half, HAK_HALF);
 	os_fill(half, HAK_HALF, HAK_OS_ARENA);
