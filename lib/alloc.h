@@ -7,12 +7,6 @@
 #include <errno.h>
 #include <string.h>
 
-/* p, just allocated, is known to be zero: fresh memory is not touched only to clear it. */
-HAK_INLINE bool is_clean(const void *p, size_t bytes)
-{
-	return bytes > HAK_SMALL_MAX ? pagemap_page(p)->zero : cache_was_fresh(pagemap_class(p));
-}
-
 HAK_INLINE void *alloc_zeroed(size_t count, size_t bytes)
 {
 	size_t total;
@@ -20,10 +14,13 @@ HAK_INLINE void *alloc_zeroed(size_t count, size_t bytes)
 
 	if (unlikely(__builtin_mul_overflow(count, bytes, &total)))
 		return hak_oom(SIZE_MAX, HAK_OOM_TOO_LARGE);
+	if (unlikely(total > HAK_SMALL_MAX))
+		return alloc_large_zeroed(total);
 	p = alloc_fast(total);
 	if (unlikely(!p))
 		return NULL;
-	if (total > HAK_TINY_MAX && is_clean(p, total))
+	/* fresh memory is not touched only to clear it */
+	if (total > HAK_TINY_MAX && cache_was_fresh(pagemap_class(p)))
 		return p;
 	return memset(p, 0, total);
 }

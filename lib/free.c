@@ -1,6 +1,8 @@
 /* What is not a cache hit: the slow halves of malloc and free, and pointers looked up whole. */
 #include "cache.h"
 
+#include <string.h>
+
 /* *why: what to report for NULL. */
 static void *small_alloc(unsigned class, enum hak_oom_reason *why)
 {
@@ -204,19 +206,38 @@ static struct page *large_or_oom(size_t bytes, size_t alignment)
 	return pg;
 }
 
-/* alignment: 0 or a power of two. Also serves small sizes with an alignment above a slice. */
-HAK_NOINLINE void *alloc_large(size_t bytes, size_t alignment)
+static struct page *large_page(size_t bytes, size_t alignment)
 {
 	struct page *pg;
 
 	if (unlikely(bytes > PTRDIFF_MAX || alignment > PTRDIFF_MAX))
 		return hak_oom(bytes, HAK_OOM_TOO_LARGE);
 	pg = large_or_oom(bytes, alignment);
+	if (likely(pg) && unlikely(sample_wanted()))
+		maybe_sample_large(pg, bytes);
+	return pg;
+}
+
+/* alignment: 0 or a power of two. Also serves small sizes with an alignment above a slice. */
+HAK_NOINLINE void *alloc_large(size_t bytes, size_t alignment)
+{
+	struct page *pg = large_page(bytes, alignment);
+
 	if (unlikely(!pg))
 		return NULL;
-	if (unlikely(sample_wanted()))
-		maybe_sample_large(pg, bytes);
+	if (pg->kind == PAGE_MAPPED && pg->zero)
+		huge_mapped(pg->start, pg->map_bytes);
 	return pg->start;
+}
+
+/* Fresh memory is not touched only to clear it, and may stay as it is. */
+HAK_NOINLINE void *alloc_large_zeroed(size_t bytes)
+{
+	struct page *pg = large_page(bytes, 0);
+
+	if (unlikely(!pg))
+		return NULL;
+	return pg->zero ? pg->start : memset(pg->start, 0, bytes);
 }
 
 /*

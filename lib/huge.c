@@ -23,10 +23,11 @@
 #define MARKED_MOST 16384U	      /* halves: each may be a mapping of its own, of 65530 */
 #define SPAN_LEAST (4 * HAK_HALF)     /* 8 MiB: a huge page at its end is a quarter at most */
 #define GROWN_TIMES 4U		      /* longer than before, at most */
+#define FIRST_PART 4U		      /* of what is in use: a span without one before */
 
 static char *xlast[LAST]; /* lock ARENA to write: halves that were opened */
 static uint64_t opened;	  /* lock ARENA: how many there were */
-static uint64_t grown;	  /* lock ARENA: their bytes of late, less what was given back */
+static uint64_t xgrown;	  /* lock ARENA to write: their bytes of late, less what was given back */
 static uint32_t xmarked;  /* halves that were huge pages once: bits 2 and 3 of a segment's xhuge */
 static bool xopening;	  /* set with lock ARENA: a half is getting its memory */
 static bool xrefused;	  /* set by who gives it, cleared with lock ARENA: too little is written */
@@ -70,12 +71,14 @@ bool huge_begin(const struct segment *s, unsigned first, unsigned slices, unsign
 	if ((s->free & half) != half || s->dirty & half)
 		return false;
 	poke(&xlast[opened++ % LAST], s->base + *at * HAK_SLICE);
-	grown = grown < 2 * GROWN_LEAST ? grown + HAK_HALF : grown;
+	if (xgrown < 2 * GROWN_LEAST)
+		poke(&xgrown, xgrown + HAK_HALF);
 	if (peek(&xrefused)) { /* asked again when half of those that are looked at are others */
 		poke(&xrefused, false);
-		grown = grown < GROWN_LEAST / 2 ? grown : GROWN_LEAST / 2;
+		if (xgrown > GROWN_LEAST / 2)
+			poke(&xgrown, GROWN_LEAST / 2);
 	}
-	if (grown <= GROWN_LEAST || peek(&xopening) || !huge_wanted() ||
+	if (xgrown <= GROWN_LEAST || peek(&xopening) || !huge_wanted() ||
 	    peek(&xmarked) >= MARKED_MOST || !is_worth_it())
 		return false;
 	poke(&xopening, true);
@@ -92,7 +95,7 @@ void huge_note_given(size_t bytes)
 {
 	uint64_t less = GIVEN_COUNTS * bytes;
 
-	grown = grown > less ? grown - less : 0;
+	poke(&xgrown, xgrown > less ? xgrown - less : 0);
 }
 
 static bool holds_data(const char *os_page)
@@ -120,7 +123,7 @@ static const char *any_of(const char *p, size_t bytes)
 	return p + ((uint64_t)luck * (bytes / HAK_OS_PAGE_LEAST) >> 32) * HAK_OS_PAGE_LEAST;
 }
 
-/* A few OS pages of the halves that were opened before this one. */
+/* A few OS pages of the halves that were opened before this one, NULL: of the last ones. */
 static bool are_written(const char *half)
 {
 	unsigned not = 0;
@@ -181,19 +184,86 @@ void huge_leave(struct segment *s, uint64_t slices)
 }
 
 /*
- * A span of its own, see large.c, became longer than the part that was the program's until now. Who
- * filled that goes on. All of it: several mappings could not be moved as one.
+ * Spans of their own, see large.c. What the last one holds that was mapped for malloc, or was made
+ * longer, tells what the next one will. The two words are not of one instant: at worst OS pages are
+ * asked about that are not of the span.
  */
-void huge_grown(char *span, size_t part, size_t bytes)
+static char *xspan;	   /* NULL: it is free */
+static size_t xspan_bytes; /* of it that the program may have written to; 0: there was none */
+static bool xspan_dense;   /* when it was freed */
+
+static bool is_dense(const char *span, size_t bytes)
 {
 	unsigned not = 0;
 
-	if (bytes < SPAN_LEAST || bytes / GROWN_TIMES > part || !huge_wanted())
-		return;
 	for (unsigned i = 0; i < LAST * LOOKS && not <= UNWRITTEN_MOST; i++)
-		not += !holds_data(any_of(span, part));
-	if (not <= UNWRITTEN_MOST)
+		not += !holds_data(any_of(span, bytes));
+	return not <= UNWRITTEN_MOST;
+}
+
+static void remember(char *span, size_t bytes)
+{
+	poke(&xspan_bytes, bytes);
+	poke(&xspan, span);
+}
+
+/* The first is as the rest of a heap that grows, and small beside it. */
+static bool will_be_dense(size_t bytes)
+{
+	const char *last = peek(&xspan);
+	size_t before = peek(&xspan_bytes);
+
+	if (before)
+		return bytes / GROWN_TIMES <= before &&
+		       (last ? is_dense(last, before) : peek(&xspan_dense));
+	return bytes <= peek(&hakmem_root.now.used_bytes) / FIRST_PART &&
+	       peek(&xgrown) > GROWN_LEAST && are_written(NULL);
+}
+
+/* It was mapped, for who will write to it: not for calloc. */
+void huge_mapped(char *span, size_t bytes)
+{
+	if (bytes < SPAN_LEAST || !huge_wanted())
+		return;
+	if (will_be_dense(bytes))
 		os_huge(span, bytes);
+	remember(span, bytes);
+}
+
+/*
+ * It became longer than the part that was the program's until now. Who filled that goes on. All of
+ * it: several mappings could not be moved as one.
+ */
+void huge_grown(char *span, size_t part, size_t bytes)
+{
+	if (bytes < SPAN_LEAST || !huge_wanted())
+		return;
+	if (bytes / GROWN_TIMES <= part && is_dense(span, part))
+		os_huge(span, bytes);
+	remember(span, part);
+}
+
+/* It is about to be free. */
+void huge_freed(const char *span)
+{
+	if (likely(span != peek(&xspan)))
+		return;
+	poke(&xspan_dense, is_dense(span, peek(&xspan_bytes)));
+	poke(&xspan, NULL);
+}
+
+/* It lost its end. */
+void huge_shorter(const char *span, size_t bytes)
+{
+	if (span == peek(&xspan) && bytes < peek(&xspan_bytes))
+		poke(&xspan_bytes, bytes);
+}
+
+/* The system took what a span had from there on; of a huge page it keeps that, see huge_leave(). */
+void huge_cut(char *end)
+{
+	if ((uintptr_t)end % HAK_HALF && huge_wanted())
+		os_split(end - HAK_OS_PAGE_LEAST);
 }
 
 /* Of a span that may be grown: the system moves whole huge pages to places as aligned only. */

@@ -26,6 +26,7 @@ void *alloc_slow(size_t bytes, struct hak_bin *bin);
 void *alloc_aside(size_t bytes, unsigned class);
 void *alloc_aligned_aside(size_t alignment, size_t bytes);
 void *alloc_large(size_t bytes, size_t alignment);
+void *alloc_large_zeroed(size_t bytes);
 void *alloc_if_easy(size_t bytes);
 void *alloc_at(size_t bytes, const char *site);
 void resized_large(struct page *pg, const void *was, size_t bytes);
@@ -246,7 +247,11 @@ void huge_end(void);
 void huge_note_given(size_t bytes);
 void huge_leave(struct segment *s, uint64_t slices);
 void huge_forget(struct segment *s);
+void huge_mapped(char *span, size_t bytes);
 void huge_grown(char *span, size_t part, size_t bytes);
+void huge_freed(const char *span);
+void huge_shorter(const char *span, size_t bytes);
+void huge_cut(char *end);
 size_t huge_alignment(size_t bytes);
 
 /* segment.c: the masks of a segment; arena lock held */

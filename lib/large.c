@@ -217,6 +217,7 @@ static struct page *mapped_alloc(size_t bytes, size_t alignment, bool *hit)
 {
 	size_t need = align_up(bytes, HAK_SLICE);
 	size_t at_least = alignment > HAK_SLICE ? alignment : HAK_SLICE;
+	size_t fit = huge_alignment(need);
 	bool had_any;
 	struct page *pg = cache_take(need, at_least, &had_any);
 
@@ -224,7 +225,7 @@ static struct page *mapped_alloc(size_t bytes, size_t alignment, bool *hit)
 	if (pg) {
 		pg->zero = 0;
 	} else {
-		pg = map_new(need, at_least);
+		pg = map_new(need, at_least > fit ? at_least : fit);
 		add_relaxed(&hakmem_root.os.fallbacks, 1);
 		add_relaxed(&hakmem_root.os.fallback_bytes, bytes);
 		hak_probe_hakmem_mmap_fallback(bytes, alignment,
@@ -303,7 +304,8 @@ static size_t part_to_drop(const struct page *pg, uint64_t now_ms, enum hak_os_r
 }
 
 /* Takes the end of the oldest span, or all of it, out of the cache; lock held. */
-static size_t cut_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, struct page **spare)
+static size_t cut_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, bool *end_only,
+			 struct page **spare)
 {
 	struct page *pg = oldest;
 	size_t bytes = pg ? part_to_drop(pg, now_ms, why) : 0;
@@ -312,7 +314,8 @@ static size_t cut_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, 
 		return 0;
 	*start = end_of(pg) - bytes;
 	sub_relaxed(&hakmem_root.now.cached_bytes, bytes);
-	if (bytes < pg->map_bytes) {
+	*end_only = bytes < pg->map_bytes;
+	if (*end_only) {
 		pagemap_set(end_of(pg) - HAK_SLICE, 1, NULL, 0);
 		pg->map_bytes -= bytes;
 		pagemap_set(end_of(pg) - HAK_SLICE, 1, pg, 0);
@@ -325,7 +328,7 @@ static size_t cut_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, 
 }
 
 /* Bytes to unmap from *start, 0 if there is nothing (more) to do. */
-static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start)
+static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, bool *end_only)
 {
 	struct page *spare = NULL;
 	size_t bytes = 0;
@@ -334,7 +337,7 @@ static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start)
 		if (!arena_lock_to_purge(&large_lock, why))
 			break;
 		take_returned(&spare);
-		bytes = cut_oldest(now_ms, why, start, &spare);
+		bytes = cut_oldest(now_ms, why, start, end_only, &spare);
 		if (bytes)
 			arena_purge_begins();
 		lock_drop(&large_lock);
@@ -348,11 +351,14 @@ static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start)
 bool large_purge(uint64_t now_ms, enum hak_os_reason why)
 {
 	bool any = why == HAK_OS_TRIM && guarded_purge();
+	bool end_only = false;
 	size_t bytes;
 	char *start;
 
-	while ((bytes = take_oldest(now_ms, why, &start))) {
+	while ((bytes = take_oldest(now_ms, why, &start, &end_only))) {
 		os_unmap(start, bytes, why);
+		if (end_only)
+			huge_cut(start);
 		arena_purge_ends();
 		if (why == HAK_OS_LIMIT)
 			arena_note_given(bytes);
@@ -385,6 +391,7 @@ void large_free(struct page *pg)
 		arena_free(&pg, 1);
 		return;
 	}
+	huge_freed(pg->start);
 	poke(&pg->kind, PAGE_UNUSED); /* a second free finds it so */
 	sub_relaxed(&hakmem_root.now.large_bytes, bytes);
 	add_relaxed(&hakmem_root.now.cached_bytes, bytes);
@@ -399,6 +406,8 @@ static void cut_end(struct page *pg, size_t need)
 	size_t bytes = pg->map_bytes - need;
 
 	os_unmap(pg->start + need, bytes, HAK_OS_REALLOC);
+	huge_cut(pg->start + need);
+	huge_shorter(pg->start, need);
 	pg->map_bytes = need;
 	sub_relaxed(&hakmem_root.now.large_bytes, bytes);
 }

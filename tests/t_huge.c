@@ -324,6 +324,79 @@ static void one_that_grows_and_is_not(void)
 	grow_one(false);
 }
 
+/* A block of so many MiB; of each 64 KiB so many bytes are written to. */
+static char *span_of(size_t mib, size_t written)
+{
+	char *p = HIDE(malloc(mib * MIB));
+
+	for (size_t at = 0; CHECK(p) && at < mib * MIB; at += 65536)
+		memset(p + at, 1, written);
+	return p;
+}
+
+static void span_is_huge(size_t mib, bool expected)
+{
+	size_t had = huge(), rss = test_rss();
+
+	span_of(mib, expected ? 65536 : 8);
+	if (!expected)
+		CHECK(test_rss() - rss < mib * MIB / 8);
+	if (!expected)
+		CHECK(huge() <= had);
+	else if (system_has_huge_pages())
+		CHECK(huge() - had > mib * MIB / 8 * 7);
+}
+
+static void not_the_first_span_of_a_small_heap(void)
+{
+	span_is_huge(8, false);
+}
+
+static void a_span_as_the_heap_is(void)
+{
+	allocate(ALL, 1000, 1000);
+	span_is_huge(20, true);
+	span_is_huge(100, false); /* much longer than any before */
+	span_is_huge(20, false);
+	CHECK_EQ(hak_check(), 0);
+}
+
+static void a_span_as_the_one_before(void)
+{
+	free(span_of(16, 65536));
+	span_is_huge(40, true);
+	free(span_of(50, 8));
+	span_is_huge(60, false);
+	CHECK_EQ(hak_check(), 0);
+}
+
+static void not_a_span_of_zeroes(void)
+{
+	char *p;
+	size_t rss;
+
+	free(span_of(16, 65536));
+	rss = test_rss();
+	p = HIDE(calloc(40, MIB));
+	for (size_t at = 0; CHECK(p) && at < 40 * MIB; at += 65536)
+		p[at] = 1;
+	CHECK(test_rss() - rss < 5 * MIB);
+}
+
+static void what_a_span_lost_is_split(void)
+{
+	char *p;
+	size_t split;
+
+	free(span_of(16, 65536));
+	p = span_of(40, 65536);
+	split = splits();
+	p = HIDE(realloc(p, 17 * MIB + 65536));
+	if (CHECK(p) && system_has_huge_pages())
+		CHECK(splits() > split);
+	CHECK_EQ(p[17 * MIB], 1);
+}
+
 int main(void)
 {
 	RUN_APART(what_grows_and_is_written_to);
@@ -340,5 +413,10 @@ int main(void)
 	RUN_APART(over_a_fork);
 	RUN_APART(one_that_grows_and_is_written_to);
 	RUN_APART(one_that_grows_and_is_not);
+	RUN_APART(not_the_first_span_of_a_small_heap);
+	RUN_APART(a_span_as_the_heap_is);
+	RUN_APART(a_span_as_the_one_before);
+	RUN_APART(not_a_span_of_zeroes);
+	RUN_APART(what_a_span_lost_is_split);
 	return test_done();
 }
