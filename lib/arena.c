@@ -356,7 +356,16 @@ void arena_note_taken(size_t bytes)
 	add_relaxed(&xregret, both);
 }
 
-/* Experience fades: by a quarter per decay time. A trim forgets it all. */
+/* What is left of x after a decay time: half of it after eleven. */
+static uint64_t fade(uint64_t x)
+{
+	return x - x / 16;
+}
+
+/*
+ * Experience fades, slowly: many programs need what they gave back again after seconds, not after
+ * a decay time. A trim forgets it all.
+ */
 static void ease(uint64_t now_ms, enum hak_os_reason why)
 {
 	if (why == HAK_OS_TRIM) {
@@ -365,9 +374,9 @@ static void ease(uint64_t now_ms, enum hak_os_reason why)
 		poke(&xpeak, 0);
 	} else if (why == HAK_OS_DECAY && now_ms >= peek(&xease_ms)) {
 		poke(&xease_ms, now_ms + hak_options.decay_ms);
-		poke(&xgiven, peek(&xgiven) / 2);
-		poke(&xregret, peek(&xregret) - peek(&xregret) / 4);
-		poke(&xpeak, peek(&xpeak) - peek(&xpeak) / 4);
+		poke(&xgiven, fade(peek(&xgiven)));
+		poke(&xregret, fade(peek(&xregret)));
+		poke(&xpeak, fade(peek(&xpeak)));
 	}
 }
 
@@ -578,8 +587,8 @@ void arena_free(struct page **pages, unsigned n)
 
 /*
  * The next segment to purge, its dirty slices taken out of the free mask; lock held.
- * By decay: not used for decay_ms. By limit: down to half the limit, oldest first, so that the
- * work comes in portions. By trim: everything.
+ * By decay: not used for decay_ms. By limit: down to three quarters of it, oldest first, so that
+ * the work comes in portions. By trim: everything.
  */
 static struct segment *next_to_purge(uint64_t now_ms, enum hak_os_reason why, uint64_t *mask)
 {
@@ -589,7 +598,7 @@ static struct segment *next_to_purge(uint64_t now_ms, enum hak_os_reason why, ui
 		return NULL;
 	if (why == HAK_OS_DECAY && now_ms - s->freed_ms < hak_options.decay_ms)
 		return NULL;
-	if (why == HAK_OS_LIMIT && !arena_excess(2))
+	if (why == HAK_OS_LIMIT && !arena_excess(3))
 		return NULL;
 	*mask = s->dirty;
 	s->free &= ~*mask;
