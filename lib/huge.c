@@ -220,27 +220,33 @@ static bool will_be_dense(size_t bytes)
 	       peek(&xgrown) > GROWN_LEAST && are_written(NULL);
 }
 
-/* It was mapped, for who will write to it: not for calloc. */
-void huge_mapped(char *span, size_t bytes)
+static void make_huge(struct page *pg)
 {
-	if (bytes < SPAN_LEAST || !huge_wanted())
+	os_huge(pg->start, pg->map_bytes);
+	pg->huge = true;
+}
+
+/* It was mapped, for who will write to it: not for calloc. */
+void huge_mapped(struct page *pg)
+{
+	if (pg->map_bytes < SPAN_LEAST || !huge_wanted())
 		return;
-	if (will_be_dense(bytes))
-		os_huge(span, bytes);
-	remember(span, bytes);
+	if (will_be_dense(pg->map_bytes))
+		make_huge(pg);
+	remember(pg->start, pg->map_bytes);
 }
 
 /*
  * It became longer than the part that was the program's until now. Who filled that goes on. All of
  * it: several mappings could not be moved as one.
  */
-void huge_grown(char *span, size_t part, size_t bytes)
+void huge_grown(struct page *pg, size_t part)
 {
-	if (bytes < SPAN_LEAST || !huge_wanted())
+	if (pg->map_bytes < SPAN_LEAST || !huge_wanted())
 		return;
-	if (bytes / GROWN_TIMES <= part && is_dense(span, part))
-		os_huge(span, bytes);
-	remember(span, part);
+	if (pg->map_bytes / GROWN_TIMES <= part && is_dense(pg->start, part))
+		make_huge(pg);
+	remember(pg->start, part);
 }
 
 /* It is about to be free. */
@@ -252,18 +258,20 @@ void huge_freed(const char *span)
 	poke(&xspan, NULL);
 }
 
-/* It lost its end. */
-void huge_shorter(const char *span, size_t bytes)
+/* From there on the system took what had huge pages: also of that one, see huge_leave(). */
+void huge_split(char *end)
 {
-	if (span == peek(&xspan) && bytes < peek(&xspan_bytes))
-		poke(&xspan_bytes, bytes);
+	if ((uintptr_t)end % HAK_HALF)
+		os_split(end - HAK_OS_PAGE_LEAST);
 }
 
-/* The system took what a span had from there on; of a huge page it keeps that, see huge_leave(). */
-void huge_cut(char *end)
+/* It became shorter. */
+void huge_cut(const struct page *pg)
 {
-	if ((uintptr_t)end % HAK_HALF && huge_wanted())
-		os_split(end - HAK_OS_PAGE_LEAST);
+	if (pg->start == peek(&xspan) && pg->map_bytes < peek(&xspan_bytes))
+		poke(&xspan_bytes, pg->map_bytes);
+	if (pg->huge)
+		huge_split(pg->start + pg->map_bytes);
 }
 
 /* Of a span that may be grown: the system moves whole huge pages to places as aligned only. */

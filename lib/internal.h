@@ -247,11 +247,11 @@ void huge_end(void);
 void huge_note_given(size_t bytes);
 void huge_leave(struct segment *s, uint64_t slices);
 void huge_forget(struct segment *s);
-void huge_mapped(char *span, size_t bytes);
-void huge_grown(char *span, size_t part, size_t bytes);
+void huge_mapped(struct page *pg);
+void huge_grown(struct page *pg, size_t part);
 void huge_freed(const char *span);
-void huge_shorter(const char *span, size_t bytes);
-void huge_cut(char *end);
+void huge_split(char *end);
+void huge_cut(const struct page *pg);
 size_t huge_alignment(size_t bytes);
 
 /* segment.c: the masks of a segment; arena lock held */

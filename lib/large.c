@@ -185,6 +185,15 @@ char *large_map(size_t need, size_t alignment)
 	return p ? pagemap_claim(p, need, alignment, HAK_OS_LARGE) : NULL;
 }
 
+/* Where huge pages fit, or, when address space is short, where they do not. */
+static char *map_fit(size_t need, size_t alignment)
+{
+	size_t fit = huge_alignment(need);
+	char *p = fit > alignment ? large_map(need, fit) : NULL;
+
+	return p ? p : large_map(need, alignment);
+}
+
 static struct page *map_new(size_t need, size_t alignment)
 {
 	struct page *pg = meta_page_new();
@@ -192,7 +201,7 @@ static struct page *map_new(size_t need, size_t alignment)
 
 	if (!pg)
 		return NULL;
-	p = large_map(need, alignment);
+	p = map_fit(need, alignment);
 	if (!p) {
 		meta_page_free(pg);
 		return NULL;
@@ -200,6 +209,7 @@ static struct page *map_new(size_t need, size_t alignment)
 	pg->start = p;
 	pg->map_bytes = need;
 	pg->zero = 1;
+	pg->huge = false;
 	pg->segment = NULL;
 	return pg;
 }
@@ -217,7 +227,6 @@ static struct page *mapped_alloc(size_t bytes, size_t alignment, bool *hit)
 {
 	size_t need = align_up(bytes, HAK_SLICE);
 	size_t at_least = alignment > HAK_SLICE ? alignment : HAK_SLICE;
-	size_t fit = huge_alignment(need);
 	bool had_any;
 	struct page *pg = cache_take(need, at_least, &had_any);
 
@@ -225,7 +234,7 @@ static struct page *mapped_alloc(size_t bytes, size_t alignment, bool *hit)
 	if (pg) {
 		pg->zero = 0;
 	} else {
-		pg = map_new(need, at_least > fit ? at_least : fit);
+		pg = map_new(need, at_least);
 		add_relaxed(&hakmem_root.os.fallbacks, 1);
 		add_relaxed(&hakmem_root.os.fallback_bytes, bytes);
 		hak_probe_hakmem_mmap_fallback(bytes, alignment,
@@ -304,7 +313,7 @@ static size_t part_to_drop(const struct page *pg, uint64_t now_ms, enum hak_os_r
 }
 
 /* Takes the end of the oldest span, or all of it, out of the cache; lock held. */
-static size_t cut_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, bool *end_only,
+static size_t cut_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, bool *split,
 			 struct page **spare)
 {
 	struct page *pg = oldest;
@@ -314,8 +323,8 @@ static size_t cut_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, 
 		return 0;
 	*start = end_of(pg) - bytes;
 	sub_relaxed(&hakmem_root.now.cached_bytes, bytes);
-	*end_only = bytes < pg->map_bytes;
-	if (*end_only) {
+	*split = pg->huge && bytes < pg->map_bytes;
+	if (bytes < pg->map_bytes) {
 		pagemap_set(end_of(pg) - HAK_SLICE, 1, NULL, 0);
 		pg->map_bytes -= bytes;
 		pagemap_set(end_of(pg) - HAK_SLICE, 1, pg, 0);
@@ -328,7 +337,7 @@ static size_t cut_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, 
 }
 
 /* Bytes to unmap from *start, 0 if there is nothing (more) to do. */
-static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, bool *end_only)
+static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, bool *split)
 {
 	struct page *spare = NULL;
 	size_t bytes = 0;
@@ -337,7 +346,7 @@ static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start,
 		if (!arena_lock_to_purge(&large_lock, why))
 			break;
 		take_returned(&spare);
-		bytes = cut_oldest(now_ms, why, start, end_only, &spare);
+		bytes = cut_oldest(now_ms, why, start, split, &spare);
 		if (bytes)
 			arena_purge_begins();
 		lock_drop(&large_lock);
@@ -351,14 +360,14 @@ static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start,
 bool large_purge(uint64_t now_ms, enum hak_os_reason why)
 {
 	bool any = why == HAK_OS_TRIM && guarded_purge();
-	bool end_only = false;
+	bool split = false;
 	size_t bytes;
 	char *start;
 
-	while ((bytes = take_oldest(now_ms, why, &start, &end_only))) {
+	while ((bytes = take_oldest(now_ms, why, &start, &split))) {
 		os_unmap(start, bytes, why);
-		if (end_only)
-			huge_cut(start);
+		if (split)
+			huge_split(start);
 		arena_purge_ends();
 		if (why == HAK_OS_LIMIT)
 			arena_note_given(bytes);
@@ -406,16 +415,15 @@ static void cut_end(struct page *pg, size_t need)
 	size_t bytes = pg->map_bytes - need;
 
 	os_unmap(pg->start + need, bytes, HAK_OS_REALLOC);
-	huge_cut(pg->start + need);
-	huge_shorter(pg->start, need);
 	pg->map_bytes = need;
+	huge_cut(pg);
 	sub_relaxed(&hakmem_root.now.large_bytes, bytes);
 }
 
 /* Moves the mapping of a block to a longer one, without copying. */
 static bool remap(struct page *pg, size_t need)
 {
-	char *to = large_map(need, huge_alignment(need));
+	char *to = map_fit(need, HAK_SLICE);
 	bool gone;
 
 	if (!to)
@@ -430,7 +438,7 @@ static bool remap(struct page *pg, size_t need)
 	pg->start = to;
 	pg->map_bytes = need;
 	pagemap_set(pg->start, 1, pg, 0);
-	huge_grown(to, pg->bytes, need);
+	huge_grown(pg, pg->bytes);
 	return true;
 }
 
