@@ -226,7 +226,7 @@ HAK_NOINLINE void *alloc_large(size_t bytes, size_t alignment)
 	if (unlikely(!pg))
 		return NULL;
 	if (pg->kind == PAGE_MAPPED && pg->zero)
-		huge_mapped(pg);
+		span_mapped(pg);
 	return pg->start;
 }
 

@@ -1,5 +1,5 @@
 /*
- * Huge pages, for a heap that grows and is written to.
+ * Huge pages, for a heap that grows and is written to. Those of spans: span.c.
  *
  * Half a segment is as long as a huge page, and as aligned. When the first slice is taken of one
  * that has no memory, all of it gets its memory by one system call, as a huge page if there is one
@@ -21,9 +21,6 @@
 #define GIVEN_COUNTS 16U	      /* times as much: who gives back does not grow */
 #define USED_PARTS 8U		      /* of what is in use: a half, and what is not touched of it */
 #define MARKED_MOST 16384U	      /* halves: each may be a mapping of its own, of 65530 */
-#define SPAN_LEAST (4 * HAK_HALF)     /* 8 MiB: a huge page at its end is a quarter at most */
-#define GROWN_TIMES 4U		      /* longer than before, at most */
-#define FIRST_PART 4U		      /* of what is in use: a span without one before */
 
 static char *xlast[LAST]; /* lock ARENA to write: halves that were opened */
 static uint64_t opened;	  /* lock ARENA: how many there were */
@@ -33,7 +30,7 @@ static bool xopening;	  /* set with lock ARENA: a half is getting its memory */
 static bool xrefused;	  /* set by who gives it, cleared with lock ARENA: too little is written */
 
 /* Guard pages would divide them, and on larger OS pages they are longer. */
-static bool huge_wanted(void)
+bool huge_wanted(void)
 {
 	/* NOLINTNEXTLINE(misc-redundant-expression): the two differ elsewhere */
 	bool fit = HAK_OS_PAGE == HAK_OS_PAGE_LEAST;
@@ -136,6 +133,22 @@ static bool are_written(const char *half)
 	return not <= UNWRITTEN_MOST;
 }
 
+/* Whether nearly all of so many bytes was written to, as a few OS pages of it are. */
+bool huge_is_dense(const char *p, size_t bytes)
+{
+	unsigned not = 0;
+
+	for (unsigned i = 0; i < LAST * LOOKS && not <= UNWRITTEN_MOST; i++)
+		not += !holds_data(any_of(p, bytes));
+	return not <= UNWRITTEN_MOST;
+}
+
+/* Whether the heap would get huge pages for what it takes next. */
+bool huge_heap_grows(void)
+{
+	return peek(&xgrown) > GROWN_LEAST && are_written(NULL);
+}
+
 /* The half of s from slice `at` on gets its memory. False: it does not. Lock ARENA is not held. */
 bool huge_fill(struct segment *s, unsigned at)
 {
@@ -181,101 +194,4 @@ void huge_leave(struct segment *s, uint64_t slices)
 		if (part != half)
 			os_split(s->base + (size_t)__builtin_ctzll(part) * HAK_SLICE);
 	}
-}
-
-/*
- * Spans of their own, see large.c. What the last one holds that was mapped for malloc, or was made
- * longer, tells what the next one will. The two words are not of one instant: at worst OS pages are
- * asked about that are not of the span.
- */
-static char *xspan;	   /* NULL: it is free */
-static size_t xspan_bytes; /* of it that the program may have written to; 0: there was none */
-static bool xspan_dense;   /* when it was freed */
-
-static bool is_dense(const char *span, size_t bytes)
-{
-	unsigned not = 0;
-
-	for (unsigned i = 0; i < LAST * LOOKS && not <= UNWRITTEN_MOST; i++)
-		not += !holds_data(any_of(span, bytes));
-	return not <= UNWRITTEN_MOST;
-}
-
-static void remember(char *span, size_t bytes)
-{
-	poke(&xspan_bytes, bytes);
-	poke(&xspan, span);
-}
-
-/* The first is as the rest of a heap that grows, and small beside it. */
-static bool will_be_dense(size_t bytes)
-{
-	const char *last = peek(&xspan);
-	size_t before = peek(&xspan_bytes);
-
-	if (before)
-		return bytes / GROWN_TIMES <= before &&
-		       (last ? is_dense(last, before) : peek(&xspan_dense));
-	return bytes <= peek(&hakmem_root.now.used_bytes) / FIRST_PART &&
-	       peek(&xgrown) > GROWN_LEAST && are_written(NULL);
-}
-
-static void make_huge(struct page *pg)
-{
-	os_huge(pg->start, pg->map_bytes);
-	pg->huge = true;
-}
-
-/* It was mapped, for who will write to it: not for calloc. */
-void huge_mapped(struct page *pg)
-{
-	if (pg->map_bytes < SPAN_LEAST || !huge_wanted())
-		return;
-	if (will_be_dense(pg->map_bytes))
-		make_huge(pg);
-	remember(pg->start, pg->map_bytes);
-}
-
-/*
- * It became longer than the part that was the program's until now. Who filled that goes on. All of
- * it: several mappings could not be moved as one.
- */
-void huge_grown(struct page *pg, size_t part)
-{
-	if (pg->map_bytes < SPAN_LEAST || !huge_wanted())
-		return;
-	if (pg->map_bytes / GROWN_TIMES <= part && is_dense(pg->start, part))
-		make_huge(pg);
-	remember(pg->start, part);
-}
-
-/* It is about to be free. */
-void huge_freed(const char *span)
-{
-	if (likely(span != peek(&xspan)))
-		return;
-	poke(&xspan_dense, is_dense(span, peek(&xspan_bytes)));
-	poke(&xspan, NULL);
-}
-
-/* From there on the system took what had huge pages: also of that one, see huge_leave(). */
-void huge_split(char *end)
-{
-	if ((uintptr_t)end % HAK_HALF)
-		os_split(end - HAK_OS_PAGE_LEAST);
-}
-
-/* It became shorter. */
-void huge_cut(const struct page *pg)
-{
-	if (pg->start == peek(&xspan) && pg->map_bytes < peek(&xspan_bytes))
-		poke(&xspan_bytes, pg->map_bytes);
-	if (pg->huge)
-		huge_split(pg->start + pg->map_bytes);
-}
-
-/* Of a span that may be grown: the system moves whole huge pages to places as aligned only. */
-size_t huge_alignment(size_t bytes)
-{
-	return bytes >= SPAN_LEAST && huge_wanted() ? HAK_HALF : HAK_SLICE;
 }

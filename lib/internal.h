@@ -247,12 +247,18 @@ void huge_end(void);
 void huge_note_given(size_t bytes);
 void huge_leave(struct segment *s, uint64_t slices);
 void huge_forget(struct segment *s);
-void huge_mapped(struct page *pg);
-void huge_grown(struct page *pg, size_t part);
-void huge_freed(const char *span);
-void huge_split(char *end);
-void huge_cut(const struct page *pg);
-size_t huge_alignment(size_t bytes);
+bool huge_wanted(void);
+bool huge_is_dense(const char *p, size_t bytes);
+bool huge_heap_grows(void);
+
+/* span.c */
+enum span_pages { SPAN_ANY, SPAN_HUGE, SPAN_PLAIN };
+void span_mapped(struct page *pg);
+void span_grown(struct page *pg, size_t part, const char *from);
+void span_freed(const struct page *pg);
+void span_cut(const struct page *pg);
+void span_gone(char *start, size_t bytes);
+size_t span_alignment(size_t bytes);
 
 /* segment.c: the masks of a segment; arena lock held */
 int segment_find_in(uint64_t mask, unsigned slices);

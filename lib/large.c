@@ -49,10 +49,12 @@ static void cache_link(struct page *pg)
 	pagemap_set(end_of(pg) - HAK_SLICE, 1, pg, 0);
 }
 
-static bool is_cached(const struct page *pg)
+/* A cached span that pg can be one mapping with. */
+static bool can_join(const struct page *pg, const struct page *neighbour)
 {
 	/* this kind appears and goes with the lock held, which we have */
-	return pg && peek(&pg->kind) == PAGE_CACHED;
+	return neighbour && peek(&neighbour->kind) == PAGE_CACHED &&
+	       neighbour->span_pages == pg->span_pages;
 }
 
 /* pg, not in the cache, takes over its cached neighbours; their descriptors go to *spare. */
@@ -60,14 +62,14 @@ static void merge(struct page *pg, struct page **spare)
 {
 	struct page *left = pagemap_page(pg->start - HAK_SLICE), *right = pagemap_page(end_of(pg));
 
-	if (is_cached(left)) {
+	if (can_join(pg, left)) {
 		cache_unlink(left);
 		pg->start = left->start;
 		pg->map_bytes += left->map_bytes;
 		left->next = *spare;
 		*spare = left;
 	}
-	if (is_cached(right)) {
+	if (can_join(pg, right)) {
 		cache_unlink(right);
 		pg->map_bytes += right->map_bytes;
 		right->next = *spare;
@@ -132,6 +134,7 @@ static struct page *cache_take(size_t need, size_t alignment, bool *had_any)
 			rest->start = pg->start + need;
 			rest->map_bytes = pg->map_bytes - need;
 			rest->freed_ms = pg->freed_ms;
+			rest->span_pages = pg->span_pages;
 			pg->map_bytes = need;
 			cache_link(rest);
 			rest = NULL;
@@ -188,7 +191,7 @@ char *large_map(size_t need, size_t alignment)
 /* Where huge pages fit, or, when address space is short, where they do not. */
 static char *map_fit(size_t need, size_t alignment)
 {
-	size_t fit = huge_alignment(need);
+	size_t fit = span_alignment(need);
 	char *p = fit > alignment ? large_map(need, fit) : NULL;
 
 	return p ? p : large_map(need, alignment);
@@ -209,7 +212,7 @@ static struct page *map_new(size_t need, size_t alignment)
 	pg->start = p;
 	pg->map_bytes = need;
 	pg->zero = 1;
-	pg->huge = false;
+	pg->span_pages = SPAN_ANY;
 	pg->segment = NULL;
 	return pg;
 }
@@ -313,7 +316,7 @@ static size_t part_to_drop(const struct page *pg, uint64_t now_ms, enum hak_os_r
 }
 
 /* Takes the end of the oldest span, or all of it, out of the cache; lock held. */
-static size_t cut_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, bool *split,
+static size_t cut_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, bool *was_huge,
 			 struct page **spare)
 {
 	struct page *pg = oldest;
@@ -323,7 +326,7 @@ static size_t cut_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, 
 		return 0;
 	*start = end_of(pg) - bytes;
 	sub_relaxed(&hakmem_root.now.cached_bytes, bytes);
-	*split = pg->huge && bytes < pg->map_bytes;
+	*was_huge = pg->span_pages == SPAN_HUGE;
 	if (bytes < pg->map_bytes) {
 		pagemap_set(end_of(pg) - HAK_SLICE, 1, NULL, 0);
 		pg->map_bytes -= bytes;
@@ -337,7 +340,7 @@ static size_t cut_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, 
 }
 
 /* Bytes to unmap from *start, 0 if there is nothing (more) to do. */
-static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, bool *split)
+static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start, bool *was_huge)
 {
 	struct page *spare = NULL;
 	size_t bytes = 0;
@@ -346,7 +349,7 @@ static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start,
 		if (!arena_lock_to_purge(&large_lock, why))
 			break;
 		take_returned(&spare);
-		bytes = cut_oldest(now_ms, why, start, split, &spare);
+		bytes = cut_oldest(now_ms, why, start, was_huge, &spare);
 		if (bytes)
 			arena_purge_begins();
 		lock_drop(&large_lock);
@@ -360,14 +363,14 @@ static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start,
 bool large_purge(uint64_t now_ms, enum hak_os_reason why)
 {
 	bool any = why == HAK_OS_TRIM && guarded_purge();
-	bool split = false;
+	bool was_huge = false;
 	size_t bytes;
 	char *start;
 
-	while ((bytes = take_oldest(now_ms, why, &start, &split))) {
+	while ((bytes = take_oldest(now_ms, why, &start, &was_huge))) {
 		os_unmap(start, bytes, why);
-		if (split)
-			huge_split(start);
+		if (was_huge)
+			span_gone(start, bytes);
 		arena_purge_ends();
 		if (why == HAK_OS_LIMIT)
 			arena_note_given(bytes);
@@ -400,7 +403,7 @@ void large_free(struct page *pg)
 		arena_free(&pg, 1);
 		return;
 	}
-	huge_freed(pg->start);
+	span_freed(pg);
 	poke(&pg->kind, PAGE_UNUSED); /* a second free finds it so */
 	sub_relaxed(&hakmem_root.now.large_bytes, bytes);
 	add_relaxed(&hakmem_root.now.cached_bytes, bytes);
@@ -416,14 +419,16 @@ static void cut_end(struct page *pg, size_t need)
 
 	os_unmap(pg->start + need, bytes, HAK_OS_REALLOC);
 	pg->map_bytes = need;
-	huge_cut(pg);
+	span_cut(pg);
+	if (pg->span_pages == SPAN_HUGE)
+		span_gone(pg->start + need, bytes);
 	sub_relaxed(&hakmem_root.now.large_bytes, bytes);
 }
 
 /* Moves the mapping of a block to a longer one, without copying. */
 static bool remap(struct page *pg, size_t need)
 {
-	char *to = map_fit(need, HAK_SLICE);
+	char *to = map_fit(need, HAK_SLICE), *from = pg->start;
 	bool gone;
 
 	if (!to)
@@ -438,7 +443,7 @@ static bool remap(struct page *pg, size_t need)
 	pg->start = to;
 	pg->map_bytes = need;
 	pagemap_set(pg->start, 1, pg, 0);
-	huge_grown(pg, pg->bytes);
+	span_grown(pg, pg->bytes, from);
 	return true;
 }
 

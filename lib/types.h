@@ -124,7 +124,8 @@ struct page {
 	bool idle;		       /* pages: no block came or went since the last tick */
 	uint8_t ahead;		       /* pages: grains to get memory for before they are needed */
 	bool xfilled;		       /* pages to write: its blocks are taken to be written to */
-	bool huge;		       /* PAGE_MAPPED, PAGE_CACHED: parts of it may be huge pages */
+	uint8_t span_pages;	       /* PAGE_MAPPED, PAGE_CACHED: enum span_pages, as the system
+					  was told */
 	uint64_t gone;		       /* pages: grains without memory, see thin.c */
 	uint64_t xmoving;	       /* lock TRANSFER to write: blocks in the transfer cache */
 	uint64_t bits[HAK_PAGE_WORDS]; /* pages: 1 = free */

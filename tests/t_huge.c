@@ -357,7 +357,7 @@ static void a_span_as_the_heap_is(void)
 	allocate(ALL, 1000, 1000);
 	span_is_huge(20, true);
 	span_is_huge(100, false); /* much longer than any before */
-	span_is_huge(20, false);
+	span_is_huge(20, true);	  /* as the one of its length */
 	CHECK_EQ(hak_check(), 0);
 }
 
@@ -397,6 +397,57 @@ static void what_a_span_lost_is_split(void)
 	CHECK_EQ(p[17 * MIB], 1);
 }
 
+/* Two cut out of one that was freed, and what is left of it, which goes back whole. */
+static void what_a_piece_lost_is_split(void)
+{
+	char *p, *q;
+	size_t split;
+
+	hak_options.keep_bytes = 1024 * MIB;
+	free(span_of(16, 65536));
+	free(span_of(40, 65536));
+	q = HIDE(malloc(17 * MIB));
+	p = HIDE(malloc(22 * MIB + 65536));
+	split = splits();
+	hak_trim();
+	if (system_has_huge_pages())
+		CHECK(splits() > split);
+	split = splits();
+	p = HIDE(realloc(p, 10 * MIB + 65536));
+	if (system_has_huge_pages())
+		CHECK(splits() > split);
+	CHECK_EQ(p[9 * MIB] + q[MIB], 2);
+}
+
+static void what_realloc_makes_much_longer_is_not(void)
+{
+	size_t rss;
+	char *p;
+
+	free(span_of(16, 65536));
+	p = HIDE(realloc(span_of(20, 65536), 1024 * MIB));
+	rss = test_rss();
+	for (size_t at = 20 * MIB; CHECK(p) && at < 1024 * MIB; at += HALF)
+		p[at] = 1;
+	CHECK(test_rss() - rss < 64 * MIB);
+	CHECK_EQ(p[19 * MIB], 1);
+}
+
+/* Dense ones beside sparse ones: each kind is as the last of its length. */
+static void each_length_for_itself(void)
+{
+	size_t rss = test_rss(), written = 0;
+
+	for (int i = 0; i < 10; i++) {
+		span_of(20, 65536);
+		span_of(60, 1);
+		written += 20 * MIB + 60 * MIB / 16;
+	}
+	CHECK(test_rss() - rss < written + 70 * MIB);
+	if (system_has_huge_pages())
+		CHECK(huge() > 100 * MIB);
+}
+
 int main(void)
 {
 	RUN_APART(what_grows_and_is_written_to);
@@ -418,5 +469,8 @@ int main(void)
 	RUN_APART(a_span_as_the_one_before);
 	RUN_APART(not_a_span_of_zeroes);
 	RUN_APART(what_a_span_lost_is_split);
+	RUN_APART(what_a_piece_lost_is_split);
+	RUN_APART(what_realloc_makes_much_longer_is_not);
+	RUN_APART(each_length_for_itself);
 	return test_done();
 }
