@@ -17,17 +17,22 @@ uint32_t arena_xshrinks, arena_xover;
 uint64_t arena_xuntouched;
 struct segment *arena_segments;
 
-static struct page *xreturned; /* runs on their way back, any thread */
-static uint64_t xgiven;	       /* bytes purged for being too many, and not asked for again yet */
-static uint64_t xregret;       /* bytes that were asked for again soon after: kept next time */
-static uint64_t xpeak;	       /* most bytes in use when memory was taken, of late */
-static uint64_t xease_ms;      /* when these three shrink next */
+/*
+ * Of some segments whole halves are free and dirty. They go back first, and alone as long as that
+ * is enough: of a half that is in use a part costs a system call for each few slices, a huge page
+ * is lost by it, and memory comes back to it page by page.
+ */
+enum dirty_queue { PARTS, WHOLE, DIRTY_QUEUES };
 
-static struct segment *bins[HAK_RUN_BINS];	 /* lock ARENA: by longest free run */
-static struct segment *dirty_first, *dirty_last; /* lock ARENA */
-static struct segment *spare_segments;		 /* lock ARENA: descriptors, by all_next */
-static char *last_chunk; /* lock ARENA: lowest chunk so far, the next goes below it */
-static unsigned level;	 /* lock ARENA: growth level of the next chunk */
+static struct page *xreturned; /* runs on their way back, any thread */
+
+static struct segment *bins[HAK_RUN_BINS]; /* lock ARENA: by longest free run */
+static struct { /* lock ARENA to write: segments with dirty slices, oldest first */
+	struct segment *first, *last;
+} dirty[DIRTY_QUEUES];
+static struct segment *spare_segments; /* lock ARENA: descriptors, by all_next */
+static char *last_chunk;	       /* lock ARENA: lowest chunk so far, the next goes below it */
+static unsigned level;		       /* lock ARENA: growth level of the next chunk */
 
 static void bin_unlink(struct segment *s)
 {
@@ -63,37 +68,70 @@ static void dirty_unlink(struct segment *s)
 {
 	if (s->dirty_prev)
 		s->dirty_prev->dirty_next = s->dirty_next;
-	else if (dirty_first == s)
-		dirty_first = s->dirty_next;
 	else
-		return; /* not queued */
+		poke(&dirty[s->queue].first, s->dirty_next);
 	if (s->dirty_next)
 		s->dirty_next->dirty_prev = s->dirty_prev;
 	else
-		dirty_last = s->dirty_prev;
-	s->dirty_next = s->dirty_prev = NULL;
+		dirty[s->queue].last = s->dirty_prev;
+	s->queue = -1;
 }
 
-static void dirty_append(struct segment *s)
+static void dirty_append(struct segment *s, enum dirty_queue q)
 {
-	s->dirty_prev = dirty_last;
+	s->dirty_prev = dirty[q].last;
 	s->dirty_next = NULL;
-	if (dirty_last)
-		dirty_last->dirty_next = s;
+	if (s->dirty_prev)
+		s->dirty_prev->dirty_next = s;
 	else
-		dirty_first = s;
-	dirty_last = s;
+		poke(&dirty[q].first, s);
+	dirty[q].last = s;
+	s->queue = (int8_t)q;
+}
+
+/* Dirty slices of halves of which nothing is in use. */
+static uint64_t whole_halves(const struct segment *s)
+{
+	uint64_t whole = 0;
+
+	for (unsigned i = 0; i < HAK_SEGMENT_SLICES; i += HAK_HALF_SLICES) {
+		uint64_t half = segment_mask(i, HAK_HALF_SLICES);
+
+		if ((s->free & half) == half)
+			whole |= s->dirty & half;
+	}
+	return whole;
+}
+
+static int dirty_queue_of(const struct segment *s)
+{
+	return !s->dirty ? -1 : whole_halves(s) ? WHOLE : PARTS;
+}
+
+/* After a change of what is free or dirty. The youngest: last of its queue. */
+static void dirty_update(struct segment *s, bool youngest)
+{
+	int q = dirty_queue_of(s);
+
+	if (q == s->queue && !(youngest && s->dirty_next))
+		return;
+	if (s->queue >= 0)
+		dirty_unlink(s);
+	if (q >= 0)
+		dirty_append(s, (enum dirty_queue)q);
 }
 
 #define DIRTY_LOOKS 8U /* segments looked at for a run that has memory */
 
-/* Of the segments that were last freed in the one with the shortest runs that will do. */
-static struct segment *find_dirty(unsigned slices, int *at)
+/* Of the segments of a queue that were last freed in the one with the shortest runs that will do.
+ */
+static struct segment *find_dirty_in(enum dirty_queue q, unsigned slices, int *at)
 {
 	struct segment *best = NULL;
 	unsigned looks = 0;
 
-	for (struct segment *s = dirty_last; s && looks < DIRTY_LOOKS; s = s->dirty_prev, looks++) {
+	for (struct segment *s = dirty[q].last; s && looks < DIRTY_LOOKS;
+	     s = s->dirty_prev, looks++) {
 		int i = segment_find_in(s->dirty, slices);
 
 		if (i >= 0 && (!best || s->bin < best->bin)) {
@@ -104,6 +142,13 @@ static struct segment *find_dirty(unsigned slices, int *at)
 	return best;
 }
 
+static struct segment *find_dirty(unsigned slices, int *at)
+{
+	struct segment *s = find_dirty_in(PARTS, slices, at);
+
+	return s ? s : find_dirty_in(WHOLE, slices, at);
+}
+
 /*
  * Memory that is there before memory that is not; then the smallest sufficient run first, so that
  * long runs stay whole.
@@ -111,10 +156,10 @@ static struct segment *find_dirty(unsigned slices, int *at)
 static struct segment *find_segment(unsigned slices, int *at)
 {
 	unsigned bin = 31 - (unsigned)__builtin_clz(slices);
-	struct segment *dirty = find_dirty(slices, at);
+	struct segment *in = find_dirty(slices, at);
 
-	if (dirty)
-		return dirty;
+	if (in)
+		return in;
 
 	for (; bin < HAK_RUN_BINS; bin++)
 		for (struct segment *s = bins[bin]; s; s = s->next)
@@ -138,17 +183,16 @@ static struct page *cut(struct segment *s, unsigned at, unsigned slices, uint64_
 {
 	struct page *pg = &s->pages[at];
 	uint64_t mask = segment_mask(at, slices);
-	uint64_t dirty = s->dirty & mask;
+	uint64_t had = s->dirty & mask;
 
-	*dirty_bytes = dirty == mask ? slices * HAK_SLICE : (uint64_t)bytes_of(dirty);
+	*dirty_bytes = had == mask ? slices * HAK_SLICE : (uint64_t)bytes_of(had);
 	s->free &= ~mask;
 	s->dirty &= ~mask;
 	s->zero &= ~mask;
-	if (dirty && !s->dirty)
-		dirty_unlink(s);
+	dirty_update(s, false);
 	bin_update(s);
 	gauge(&hakmem_root.now.used_bytes, (int64_t)(slices * HAK_SLICE));
-	if (dirty)
+	if (had)
 		gauge(&hakmem_root.now.dirty_bytes, -(int64_t)*dirty_bytes);
 	poke(&pg->kind, PAGE_RUN);
 	pg->slices = (uint16_t)slices;
@@ -179,7 +223,7 @@ static void add_chunk(char *chunk, struct segment *list, size_t n)
 		list = s->all_next;
 		s->base = chunk + i * HAK_SEGMENT;
 		s->free = ~(uint64_t)0;
-		s->bin = -1;
+		s->bin = s->queue = -1;
 		s->all_next = arena_segments;
 		arena_segments = s;
 		bin_update(s);
@@ -272,54 +316,13 @@ static void describe(struct page *pg, struct segment *s, unsigned at)
 	pg->start = s->base + at * HAK_SLICE;
 }
 
-size_t arena_used_bytes(void)
-{
-	const struct hak_gauges *g = &hakmem_root.now;
-	size_t used = peek(&g->used_bytes) + peek(&g->large_bytes);
-	size_t back = peek(&g->returned_bytes) + peek(&arena_xuntouched);
-
-	return used > back ? used - back : 0;
-}
-
-/* What experience shows to be needed again at once, together with what is in use no more than was
- * in use before. */
-static size_t wanted_again(size_t used)
-{
-	size_t peak = peek(&xpeak), regret = peek(&xregret);
-	size_t below = peak > used ? peak - used : 0;
-
-	return regret < below ? regret : below;
-}
-
-static size_t unused_bytes(void)
+/* Of what exceeds the limit, whether anything can go now. */
+static bool can_purge(void)
 {
 	const struct hak_gauges *g = &hakmem_root.now;
 
-	return peek(&g->dirty_bytes) + peek(&g->cached_bytes) + peek(&g->returned_bytes);
-}
-
-/* `parts` quarters of a constant and a quarter of what is in use, and what is wanted again. */
-static size_t may_stay(unsigned parts)
-{
-	size_t used = arena_used_bytes();
-
-	return (hak_options.keep_bytes + used / 4) / 4 * parts + wanted_again(used);
-}
-
-/* Bytes by which unused memory exceeds what may stay. */
-size_t arena_excess(unsigned parts)
-{
-	size_t unused = unused_bytes(), keep = may_stay(parts);
-
-	return unused > keep ? unused - keep : 0;
-}
-
-/* Bytes that it may become more by. */
-size_t arena_room(void)
-{
-	size_t unused = unused_bytes(), keep = may_stay(4);
-
-	return keep > unused ? keep - unused : 0;
+	return peek(&g->cached_bytes) || peek(&g->returned_bytes) || peek(&dirty[WHOLE].first) ||
+	       limit_parts_too(4);
 }
 
 /*
@@ -329,55 +332,10 @@ size_t arena_room(void)
  */
 bool arena_is_over(void)
 {
-	if (likely(!arena_excess(4)))
+	if (likely(!limit_excess(4)) || !can_purge())
 		return false;
 	poke(&arena_xover, 1);
 	return true;
-}
-
-/* Memory above the limit went to the system. */
-void arena_note_given(size_t bytes)
-{
-	add_relaxed(&xgiven, bytes);
-}
-
-/* Fresh memory was taken: as far as some was given away a moment ago, that was a mistake. */
-void arena_note_taken(size_t bytes)
-{
-	uint64_t given = peek(&xgiven), used = arena_used_bytes();
-	uint64_t both = bytes < given ? bytes : given;
-
-	if (used > peek(&xpeak))
-		poke(&xpeak, used);
-	if (likely(!both))
-		return;
-	/* a lost race costs a little precision of an estimate */
-	poke(&xgiven, given - both);
-	add_relaxed(&xregret, both);
-}
-
-/* What is left of x after a decay time: half of it after eleven. */
-static uint64_t fade(uint64_t x)
-{
-	return x - x / 16;
-}
-
-/*
- * Experience fades, slowly: many programs need what they gave back again after seconds, not after
- * a decay time. A trim forgets it all.
- */
-static void ease(uint64_t now_ms, enum hak_os_reason why)
-{
-	if (why == HAK_OS_TRIM) {
-		poke(&xgiven, 0);
-		poke(&xregret, 0);
-		poke(&xpeak, 0);
-	} else if (why == HAK_OS_DECAY && now_ms >= peek(&xease_ms)) {
-		poke(&xease_ms, now_ms + hak_options.decay_ms);
-		poke(&xgiven, fade(peek(&xgiven)));
-		poke(&xregret, fade(peek(&xregret)));
-		poke(&xpeak, fade(peek(&xpeak)));
-	}
 }
 
 /* What a run on its way back is, in its descriptor's `zero`. */
@@ -407,13 +365,10 @@ static int64_t put(const struct page *pg, uint64_t now_ms)
 	if (pg->zero == SLICES_FILLED)
 		s->zero |= mask;
 	if (pg->zero != SLICES_CLEAN) {
-		if (dirty_last != s) {
-			dirty_unlink(s);
-			dirty_append(s);
-		}
 		s->dirty |= mask;
 		s->freed_ms = now_ms;
 	}
+	dirty_update(s, pg->zero != SLICES_CLEAN);
 	bin_update(s);
 	return pg->zero == SLICES_CLEAN ? 0 : (int64_t)(pg->slices * HAK_SLICE);
 }
@@ -421,7 +376,7 @@ static int64_t put(const struct page *pg, uint64_t now_ms)
 /* Slices on the stack become free; lock held. */
 static void take_returned(void)
 {
-	int64_t used = 0, dirty = 0;
+	int64_t used = 0, backed = 0;
 	struct page *pg, *next;
 	uint64_t now;
 
@@ -431,17 +386,17 @@ static void take_returned(void)
 	for (pg = swap_acq_rel(&xreturned, NULL); pg; pg = next) {
 		next = pg->next;
 		used += (int64_t)(pg->slices * HAK_SLICE);
-		dirty += put(pg, now);
+		backed += put(pg, now);
 	}
 	gauge(&hakmem_root.now.used_bytes, -used);
-	gauge(&hakmem_root.now.dirty_bytes, dirty);
-	sub_relaxed(&hakmem_root.now.returned_bytes, (uint64_t)dirty);
+	gauge(&hakmem_root.now.dirty_bytes, backed);
+	sub_relaxed(&hakmem_root.now.returned_bytes, (uint64_t)backed);
 }
 
 /* Straight to the free slices if nobody is there, else by the stack. */
 static void give(struct page **pages, unsigned n)
 {
-	int64_t dirty = 0;
+	int64_t backed = 0;
 	uint64_t now;
 
 	if (!lock_try(&arena_lock)) {
@@ -452,10 +407,10 @@ static void give(struct page **pages, unsigned n)
 	now = os_now_ms();
 	for (unsigned i = 0; i < n; i++) {
 		pages[i]->zero = SLICES_DIRTY;
-		dirty += put(pages[i], now);
+		backed += put(pages[i], now);
 	}
-	gauge(&hakmem_root.now.used_bytes, -dirty);
-	gauge(&hakmem_root.now.dirty_bytes, dirty);
+	gauge(&hakmem_root.now.used_bytes, -backed);
+	gauge(&hakmem_root.now.dirty_bytes, backed);
 	lock_drop(&arena_lock);
 }
 
@@ -478,7 +433,7 @@ static unsigned cut_some(unsigned slices, unsigned want, struct page **out, bool
 	*fresh = 0;
 	*half = (struct half){0};
 	while (got < want) {
-		uint64_t dirty;
+		uint64_t backed;
 		unsigned opens;
 		int at;
 		struct segment *s = find_segment(slices, &at);
@@ -489,8 +444,8 @@ static unsigned cut_some(unsigned slices, unsigned want, struct page **out, bool
 		*zero = reads_zero;
 		if (huge_begin(s, (unsigned)at, slices, &opens))
 			*half = (struct half){s, opens, NULL};
-		out[got] = cut(s, (unsigned)at, slices, &dirty);
-		*fresh += slices * HAK_SLICE - dirty;
+		out[got] = cut(s, (unsigned)at, slices, &backed);
+		*fresh += slices * HAK_SLICE - backed;
 		describe(out[got++], s, (unsigned)at);
 	}
 	return got;
@@ -503,7 +458,7 @@ static unsigned cut_some(unsigned slices, unsigned want, struct page **out, bool
 static void half_take(struct half *half)
 {
 	struct segment *s = half->of;
-	uint64_t mask = s->free & segment_mask(half->at, HAK_HALF_SLICES), dirty;
+	uint64_t mask = s->free & segment_mask(half->at, HAK_HALF_SLICES), backed;
 	unsigned first;
 
 	if (!mask) {
@@ -512,7 +467,7 @@ static void half_take(struct half *half)
 		return;
 	}
 	first = (unsigned)__builtin_ctzll(mask);
-	half->rest = cut(s, first, bits_set_from(mask, first), &dirty);
+	half->rest = cut(s, first, bits_set_from(mask, first), &backed);
 	describe(half->rest, s, first);
 	poke(&half->rest->kind, PAGE_UNUSED);
 	arena_purge_begins();
@@ -529,7 +484,7 @@ static size_t half_fill(const struct half *half)
 	arena_purge_ends();
 	if (!filled)
 		return 0;
-	arena_note_taken(HAK_HALF);
+	limit_note_taken(HAK_HALF);
 	return HAK_HALF - rest;
 }
 
@@ -558,7 +513,7 @@ unsigned arena_alloc(unsigned slices, unsigned want, struct page **out, enum hak
 			fresh -= half_fill(&half);
 		if (got) {
 			if (fresh)
-				arena_note_taken(fresh);
+				limit_note_taken(fresh);
 			*source = !*zero || !fresh ? HAK_SOURCE_FRESH
 				  : grown	   ? HAK_SOURCE_OS
 						   : HAK_SOURCE_ARENA;
@@ -585,26 +540,46 @@ void arena_free(struct page **pages, unsigned n)
 		add_relaxed(&arena_xshrinks, 1);
 }
 
+/* Not used for decay_ms. */
+static bool is_old(const struct segment *s, uint64_t now_ms)
+{
+	return s && now_ms - s->freed_ms >= hak_options.decay_ms;
+}
+
 /*
- * The next segment to purge, its dirty slices taken out of the free mask; lock held.
- * By decay: not used for decay_ms. By limit: down to three quarters of it, oldest first, so that
- * the work comes in portions. By trim: everything.
+ * What goes next, and of which segment, NULL: nothing. By limit: whole halves, oldest first and
+ * down to three quarters of it, so that the work comes in portions. By decay: all of a segment. By
+ * trim: everything.
  */
+static struct segment *choose(uint64_t now_ms, enum hak_os_reason why, uint64_t *mask)
+{
+	struct segment *parts = dirty[PARTS].first, *whole = dirty[WHOLE].first, *s;
+
+	if (why == HAK_OS_DECAY)
+		s = is_old(whole, now_ms) ? whole : is_old(parts, now_ms) ? parts : NULL;
+	else if (why != HAK_OS_LIMIT)
+		s = whole ? whole : parts;
+	else if (!limit_excess(3))
+		s = NULL;
+	else
+		s = whole ? whole : limit_parts_too(3) ? parts : NULL;
+	if (s)
+		*mask = why == HAK_OS_LIMIT && s == whole ? whole_halves(s) : s->dirty;
+	return s;
+}
+
+/* Dirty slices to purge, taken out of the free mask, and their segment; lock held. */
 static struct segment *next_to_purge(uint64_t now_ms, enum hak_os_reason why, uint64_t *mask)
 {
-	struct segment *s = dirty_first;
+	struct segment *s = choose(now_ms, why, mask);
 
 	if (!s)
 		return NULL;
-	if (why == HAK_OS_DECAY && now_ms - s->freed_ms < hak_options.decay_ms)
-		return NULL;
-	if (why == HAK_OS_LIMIT && !arena_excess(3))
-		return NULL;
-	*mask = s->dirty;
 	s->free &= ~*mask;
-	s->dirty = s->zero = 0;
+	s->dirty &= ~*mask;
+	s->zero &= ~*mask;
 	huge_note_given((size_t)bytes_of(*mask));
-	dirty_unlink(s);
+	dirty_update(s, false);
 	bin_update(s);
 	gauge(&hakmem_root.now.dirty_bytes, -bytes_of(*mask));
 	gauge(&hakmem_root.now.used_bytes, bytes_of(*mask));
@@ -703,13 +678,13 @@ static size_t purge_one(uint64_t now_ms, enum hak_os_reason why)
 		lock_drop(&arena_lock);
 		/* again if somebody pushed and, finding the lock held, left it to us; seq_cst: not
 		   read before others can see the lock free */
-	} while (!s && why == HAK_OS_LIMIT && load_seq_cst(&xreturned) && arena_excess(4));
+	} while (!s && why == HAK_OS_LIMIT && load_seq_cst(&xreturned) && limit_excess(4));
 	if (!s)
 		return 0;
 	bytes = purge_runs(s, mask, why);
 	arena_purge_ends();
 	if (why == HAK_OS_LIMIT)
-		arena_note_given(bytes);
+		limit_note_given(bytes);
 	return bytes;
 }
 
@@ -718,7 +693,7 @@ bool arena_purge(uint64_t now_ms, enum hak_os_reason why)
 {
 	bool any = false;
 
-	ease(now_ms, why);
+	limit_ease(now_ms, why);
 	while (purge_one(now_ms, why))
 		any = true;
 	return any;
@@ -735,7 +710,7 @@ static struct segment *take_unused(void)
 		gauge(&hakmem_root.now.dirty_bytes, -bytes_of(s->dirty));
 		s->free = s->dirty = s->zero = 0;
 		huge_forget(s);
-		dirty_unlink(s);
+		dirty_update(s, false);
 		bin_update(s);
 		*at = s->all_next;
 		s->all_next = NULL;
@@ -779,6 +754,7 @@ static unsigned check_segment(const struct segment *s)
 	bad += (s->dirty & ~s->free) != 0;
 	bad += (s->zero & ~s->dirty) != 0;
 	bad += s->bin != segment_bin(s->free);
+	bad += s->queue != dirty_queue_of(s);
 	for (unsigned i = 0; i < HAK_SEGMENT_SLICES; i++) {
 		const struct page *pg = &s->pages[i];
 

@@ -49,9 +49,9 @@ static uint64_t half_of(unsigned slice)
  */
 static bool is_worth_it(void)
 {
-	size_t part = arena_used_bytes() / USED_PARTS;
+	size_t part = limit_in_use() / USED_PARTS;
 
-	return HAK_HALF <= part && peek(&arena_xuntouched) <= part && HAK_HALF <= arena_room();
+	return HAK_HALF <= part && peek(&arena_xuntouched) <= part && HAK_HALF <= limit_room();
 }
 
 /*

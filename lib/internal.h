@@ -217,16 +217,11 @@ unsigned arena_alloc(unsigned slices, unsigned want, struct page **out, enum hak
 void arena_free(struct page **pages, unsigned n);
 bool arena_purge(uint64_t now_ms, enum hak_os_reason why);
 bool arena_unmap_unused(void);
-size_t arena_excess(unsigned parts);
-size_t arena_room(void);
-size_t arena_used_bytes(void);
 bool arena_is_over(void);
 bool arena_lock_to_purge(struct lock *l, enum hak_os_reason why);
 void arena_purge_begins(void);
 void arena_purge_ends(void);
 void arena_fork_before(void);
-void arena_note_given(size_t bytes);
-void arena_note_taken(size_t bytes);
 unsigned arena_check(void);
 extern struct lock arena_lock;
 /* Times unused memory exceeded its limit: the process is shrinking, caches should follow. */
@@ -239,6 +234,15 @@ extern uint32_t arena_xover;
  */
 extern uint64_t arena_xuntouched;
 extern struct segment *arena_segments; /* lock ARENA: every one, by all_next */
+
+/* limit.c; any thread, bytes */
+size_t limit_in_use(void);
+size_t limit_excess(unsigned quarters);
+bool limit_parts_too(unsigned quarters);
+size_t limit_room(void);
+void limit_note_given(size_t bytes);
+void limit_note_taken(size_t bytes);
+void limit_ease(uint64_t now_ms, enum hak_os_reason why);
 
 /* huge.c */
 bool huge_begin(const struct segment *s, unsigned first, unsigned slices, unsigned *at);

@@ -250,7 +250,7 @@ static struct page *mapped_alloc(size_t bytes, size_t alignment, bool *hit)
 	pg->marks = NULL;
 	add_relaxed(&hakmem_root.now.large_bytes, pg->map_bytes);
 	if (!*hit) {
-		arena_note_taken(need);
+		limit_note_taken(need);
 		arena_is_over();
 	}
 	poke(&pg->kind, PAGE_MAPPED);
@@ -304,7 +304,7 @@ struct page *large_alloc(size_t bytes, size_t alignment, bool *hit)
 /* What has to go of the oldest cached span: all of it, or for the limit as much as is too much. */
 static size_t part_to_drop(const struct page *pg, uint64_t now_ms, enum hak_os_reason why)
 {
-	size_t excess = align_up(arena_excess(4), HAK_SLICE);
+	size_t excess = align_up(limit_excess(4), HAK_SLICE);
 
 	if (why == HAK_OS_DECAY && now_ms - pg->freed_ms < hak_options.decay_ms)
 		return 0;
@@ -355,7 +355,7 @@ static size_t take_oldest(uint64_t now_ms, enum hak_os_reason why, char **start,
 		lock_drop(&large_lock);
 		/* again if somebody pushed and, finding the lock held, left it to us; seq_cst: not
 		   read before others can see the lock free */
-	} while (!bytes && why == HAK_OS_LIMIT && load_seq_cst(&xreturned) && arena_excess(4));
+	} while (!bytes && why == HAK_OS_LIMIT && load_seq_cst(&xreturned) && limit_excess(4));
 	drop_spares(spare);
 	return bytes;
 }
@@ -373,7 +373,7 @@ bool large_purge(uint64_t now_ms, enum hak_os_reason why)
 			span_gone(start, bytes);
 		arena_purge_ends();
 		if (why == HAK_OS_LIMIT)
-			arena_note_given(bytes);
+			limit_note_given(bytes);
 		any = true;
 	}
 	return any;

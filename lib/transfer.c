@@ -59,7 +59,7 @@ static void **blocks_of(const struct stack *s)
 
 static bool fits(uint64_t bytes)
 {
-	return peek(&xbytes) + bytes <= arena_used_bytes() / USED_PART;
+	return peek(&xbytes) + bytes <= limit_in_use() / USED_PART;
 }
 
 /* One way or the other; lock held. */

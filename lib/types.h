@@ -144,7 +144,8 @@ struct mark {
  * lock: ARENA for every field but the const ones.
  *   zero is a subset of dirty, dirty is a subset of free
  *   listed in run bin b <=> longest run of set bits in `free` is in [2^b, 2^(b+1))
- *   on the dirty queue <=> dirty != 0
+ *   on a dirty queue <=> dirty != 0; on that of whole halves <=> of a half all is free and some of it
+ *   dirty
  */
 struct segment {
 	char *base;				 /* const */
@@ -153,9 +154,10 @@ struct segment {
 	uint64_t zero;				 /* of those, slices that read as zero */
 	uint64_t freed_ms;			 /* last time a slice became dirty */
 	struct segment *next, *prev;		 /* run bin */
-	struct segment *dirty_next, *dirty_prev; /* dirty queue, oldest first */
+	struct segment *dirty_next, *dirty_prev; /* dirty queue */
 	struct segment *all_next; /* every segment, for hak_check; or the spare ones */
 	int8_t bin;		  /* run bin it is in, -1 for none */
+	int8_t queue;		  /* dirty queue it is on, -1 for none */
 	uint8_t xhuge;		  /* bit i is set: half i got its memory at once; bit i + 2: it
 				     did once; see huge.c */
 	struct page pages[HAK_SEGMENT_SLICES]; /* descriptor of the page starting at a slice */
