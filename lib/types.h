@@ -144,8 +144,8 @@ struct mark {
  * lock: ARENA for every field but the const ones.
  *   zero is a subset of dirty, dirty is a subset of free
  *   listed in run bin b <=> longest run of set bits in `free` is in [2^b, 2^(b+1))
- *   on a dirty queue <=> dirty != 0; on that of whole halves <=> of a half all is free and some of it
- *   dirty
+ *   on a dirty queue <=> dirty != 0
+ *   on that of whole halves <=> all of a half is free, and some of it dirty
  */
 struct segment {
 	char *base;				 /* const */
