@@ -769,6 +769,19 @@ static unsigned check_segment(const struct segment *s)
 	return bad;
 }
 
+/* Segments that say they are on a dirty queue, less those that are. */
+static unsigned check_queues(void)
+{
+	unsigned n = 0;
+
+	for (const struct segment *s = arena_segments; s; s = s->all_next)
+		n += s->queue >= 0;
+	for (unsigned q = 0; q < DIRTY_QUEUES; q++)
+		for (const struct segment *s = dirty[q].first; s; s = s->dirty_next)
+			n -= s->queue == (int)q;
+	return n;
+}
+
 unsigned arena_check(void)
 {
 	unsigned bad = 0;
@@ -777,6 +790,7 @@ unsigned arena_check(void)
 	take_returned();
 	for (const struct segment *s = arena_segments; s; s = s->all_next)
 		bad += check_segment(s);
+	bad += check_queues() != 0;
 	lock_drop(&arena_lock);
 	if (bad)
 		hak_say("check: segments break invariants: ", bad, "");

@@ -423,12 +423,14 @@ static void cut_end(struct page *pg, size_t need)
 	if (pg->span_pages == SPAN_HUGE)
 		span_gone(pg->start + need, bytes);
 	sub_relaxed(&hakmem_root.now.large_bytes, bytes);
+	arena_is_over();
 }
 
 /* Moves the mapping of a block to a longer one, without copying. */
 static bool remap(struct page *pg, size_t need)
 {
 	char *to = map_fit(need, HAK_SLICE), *from = pg->start;
+	size_t more = need - pg->map_bytes;
 	bool gone;
 
 	if (!to)
@@ -439,11 +441,13 @@ static bool remap(struct page *pg, size_t need)
 		return false;
 	}
 	pagemap_set(pg->start, 1, NULL, 0);
-	add_relaxed(&hakmem_root.now.large_bytes, need - pg->map_bytes);
+	add_relaxed(&hakmem_root.now.large_bytes, more);
 	pg->start = to;
 	pg->map_bytes = need;
 	pagemap_set(pg->start, 1, pg, 0);
 	span_grown(pg, pg->bytes, from);
+	limit_note_taken(more);
+	arena_is_over();
 	return true;
 }
 

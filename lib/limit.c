@@ -3,8 +3,8 @@
  * shows to be needed again. There is no background thread, so that who brings about that it is more
  * gives it back at once, or else it would stay in a process that falls silent.
  *
- * What is unused between blocks that are in use may be more, as much as is in use if that is more,
- * as long as nothing takes fresh memory beside it.
+ * What is unused between blocks in use may be more while little less is in use than before: it does
+ * not add to the peak, and more work than gain is in giving it back.
  */
 #include "internal.h"
 
@@ -12,7 +12,6 @@ static uint64_t xgiven;	  /* bytes given back for being too many, and not asked 
 static uint64_t xregret;  /* bytes that were asked for again soon after: kept next time */
 static uint64_t xpeak;	  /* most bytes in use when memory was taken, of late */
 static uint64_t xease_ms; /* when these three shrink next */
-static uint64_t xowed;	  /* fresh bytes taken while there was too much: as many have to go */
 
 static size_t less(size_t x, size_t by)
 {
@@ -64,12 +63,16 @@ size_t limit_excess(unsigned quarters)
 	return excess(used, limit_of(used) / 4 * quarters);
 }
 
-/* Whether what is unused between blocks in use has to go, too. */
+/*
+ * Whether what is unused between blocks in use has to go, too. While more is in use than half of
+ * the most of late, all that may stay that makes up for the rest: the process does not shrink.
+ */
 bool limit_parts_too(unsigned quarters)
 {
-	size_t used = limit_in_use(), part = limit_of(used) / 4 * quarters;
+	size_t used = limit_in_use(), peak = peek(&xpeak);
+	size_t part = limit_of(used) / 4 * quarters, rest = used >= peak / 2 ? less(peak, used) : 0;
 
-	return peek(&xowed) || excess(used, used > part ? used : part);
+	return excess(used, rest > part ? rest : part);
 }
 
 /* Bytes that it may become more by. */
@@ -80,12 +83,10 @@ size_t limit_room(void)
 	return less(limit_of(used) + wanted_again(used), unused_bytes());
 }
 
-/* Memory above the limit went to the system. Lost races cost a little precision, here and below. */
+/* Memory above the limit went to the system. */
 void limit_note_given(size_t bytes)
 {
 	add_relaxed(&xgiven, bytes);
-	if (peek(&xowed))
-		poke(&xowed, less(peek(&xowed), bytes));
 }
 
 /* Fresh memory was taken: as far as some was given away a moment ago, that was a mistake. */
@@ -95,12 +96,9 @@ void limit_note_taken(size_t bytes)
 
 	if (used > peek(&xpeak))
 		poke(&xpeak, used);
-	if (limit_excess(4))
-		add_relaxed(&xowed, bytes);
-	else if (peek(&xowed))
-		poke(&xowed, 0);
 	if (likely(!given))
 		return;
+	/* a lost race costs a little precision of an estimate */
 	poke(&xgiven, less(given, bytes));
 	add_relaxed(&xregret, bytes < given ? bytes : given);
 }

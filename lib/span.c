@@ -102,13 +102,12 @@ void span_mapped(struct page *pg)
 void span_grown(struct page *pg, size_t part, const char *from)
 {
 	unsigned i = index_of(from);
-	bool dense;
+	bool dense = (i < LENGTHS || is_long(pg)) && huge_is_dense(pg->start, part);
 
-	if (!is_long(pg))
-		return;
-	dense = huge_is_dense(pg->start, part);
 	if (i < LENGTHS)
 		forget(i, dense);
+	if (!is_long(pg))
+		return;
 	if (dense && pg->map_bytes / GROWN_TIMES <= part) {
 		be_huge(pg);
 	} else if (pg->span_pages == SPAN_HUGE) {
