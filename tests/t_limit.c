@@ -1,7 +1,7 @@
 /*
  * What goes back when unused memory exceeds its limit: whole halves of segments (2 MiB) first and
- * by one call each; parts of halves in use only if they are more than what is in use, or if fresh
- * memory is taken beside them. Nothing here is old enough for decay.
+ * by one call each; parts of halves in use where less than half of the peak is in use, or as far as
+ * all together is more than the peak. Nothing here is old enough for decay.
  */
 #include "apart.h"
 #include "hakmem.h"
