@@ -131,8 +131,9 @@ if command -v strace >/dev/null; then
 		}
 	END
 	"$CC" -O0 -static "$TMP/none.c" "$BUILD/libhakmem.a" -o "$TMP/none" -pthread
-	"$HAKSTAT" stat --json -c "$TMP/none" >"$TMP/json" 2>/dev/null
-	strace -o "$TMP/strace" -e trace=mmap "$TMP/none"
+	# where a mapping lies decides whether it has to be aligned by one more: the same place in both
+	setarch -R "$HAKSTAT" stat --json -c "$TMP/none" >"$TMP/json" 2>/dev/null
+	setarch -R strace -o "$TMP/strace" -e trace=mmap "$TMP/none"
 	is "a program with one block" os.maps "$(grep -c MAP_ANONYMOUS "$TMP/strace")"
 fi
 
